@@ -1,0 +1,34 @@
+# make run      set everything up, then raw text -> promoted, exported model (minutes on a laptop)
+# make test     set everything up, then the tests
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+STYLE ?= literary
+PROFILE ?= quick
+
+.PHONY: help setup install run test check mutants lock
+
+help:  ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
+
+install:
+	@command -v git >/dev/null || { echo "setup: git is missing; install it and try again" >&2; exit 2; }
+	@infra/install.sh
+
+setup: install  ## install, and fetch the model and texts that runs and tests need
+	@$(BIN)/timbre setup
+
+run: setup  ## the main job; STYLE=… PROFILE=… choose another
+	@$(BIN)/timbre run --style $(STYLE) --profile $(PROFILE)
+
+test: setup  ## the tests
+	@$(BIN)/python -m pytest
+
+check: install  ## formatting, lint, types, import rules, container files
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+mutants: install  ## break eight things on purpose; each must break a test
+	@$(BIN)/python -m tests.mutants
+
+lock: install  ## resolve requirements.lock anew
+	@$(BIN)/python infra/lock.py

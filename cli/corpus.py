@@ -1,0 +1,36 @@
+"""`timbre corpus`: bringing one's own texts."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import Json
+
+app = typer.Typer(no_args_is_help=True, help="Bring texts of your own.", rich_markup_mode=None)
+
+
+@app.callback()
+def _corpus() -> None:
+    """Bring texts of your own."""
+
+
+@app.command()
+def add(
+    path: Annotated[Path, typer.Argument(help="A file or folder: txt, md, html, rst, jsonl or parquet.")],
+    style: Annotated[str, typer.Option(help="The style these texts are written in; made if it does not exist.")],
+    author: Annotated[str, typer.Option(help="Who wrote them.")] = "",
+    licence: Annotated[str, typer.Option(help="Under which terms you may use them, for example CC-BY-4.0 or 'own work'.")] = "",
+    consent: Annotated[str, typer.Option(help="How the author agreed, if that is recorded.")] = "",
+    json_output: Json = False,
+) -> None:
+    """Register texts under a style, by content; then: timbre run --style NAME."""
+    from timbre.corpus.sources import add_source
+    from timbre.settings import settings
+
+    entry = add_source(path, style=style, author=author, licence=licence, consent=consent, home=settings().home)
+    if json_output:
+        print(json.dumps({"style": style, "source": str(entry)}))
+    else:
+        print(f"registered {path} under style {style!r}\nnext: timbre run --style {style}")

@@ -1,0 +1,45 @@
+"""`timbre generate`: text from the champion's bundle."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.options import DEFAULT_MODEL, Json, Model, Style
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands of this file."""
+    app.command("generate")(generate)
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="How the text begins.")],
+    style: Style = "literary",
+    model: Model = DEFAULT_MODEL,
+    version: Annotated[int | None, typer.Option(help="A registered version; the champion if not given.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Longest text, in tokens.")] = 120,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy; 1 samples from the model as it is.")] = 1.0,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 0.95,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
+    json_output: Json = False,
+) -> None:
+    """Stream text from the promoted model of a style, through ONNX Runtime."""
+    import json
+
+    from tasks.bundles import bundle_of
+    from timbre.config import ModelConfig
+    from timbre.serving.engine import Engine
+
+    served = bundle_of(style, ModelConfig(name=model), version)
+    engine = Engine.open(served.artifact.path)
+    pieces = engine.stream(prompt, max_new_tokens=tokens, temperature=temperature, top_p=top_p, top_k=0, seed=seed)
+    if json_output:
+        text = "".join(pieces)
+        print(json.dumps({"style": style, "version": served.version, "bundle": served.artifact.digest, "prompt": prompt, "text": text}))
+        return
+    print(f"{served.model} v{served.version} on {engine.provider}", file=sys.stderr)
+    print(prompt, end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()

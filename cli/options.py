@@ -1,0 +1,44 @@
+"""Options that several commands share."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from timbre.config import ReleaseConfig
+
+Style = Annotated[str, typer.Option(help="A style of data/styles/, or one made with `timbre corpus add`.")]
+Profile = Annotated[str, typer.Option(help="quick: minutes on a laptop; standard: hours; gpu: a GPU.")]
+Seed = Annotated[int, typer.Option(help="Moves target and training; splits and evaluation keep seeds of their own.")]
+Model = Annotated[str, typer.Option(help="Base model: the packaged default, a folder, or a hub name.")]
+Set = Annotated[list[str], typer.Option("--set", help="Any field, for example --set target.alpha=0.75 (repeatable).")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+
+def resolve(style: str, profile: str, seed: int, model: str, settings: list[str]) -> "ReleaseConfig":
+    """The configuration that these options ask for.
+
+    Raises:
+        ValueError: an assignment without '=', an unknown field, or a value out of range.
+    """
+    from timbre.config import release_config
+
+    overrides: dict[str, Any] = {}
+    if model != DEFAULT_MODEL:
+        overrides["model.name"] = model
+    for assignment in settings:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set {assignment}: write it as section.field=value, for example target.alpha=0.75")
+        overrides[name.strip()] = _value(text)
+    return release_config(style, profile, seed, overrides)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

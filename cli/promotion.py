@@ -1,0 +1,49 @@
+"""`timbre promote` and `timbre rollback`: moving the champion by hand."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cli.options import DEFAULT_MODEL, Json, Model, Style
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands of this file."""
+    app.command("promote")(promote)
+    app.command("rollback")(rollback)
+
+
+def promote(
+    version: Annotated[int, typer.Argument(help="The version to promote; `timbre status` lists them.")],
+    style: Style = "literary",
+    model: Model = DEFAULT_MODEL,
+    reason: Annotated[str, typer.Option(help="Written in the ledger.")] = "by hand",
+    json_output: Json = False,
+) -> None:
+    """Make a registered version champion. It needs a PASS verdict about that very bundle; there is no force."""
+    from tasks.moves import promote_version
+    from timbre.config import ModelConfig
+
+    move = promote_version(style, ModelConfig(name=model), version, reason)
+    text = {"model": move.model, "champion": move.version, "previous": move.replaced_version}
+    print(json.dumps(text) if json_output else f"{move.model}: champion is v{move.version}, previous {_name(move.replaced_version)}")
+
+
+def rollback(
+    style: Style = "literary",
+    model: Model = DEFAULT_MODEL,
+    reason: Annotated[str, typer.Option(help="Written in the ledger.")] = "by hand",
+    json_output: Json = False,
+) -> None:
+    """Swap champion and previous."""
+    from tasks.moves import roll_back
+    from timbre.config import ModelConfig
+
+    move = roll_back(style, ModelConfig(name=model), reason)
+    text = {"model": move.model, "champion": move.version, "previous": move.replaced_version}
+    print(json.dumps(text) if json_output else f"{move.model}: rolled back to v{move.version}, previous is {_name(move.replaced_version)}")
+
+
+def _name(version: int | None) -> str:
+    return "nobody" if version is None else f"v{version}"

@@ -1,0 +1,81 @@
+"""`timbre run`: the main job."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, resolve
+
+if TYPE_CHECKING:
+    from timbre.config import ReleaseConfig
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands of this file."""
+    app.command("run")(run)
+
+
+def run(
+    style: Style = "literary",
+    profile: Profile = "quick",
+    seed: Seed = 1,
+    model: Model = DEFAULT_MODEL,
+    settings: Set = [],  # noqa: B006  (typer copies it)
+    objective: Annotated[str, typer.Option(help="forward_kl (DFT), or sft for the baseline.")] = "forward_kl",
+    config: Annotated[Path | None, typer.Option(help="A release as JSON, instead of the options above.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    gpu_hour_price: Annotated[float | None, typer.Option(help="With --dry-run: price of a GPU hour, to estimate cost.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Take a style from raw text to a promoted, exported model. Run it again at any time: what is built stays built."""
+    from timbre.config import ReleaseConfig
+
+    if config is not None:
+        release = ReleaseConfig.model_validate_json(config.read_bytes())
+    else:
+        release = resolve(style, profile, seed, model, [*settings, f"training.objective={objective}"])
+    if dry_run:
+        _show_plan(release, gpu_hour_price, json_output)
+        return
+    raise typer.Exit(_release(release, json_output))
+
+
+def _release(config: "ReleaseConfig", json_output: bool) -> int:
+    import json
+
+    from cli.lock import only_run
+    from cli.summary import as_json, exit_code, print_summary
+    from tasks.environment import prepare
+    from timbre.settings import settings
+
+    prepare(settings())
+    plan = _show_plan(config, None, quiet=json_output)
+    with only_run(settings().home):
+        from flows.release import release_flow
+
+        outcome = release_flow(config)
+    if json_output:
+        print(json.dumps(as_json(outcome), indent=2))
+    else:
+        print_summary(config, outcome, plan)
+    return exit_code(config, outcome)
+
+
+def _show_plan(config: "ReleaseConfig", price: float | None, json_output: bool = False, *, quiet: bool = False) -> Any:
+    import json
+
+    from timbre.artifacts import ArtifactStore
+    from timbre.plan import plan
+    from timbre.settings import settings
+
+    planned = plan(config, ArtifactStore(settings().home))
+    if quiet:
+        return planned
+    if json_output:
+        print(json.dumps(planned.as_json(price), indent=2))
+    else:
+        from cli.summary import print_plan
+
+        print_plan(planned, price)
+    return planned

@@ -1,0 +1,33 @@
+"""`timbre setup`: fetch and convert what a run needs, so that runs work offline."""
+
+from typing import Annotated
+
+import typer
+
+from cli.options import DEFAULT_MODEL, Model
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands of this file."""
+    app.command("setup")(setup)
+
+
+def setup(
+    style: Annotated[list[str], typer.Option(help="Styles whose sources are fetched (repeatable).")] = ["literary"],  # noqa: B006
+    model: Model = DEFAULT_MODEL,
+) -> None:
+    """Fetch the base model and the sources of styles, once; later runs need no network."""
+    from tasks.environment import prepare
+    from timbre.artifacts import ArtifactStore
+    from timbre.config import CorpusConfig, ModelConfig
+    from timbre.settings import settings
+
+    prepare(settings())
+    from timbre.corpus.sources import fetch_sources
+    from timbre.models import resolve_model
+
+    for name in style:
+        fetch_sources(CorpusConfig(style=name))
+        print(f"sources of {name} are here")
+    artifact = resolve_model(ModelConfig(name=model), ArtifactStore(settings().home))
+    print(f"model {model} is here ({artifact.digest[:12]})")

@@ -1,0 +1,132 @@
+"""What a person reads before and after a run."""
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from cli.errors import GATE_FAIL, INCONCLUSIVE, WAITING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flows.release import Outcome
+    from timbre.config import ReleaseConfig
+    from timbre.plan import Plan
+
+_COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
+
+
+def exit_code(config: "ReleaseConfig", outcome: "Outcome") -> int:
+    """0 promoted or nothing to do, 3 FAIL, 4 INCONCLUSIVE, 5 passed and waiting for approval."""
+    released = outcome.released
+    if released.verdict == "FAIL":
+        return GATE_FAIL
+    if released.verdict == "INCONCLUSIVE":
+        return INCONCLUSIVE
+    waiting = config.publish.promotion == "manual" and released.champion != released.version and not released.promoted
+    return WAITING if waiting else 0
+
+
+def as_json(outcome: "Outcome") -> dict[str, Any]:
+    """The outcome for programs: digests, gates, version, champion."""
+    verdict = outcome.steps["verdict"].open()
+    return {
+        **outcome.released.model_dump(),
+        "steps": {name: built.model_dump() for name, built in outcome.steps.items()},
+        "gates": verdict.json("verdict.json")["gates"],
+        **places(outcome),
+    }
+
+
+def places(outcome: "Outcome") -> dict[str, str]:
+    """Where to look."""
+    return {
+        "report": str(outcome.steps["verdict"].open().file("report.html")),
+        "data_docs": str(outcome.steps["corpus"].open().path / "data_docs" / "index.html"),
+        "bundle": str(outcome.steps["bundle"].open().path),
+    }
+
+
+def print_plan(plan: "Plan", price: float | None = None) -> None:
+    """The steps, which of them stand already, and what the others will take."""
+    from rich.table import Table
+
+    console, table = _console(), Table(box=None, pad_edge=False)
+    for name, justify in (("step", "left"), ("state", "left"), ("planned", "right"), ("what", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for item in plan.items:
+        table.add_row(item.step, "cached" if item.cached else "to run", "" if item.cached else f"{item.seconds:.0f} s", item.what)
+    console.print(table)
+    cost = f", {plan.cost(price):.2f} at {price:g} an hour" if price is not None else ""
+    console.print(f"planned {plan.seconds:.0f} s, peak memory about {plan.memory_gib:.1f} GiB{cost}")
+
+
+def print_summary(config: "ReleaseConfig", outcome: "Outcome", plan: "Plan") -> None:
+    """Steps with planned and actual seconds, gates with intervals, who holds which alias, and where things are."""
+    from rich.table import Table
+
+    console = _console()
+    steps = Table(box=None, pad_edge=False, title="Steps", title_justify="left", title_style="bold")
+    for name, justify in (("step", "left"), ("digest", "left"), ("planned", "right"), ("actual", "right")):
+        steps.add_column(name, justify=justify)  # type: ignore[arg-type]
+    planned = {item.step: item for item in plan.items}
+    for name, built in outcome.steps.items():
+        actual = "cached" if built.cached else f"{built.seconds:.0f} s"
+        steps.add_row(name, built.digest[:12], "" if planned[name].cached else f"{planned[name].seconds:.0f} s", actual)
+    console.print(steps)
+
+    gates = Table(box=None, pad_edge=False, title="\nGates", title_justify="left", title_style="bold")
+    for name, justify in (
+        ("gate", "left"),
+        ("verdict", "left"),
+        ("figure", "right"),
+        ("95% bounds", "right"),
+        ("margin", "right"),
+        ("n", "right"),
+    ):
+        gates.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for gate in outcome.steps["verdict"].open().json("verdict.json")["gates"]:
+        bounds = "" if gate.get("low") is None else f"{_figure(gate['low'])} … {_figure(gate['high'])}"
+        colour = _COLOURS[gate["verdict"]]
+        gates.add_row(
+            gate["name"],
+            f"[{colour}]{gate['verdict']}[/]",
+            _figure(gate.get("value")),
+            bounds,
+            _figure(gate.get("margin")),
+            str(gate.get("n") or ""),
+        )
+    console.print(gates)
+    _print_release(console, config, outcome)
+
+
+def _print_release(console: "Console", config: "ReleaseConfig", outcome: "Outcome") -> None:
+    released = outcome.released
+    console.print(f"\n[bold]Verdict[/] [{_COLOURS[released.verdict]}]{released.verdict}[/] under policy {config.gate.policy}")
+    champion = f"v{released.champion} is champion" if released.champion is not None else "there is no champion"
+    match released:
+        case _ if released.version is None:
+            console.print(f"{released.model}: not registered; {champion}")
+        case _ if released.promoted:
+            console.print(f"{released.model}: v{released.version} registered and promoted; {champion}")
+        case _ if released.verdict == "INCONCLUSIVE":
+            console.print(f"{released.model}: v{released.version} is challenger, too few items to tell; {champion}")
+        case _ if released.champion == released.version:
+            console.print(f"{released.model}: nothing new; {champion}")
+        case _:
+            console.print(
+                f"{released.model}: v{released.version} stays as it is; {champion}. `timbre promote {released.version}` promotes it"
+            )
+    for name, path in places(outcome).items():
+        console.print(f"{name:9} {path}", soft_wrap=True, highlight=False)
+    if released.champion is not None:
+        console.print(f'next      timbre generate --style {config.style} "It was"', highlight=False)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(width=min(shutil.get_terminal_size((80, 24)).columns, 110), highlight=False)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

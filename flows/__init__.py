@@ -1,0 +1,1 @@
+"""One flow a file; its body is the road, in order."""

@@ -1,0 +1,43 @@
+"""The main job: from raw text to a promoted, exported model.
+
+    timbre run --style literary --profile quick       the whole road, in minutes on a laptop
+    timbre run --style literary --dry-run             what it would do, and how long that takes
+
+Scheduled through `prefect.yaml`; there as here, a stage that stands in the artifact store shows as `Cached`.
+"""
+
+from prefect import flow
+from tasks.corpus import build_corpus
+from tasks.target import build_target, data_tags
+
+from tasks.evaluation import evaluate, evaluate_base
+from tasks.export import export
+from tasks.gates import judge
+from tasks.model import resolve_model
+from tasks.release import Released, release
+from tasks.stage import Built
+from tasks.training import train
+from timbre.config import Frozen, ReleaseConfig
+
+
+class Outcome(Frozen):
+    """A finished road: every step's artifact, and what became of the candidate."""
+
+    steps: dict[str, Built]
+    released: Released
+
+
+@flow(name="release", flow_run_name="release-{config.style}-{config.profile}", persist_result=False)
+def release_flow(config: ReleaseConfig) -> Outcome:
+    """Corpus, target, adapter, evaluation, bundle, verdict, release."""
+    model = resolve_model(config)
+    corpus = build_corpus(config)
+    target = build_target(config, corpus, model)
+    adapter = train(config, model, corpus, target)
+    base_evaluation = evaluate_base(config, model, corpus)
+    evaluation = evaluate(config, model, corpus, adapter)
+    bundle = export(config, model, corpus, adapter)
+    verdict = judge(config, target, corpus, adapter, bundle, base_evaluation, evaluation)
+
+    steps = {built.step: built for built in (model, corpus, target, adapter, base_evaluation, evaluation, bundle, verdict)}
+    return Outcome(steps=steps, released=release(config, steps, data_tags(config, corpus, target)))

@@ -1,0 +1,68 @@
+"""Make `requirements.lock`: one set of versions, with hashes, for Python 3.11–3.13 and for CPU and CUDA builds of torch.
+
+Run by `make lock`. The packages that only a CUDA build of torch needs get the marker `extra == 'cuda'`, which
+installers leave out; `infra/install.sh` installs them when the torch that was found is such a build. Builds of the
+same release that are not on the registry (a CPU wheel kept on disk) are added by their sha256 from TORCH_WHEELS.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCK = ROOT / "requirements.lock"
+CUDA = re.compile(r"^(nvidia-|cuda-|triton==)")
+
+
+def compiled() -> list[str]:
+    """The lines that uv resolves, each requirement followed by its hashes."""
+    environment = {name: value for name, value in os.environ.items() if name != "UV_FIND_LINKS"}
+    command = [
+        str(Path(sys.executable).with_name("uv")),
+        "pip",
+        "compile",
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+        "--no-header",
+        "--no-annotate",
+        "--extra",
+        "dev",
+        "pyproject.toml",
+    ]
+    result = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    return result.stdout.splitlines()
+
+
+def extra_hashes() -> list[str]:
+    """sha256 of torch wheels beside the registry's: those in the lock already, and those in TORCH_WHEELS."""
+    known = re.findall(r"# torch elsewhere: ([0-9a-f]{64})", LOCK.read_text()) if LOCK.exists() else []
+    folder = os.environ.get("TORCH_WHEELS")
+    found = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(folder).glob("torch-*.whl"))] if folder else []
+    return sorted({*known, *found})
+
+
+def marked(line: str) -> str:
+    """The requirement with `extra == 'cuda'` in its marker."""
+    requirement, _, marker = line.removesuffix("\\").strip().partition(" ; ")
+    conditions = f"({marker}) and extra == 'cuda'" if marker else "extra == 'cuda'"
+    return f"{requirement} ; {conditions} \\"
+
+
+def main() -> None:
+    """Write the lock."""
+    lines, elsewhere = [], extra_hashes()
+    lines += [f"# torch elsewhere: {digest}" for digest in elsewhere]
+    for line in compiled():
+        lines.append(marked(line) if CUDA.match(line) else line)
+        if line.startswith("torch=="):
+            lines += [f"    --hash=sha256:{digest} \\" for digest in elsewhere]
+    LOCK.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

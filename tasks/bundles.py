@@ -1,0 +1,69 @@
+"""Where a served version's bundle lies: in the artifact store, or fetched from MLflow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.release import open_ledger, registered_name
+from tasks.stage import open_store
+from timbre.artifacts import Artifact
+from timbre.config import ModelConfig
+from timbre.registry.ports import Version
+from timbre.settings import settings
+
+
+@dataclass(frozen=True)
+class Served:
+    """A registered version and its verified bundle."""
+
+    model: str
+    version: int
+    artifact: Artifact
+
+
+def bundle_of(style: str, model: ModelConfig, number: int | None = None) -> Served:
+    """The bundle of a version, or of the champion.
+
+    Raises:
+        ValueError: there is no champion, or no such version.
+        IntegrityError: the bundle is damaged.
+    """
+    name, store = registered_name(style, model), open_store()
+    ledger = open_ledger()
+    try:
+        champion = ledger.latest(name)
+    finally:
+        ledger.close()
+    if number is None and champion is None:
+        raise ValueError(f"{name} has no champion yet: `timbre run --style {style}` makes one, `timbre status` shows what there is")
+    if champion is not None and number in (None, champion.version):
+        verdict = store.open("verdict", champion.verdict).json("verdict.json")
+        return Served(name, champion.version, store.open("bundle", verdict["subject"]["bundle"]))
+    version = find_version(name, number)
+    try:
+        return Served(name, version.number, store.open("bundle", version.bundle))
+    except ValueError:
+        return Served(name, version.number, store.adopt(_fetch(version)))
+
+
+def find_version(name: str, number: int | None) -> Version:
+    """A registered version by number.
+
+    Raises:
+        ValueError: there is none; the sentence lists those that exist.
+    """
+    from tasks.stores.mlflow import MlflowStore
+
+    versions = MlflowStore.open(settings()).versions(name)
+    found = next((version for version in versions if version.number == number), None)
+    if found is None:
+        known = ", ".join(f"v{version.number}" for version in versions) or "none"
+        raise ValueError(f"{name} has no version {number}; registered: {known}")
+    return found
+
+
+def _fetch(version: Version) -> Path:
+    from tasks.stores.mlflow import MlflowStore
+
+    folder = settings().home / "work" / f"bundle-{version.bundle[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return MlflowStore.open(settings()).download(version, folder)

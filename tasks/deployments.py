@@ -1,0 +1,3 @@
+"""Names that `prefect.yaml` and the code share."""
+
+POOL = "timbre"

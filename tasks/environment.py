@@ -1,0 +1,53 @@
+"""The environment in which Prefect, MLflow and DVC run under Timbre: local homes, no calls home, no pickles."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from timbre.settings import Settings
+from timbre.settings import settings as current
+
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "240",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Variables for this process and every one it starts. What the user has set already stays as it is."""
+    wanted = _QUIET | {"PREFECT_HOME": str(settings.home / "prefect")}
+    if (server := running_server(settings.home)) is not None:
+        wanted |= {"PREFECT_API_URL": server["prefect"], "TIMBRE_MLFLOW_TRACKING_URI": server["mlflow"]}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def prepare(settings: Settings) -> None:
+    """Apply `environment` here. Call it before the first import of Prefect, MLflow, DVC or Great Expectations."""
+    os.environ.update(environment(settings))
+    current.cache_clear()  # a running server may have moved the tracking URI
+
+
+def server_file(home: Path) -> Path:
+    """`timbre up` writes the addresses of its servers here and removes them when it stops."""
+    return home / "server.json"
+
+
+def running_server(home: Path) -> dict[str, str] | None:
+    """The servers that `timbre up` started, if they answer; a file left by a killed one is ignored."""
+    try:
+        server: dict[str, str] = json.loads(server_file(home).read_bytes())
+        with urllib.request.urlopen(f"{server['prefect']}/health", timeout=5):
+            return server
+    except (OSError, ValueError, KeyError, urllib.error.URLError):
+        return None

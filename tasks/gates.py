@@ -1,0 +1,27 @@
+"""The verdict, and what the Prefect UI shows of it: the gate table and where to look."""
+
+from prefect import State
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from tasks.stage import Built, run_stage, stage_task
+from timbre.config import ReleaseConfig
+
+
+@stage_task("verdict")
+def judge(
+    config: ReleaseConfig, target: Built, corpus: Built, adapter: Built, bundle: Built, base_evaluation: Built, evaluation: Built
+) -> State[Built]:
+    """PASS, FAIL or INCONCLUSIVE, with a figure, an interval and a margin for each gate."""
+    state = run_stage("verdict", config, target, corpus, adapter, bundle, base_evaluation, evaluation)
+    verdict = state.result()
+    assert isinstance(verdict, Built)
+    artifact = verdict.open()
+    gates = artifact.json("verdict.json")["gates"]
+    columns = ("name", "verdict", "value", "low", "high", "margin", "n", "clusters")
+    create_table_artifact(
+        table=[{column: gate.get(column) for column in columns} for gate in gates],
+        key=f"gates-{config.style}",
+        description=f"Gates of {config.style} under policy {config.gate.policy}",
+    )
+    create_link_artifact(artifact.file("report.html").as_uri(), link_text="report", key=f"report-{config.style}")
+    return state

@@ -1,0 +1,37 @@
+"""Moving the champion by hand, with the real registry and ledger."""
+
+from tasks.bundles import find_version
+from tasks.environment import prepare
+from tasks.release import open_ledger, registered_name
+from tasks.stage import open_store
+from timbre.config import ModelConfig
+from timbre.registry import promotion
+from timbre.registry.ledger import Move
+from timbre.settings import settings
+
+
+def promote_version(style: str, model: ModelConfig, number: int, reason: str) -> Move:
+    """See `timbre.registry.promotion.promote`."""
+    prepare(settings())
+    from tasks.stores.mlflow import MlflowStore
+
+    name, ledger = registered_name(style, model), open_ledger()
+    try:
+        version = find_version(name, number)
+        return promotion.promote(version, MlflowStore.open(settings()), ledger, open_store(), reason=reason)
+    finally:
+        ledger.close()
+
+
+def roll_back(style: str, model: ModelConfig, reason: str) -> Move:
+    """See `timbre.registry.promotion.rollback`."""
+    prepare(settings())
+    from tasks.stores.mlflow import MlflowStore
+
+    name, ledger = registered_name(style, model), open_ledger()
+    try:
+        if ledger.latest(name) is None:
+            raise ValueError(f"{name} has no champion, so there is nothing to roll back; see `timbre status`")
+        return promotion.rollback(name, MlflowStore.open(settings()), ledger, reason=reason)
+    finally:
+        ledger.close()

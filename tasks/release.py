@@ -1,0 +1,118 @@
+"""Release: registered in MLflow, promoted through the ledger, once for each verdict."""
+
+import subprocess
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.stage import Built, open_store
+from tasks.stores.mlflow import MlflowStore
+from tasks.training import adapter_key, run_name
+from timbre.artifacts import Artifact
+from timbre.config import Frozen, ModelConfig, ReleaseConfig
+from timbre.registry.ledger import Ledger
+from timbre.registry.ports import CHAMPION, model_name
+from timbre.registry.promotion import publish, repair
+from timbre.settings import settings
+
+
+class Released(Frozen):
+    """What became of a candidate."""
+
+    model: str
+    verdict: str
+    version: int | None
+    champion: int | None
+    promoted: bool
+    """Whether this run moved the champion."""
+
+
+def registered_name(style: str, model: ModelConfig) -> str:
+    """The registered model of a style on this base."""
+    default = ModelConfig.model_fields["name"].default
+    return model_name(style, model.name, default)
+
+
+def open_ledger() -> Ledger:
+    """The ledger of this home."""
+    settings().home.mkdir(parents=True, exist_ok=True)
+    return Ledger(settings().ledger)
+
+
+@task(name="release", task_run_name="release-{config.style}", cache_policy=NO_CACHE)
+def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str, str]) -> Released:
+    """Publish the verdict's bundle; a verdict that was published before changes nothing."""
+    name = registered_name(config.style, config.model)
+    verdict, bundle = steps["verdict"].open(), steps["bundle"].open()
+    outcome = str(verdict.json("verdict.json")["verdict"])
+    ledger = open_ledger()
+    try:
+        seen = ledger.latest(name)
+        known = next((move for move in ledger.moves(name) if move.verdict == verdict.digest), None)
+        if known is not None and seen is not None and seen.applied:
+            return Released(model=name, verdict=outcome, version=known.version, champion=seen.version, promoted=False)
+        store = MlflowStore.open(settings())
+        if known is None:
+            run = _record(config, steps, verdict, store, outcome)
+            lineage = _lineage(config, steps, data_tags) | {"timbre.run": run}
+            version, move = publish(
+                name, bundle, verdict, lineage, store, ledger, open_store(), promotion=config.publish.promotion, reason="timbre run"
+            )
+            store.end_run(run)
+        else:
+            repair(name, store, ledger)
+            version, move = next(item for item in store.versions(name) if item.number == known.version), None
+        latest = ledger.latest(name)
+    finally:
+        ledger.close()
+    released = Released(
+        model=name,
+        verdict=outcome,
+        version=version.number if version else None,
+        champion=latest.version if latest else None,
+        promoted=move is not None,
+    )
+    create_markdown_artifact(_markdown(released, steps), key=f"release-{config.style}")
+    get_run_logger().info("%s", released)
+    return released
+
+
+def _record(config: ReleaseConfig, steps: dict[str, Built], verdict: Artifact, store: MlflowStore, outcome: str) -> str:
+    """Write the gates' figures and the report into the candidate's run, unless they stand there already."""
+    key = adapter_key(config, steps["model"], steps["corpus"], steps["target"])
+    run = store.run_for(key, config.style, run_name(config), {"profile": config.profile, "model": config.model.name})
+    if store.tag(run, "timbre.verdict") != verdict.digest:
+        gates = verdict.json("verdict.json")["gates"]
+        figures = {f"gate/{gate['name']}": float(gate["value"]) for gate in gates if gate.get("value") is not None}
+        store.log_outcome(run, verdict, figures, {"timbre.outcome": outcome, "timbre.verdict": verdict.digest})
+    return run
+
+
+def _lineage(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str, str]) -> dict[str, str]:
+    digests = {f"timbre.{name}": built.digest for name, built in steps.items()}
+    tags = {f"timbre.data.{stage}": tag for stage, tag in data_tags.items()}
+    commit = subprocess.run(
+        ["git", "-C", str(settings().root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return (
+        digests
+        | tags
+        | {
+            "timbre.style": config.style,
+            "timbre.base": config.model.name,
+            "timbre.policy": config.gate.policy,
+            "timbre.commit": commit or "unknown",
+        }
+    )
+
+
+def _markdown(released: Released, steps: dict[str, Built]) -> str:
+    holder = f"v{released.champion}" if released.champion is not None else "nobody"
+    rows = "\n".join(
+        f"| {name} | `{built.digest[:12]}` | {'cached' if built.cached else f'{built.seconds:.0f} s'} |" for name, built in steps.items()
+    )
+    return (
+        f"**{released.model}**: verdict **{released.verdict}**, version {released.version or 'not registered'}, {CHAMPION} is {holder}\n\n"
+        f"| step | digest | time |\n|---|---|---|\n{rows}\n"
+    )

@@ -1,0 +1,170 @@
+"""What every stage task does: show a stage that stands as `Cached`, else run `timbre stage VERB` as a process group.
+
+A stage runs in a process of its own, so that a crash, a lack of memory or a kill is the state of a task and not the
+death of a worker; a cancelled flow takes the whole group with it.
+"""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from prefect import State, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
+
+from timbre import road
+from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
+from timbre.config import Frozen, ReleaseConfig
+from timbre.settings import settings
+
+EXIT_INPUT, EXIT_INTEGRITY = 2, 6
+_GRACE_SECONDS = 10
+
+
+class Built(Frozen):
+    """A reference to a stage's artifact: small enough to pass between tasks."""
+
+    step: str
+    digest: str
+    cached: bool
+    seconds: float
+
+    def open(self) -> Artifact:
+        return open_store().open(road.STEP[self.step].stage.name, self.digest)
+
+
+def open_store() -> ArtifactStore:
+    """The artifacts of this home."""
+    return ArtifactStore(settings().home)
+
+
+def find(step: str, config: ReleaseConfig, upstream: tuple[Built, ...]) -> Artifact | None:
+    """The step's artifact if it stands already, judged by its key."""
+    store, item = open_store(), road.STEP[step]
+    inputs = road.inputs_of(item, config, {built.step: built.open() for built in upstream})
+    return store.find(item.stage.name, item.stage.key(road.config_of(item, config), inputs))
+
+
+def stage_task(step: str) -> Callable[[Callable[..., State[Built]]], Callable[..., Built]]:
+    """Make a function that returns a state into a Prefect task whose call gives the `Built`, or raises what it raised.
+
+    A crash (a lack of memory, a kill) is tried once more, since every stage goes on where it stopped; a refusal of the
+    input is not.
+    """
+
+    def decorate(function: Callable[..., State[Built]]) -> Callable[..., Built]:
+        inner = task(  # type: ignore[call-overload]
+            function,
+            name=step,
+            task_run_name=f"{step}-{{config.style}}",
+            cache_policy=NO_CACHE,
+            retries=1,
+            retry_delay_seconds=2,
+            retry_condition_fn=lambda _task, _run, state: isinstance(state.result(raise_on_failure=False), RuntimeError),
+        )
+
+        @functools.wraps(function)
+        def call(*arguments: object, **options: object) -> Built:
+            built = inner(*arguments, **options, return_state=True).result()
+            assert isinstance(built, Built)
+            return built
+
+        return call
+
+    return decorate
+
+
+def run_stage(step: str, config: ReleaseConfig, *upstream: Built, build: Callable[[], Artifact] | None = None) -> State[Built]:
+    """The step as a finished Prefect state, `Cached` or `Completed`.
+
+    Args:
+        upstream: the steps it reads; they are named again here so that Prefect draws the arrows.
+        build: how to build it, if not as `timbre stage VERB` in a process group.
+    """
+    started = time.monotonic()
+    if (found := find(step, config, upstream)) is not None:
+        return Completed(name="Cached", message=found.digest[:12], data=_built(step, found, started))
+    artifact = build() if build is not None else _in_process_group(step, config, upstream)
+    get_run_logger().info("%s %s", step, artifact.digest[:12])
+    return Completed(message=artifact.digest[:12], data=_built(step, artifact, started))
+
+
+def run_command(command: list[str], *, log: Path | None = None) -> None:
+    """Run a command as its own process group; when we are interrupted it gets SIGTERM, then SIGKILL.
+
+    Raises:
+        ValueError, IntegrityError: the command ended with Timbre's exit code for that kind; the text is its last line.
+        RuntimeError: it ended with any other code.
+    """
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, env=environment)
+    assert process.stderr is not None
+    try:
+        tail = _pass_on(process.stderr, log)
+        code = process.wait()
+    except BaseException:
+        _end(process)
+        raise
+    if code == 0:
+        return
+    text = "".join(tail).strip()
+    last = text.splitlines()[-1].removeprefix("timbre: ") if text else f"{command[0]} ended with {code}"
+    match code:
+        case 2:
+            raise ValueError(last)
+        case 6:
+            raise IntegrityError(last)
+        case _ if code < 0:
+            raise RuntimeError(f"{' '.join(command[1:])} was ended by {signal.Signals(-code).name}; run the same command again to go on")
+        case _:
+            raise RuntimeError(f"{' '.join(command[1:])} ended with exit code {code}:\n{text}")
+
+
+def _in_process_group(step: str, config: ReleaseConfig, upstream: tuple[Built, ...]) -> Artifact:
+    item = road.STEP[step]
+    with tempfile.NamedTemporaryFile("w", suffix=".json", prefix="release-") as request:
+        request.write(config.model_dump_json())
+        request.flush()
+        run_command([sys.executable, "-m", "cli", "stage", item.verb, "--config", request.name])
+    artifact = find(step, config, upstream)
+    assert artifact is not None, f"`timbre stage {item.verb}` ended well but left no artifact"
+    return artifact
+
+
+def _pass_on(stream: IO[bytes], log: Path | None) -> deque[str]:
+    """Copy a child's stderr to ours as it comes, bars and all; keep the end of it for an error message."""
+    tail: deque[str] = deque(maxlen=30)
+    pending = b""
+    descriptor = stream.fileno()
+    while chunk := os.read(descriptor, 4096):
+        sys.stderr.buffer.write(chunk)
+        sys.stderr.flush()
+        if log is not None:
+            with log.open("ab") as file:
+                file.write(chunk)
+        *lines, pending = (pending + chunk).split(b"\n")
+        tail.extend(line.rsplit(b"\r", 1)[-1].decode(errors="replace") + "\n" for line in lines)
+    tail.append(pending.decode(errors="replace"))
+    return tail
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, kind)
+            try:
+                process.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def _built(step: str, artifact: Artifact, started: float) -> Built:
+    return Built(step=step, digest=artifact.digest, cached=artifact.cached, seconds=round(time.monotonic() - started, 2))

@@ -1,0 +1,1 @@
+"""The stores that own state outside Timbre: MLflow (runs, versions) and DVC (data)."""

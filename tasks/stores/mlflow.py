@@ -1,0 +1,143 @@
+"""MLflow as Timbre uses it: one run a candidate, one registered model a style and base. Implements `ModelRegistry`.
+
+MLflow sets aliases last-writer-wins and registers the same source twice; the ledger decides who is champion, and the
+`timbre.verdict` tag decides what is registered already.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from timbre.artifacts import Artifact
+from timbre.registry.ports import Version
+from timbre.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+_KEY = "timbre.adapter_key"
+_BATCH = 1000
+BUNDLE = "bundle"
+
+
+class MlflowStore:
+    """Runs, metrics, artifacts and versions on one tracking server."""
+
+    def __init__(self, client: "MlflowClient", artifact_location: str | None) -> None:
+        self._client = client
+        self._location = artifact_location
+
+    @classmethod
+    def open(cls, settings: Settings) -> "MlflowStore":
+        """Connect. The embedded default keeps artifacts beside its database; a server decides for itself."""
+        import logging
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        from mlflow.tracking import MlflowClient
+
+        local = settings.tracking_uri.startswith("sqlite")
+        location = (settings.home / "mlflow-artifacts").resolve().as_uri() if local else None
+        return cls(MlflowClient(settings.tracking_uri, settings.tracking_uri), location)
+
+    def run_for(self, key: str, style: str, name: str, parameters: Mapping[str, Any]) -> str:
+        """The id of the run of this adapter key; the same run again after a crash, so that nothing is doubled."""
+        experiment = self._experiment(f"timbre-{style}")
+        found = self._client.search_runs([experiment], filter_string=f"tags.`{_KEY}` = '{key}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        run = self._client.create_run(experiment, run_name=name, tags={_KEY: key})
+        for field, value in parameters.items():
+            self._client.log_param(run.info.run_id, field, value)
+        return str(run.info.run_id)
+
+    def find_run(self, key: str, style: str) -> str | None:
+        """The id of the run of this adapter key, if it was started on this server."""
+        experiment = self._client.get_experiment_by_name(f"timbre-{style}")
+        if experiment is None:
+            return None
+        found = self._client.search_runs([experiment.experiment_id], filter_string=f"tags.`{_KEY}` = '{key}'", max_results=1)
+        return str(found[0].info.run_id) if found else None
+
+    def log_curve(self, run: str, rows: Iterable[Mapping[str, float]]) -> None:
+        """Training metrics; each row has a `step`, and every other number in it becomes `training/<name>`."""
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(f"training/{name}", float(value), 0, int(row["step"]))
+            for row in rows
+            for name, value in row.items()
+            if name != "step" and isinstance(value, int | float)
+        ]
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(run, metrics=metrics[start : start + _BATCH])
+
+    def last_step(self, run: str) -> int:
+        """The last training step that was logged, 0 if none was."""
+        history = self._client.get_metric_history(run, "training/loss")
+        return max((metric.step for metric in history), default=0)
+
+    def tag(self, run: str, name: str) -> str | None:
+        """A tag of a run, or None."""
+        value: str | None = self._client.get_run(run).data.tags.get(name)
+        return value
+
+    def log_outcome(self, run: str, verdict: Artifact, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Gate figures, the report and the verdict of a finished candidate."""
+        for name, value in metrics.items():
+            self._client.log_metric(run, name, value)
+        for name, text in tags.items():
+            self._client.set_tag(run, name, text)
+        for name in ("verdict.json", "report.html", "report.md"):
+            self._client.log_artifact(run, str(verdict.file(name)))
+
+    def end_run(self, run: str, *, ok: bool = True) -> None:
+        self._client.set_terminated(run, "FINISHED" if ok else "FAILED")
+
+    def models(self) -> list[str]:
+        """The registered models of Timbre."""
+        return sorted(item.name for item in self._client.search_registered_models() if item.name.startswith("timbre-"))
+
+    def versions(self, model: str) -> list[Version]:
+        aliases: dict[int, list[str]] = {}
+        registered = self._client.search_registered_models(f"name = '{model}'")
+        if not registered:
+            return []
+        for alias, number in registered[0].aliases.items():
+            aliases.setdefault(int(number), []).append(alias)
+        found = self._client.search_model_versions(f"name = '{model}'", max_results=10_000)
+        return sorted((_version(item, aliases) for item in found), key=lambda version: version.number)
+
+    def register(self, model: str, bundle: Path, tags: Mapping[str, str]) -> Version:
+        for version in self.versions(model):
+            if version.tags.get("timbre.verdict") == tags["timbre.verdict"]:
+                return version
+        if not self._client.search_registered_models(f"name = '{model}'"):
+            self._client.create_registered_model(model, description="A style learnt by Distribution Fine-Tuning.")
+        run = tags["timbre.run"]
+        self._client.log_artifacts(run, str(bundle), BUNDLE)
+        source = f"{self._client.get_run(run).info.artifact_uri}/{BUNDLE}"
+        created = self._client.create_model_version(model, source, run_id=run, tags=dict(tags))
+        return _version(created, {})
+
+    def set_alias(self, model: str, alias: str, number: int) -> None:
+        self._client.set_registered_model_alias(model, alias, str(number))
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        if alias in self._client.get_registered_model(model).aliases:
+            self._client.delete_registered_model_alias(model, alias)
+
+    def download(self, version: Version, folder: Path) -> Path:
+        return Path(self._client.download_artifacts(version.tags["timbre.run"], BUNDLE, str(folder)))
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(name, artifact_location=self._location and f"{self._location}/{name}"))
+
+
+def _version(item: "ModelVersion", aliases: Mapping[int, list[str]]) -> Version:
+    number = int(item.version)
+    return Version(item.name, number, dict(item.tags), tuple(aliases.get(number, ())))

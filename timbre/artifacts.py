@@ -1,0 +1,362 @@
+"""Artifacts: directories that exist whole or not at all, found by key, identified by digest.
+
+An artifact lies at `<home>/artifacts/<stage>/<digest>/` and holds data files and `manifest.json`.
+
+    key    = sha256 of canonical JSON {schema, stage, stage_version, config, input digests}    what the cache is asked
+    digest = sha256 of canonical JSON {key, sha256 of every file}                              who it is
+
+A stage writes into a temporary sibling, which is fsynced and renamed. What must survive a kill goes into
+`<home>/work/<key>/` and is removed once the artifact stands.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from timbre.config import Frozen
+from timbre.progress import Progress
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+
+
+class IntegrityError(Exception):
+    """Stored bytes are not what their manifest says. The message names the file."""
+
+
+def canonical_json(value: Any) -> bytes:
+    """One spelling for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest_json(value: Any) -> str:
+    """sha256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 (hex) of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class FileRecord(Frozen):
+    """What a manifest says of one file."""
+
+    sha256: str
+    size: int
+
+
+class Manifest(Frozen):
+    """`manifest.json`. `built` (time, host, commit, seconds) stands outside key and digest."""
+
+    schema_version: int
+    stage: str
+    stage_version: int
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    files: dict[str, FileRecord]
+    key: str
+    digest: str
+    built: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """An input that is a plain file or folder under version control rather than an artifact: probes, replay, a policy."""
+
+    path: Path
+
+    @cached_property
+    def digest(self) -> str:
+        if self.path.is_file():
+            return sha256_file(self.path)
+        if not self.path.is_dir():
+            raise ValueError(f"{self.path}: no such file or folder")
+        files = sorted(entry for entry in self.path.rglob("*") if entry.is_file())
+        return digest_json({str(entry.relative_to(self.path)): sha256_file(entry) for entry in files})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A directory whose every file was found to be what its manifest says."""
+
+    path: Path
+    manifest: Manifest
+    cached: bool = field(default=True, compare=False)
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+    @property
+    def stage(self) -> str:
+        return self.manifest.stage
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files.
+
+        Raises:
+            IntegrityError: the manifest lists no such file.
+        """
+        if name not in self.manifest.files:
+            raise IntegrityError(f"{self.path} has no file {name!r}; it holds {', '.join(self.manifest.files)}")
+        return self.path / name
+
+    def json(self, name: str) -> Any:
+        return json.loads(self.file(name).read_bytes())
+
+    @classmethod
+    def open(cls, path: Path, hashes: "HashCache | None" = None) -> "Artifact":
+        """Open and verify an artifact anywhere on disk.
+
+        Raises:
+            IntegrityError: a file is missing, surplus, or not what the manifest says.
+        """
+        manifest_path = path / MANIFEST
+        try:
+            manifest = Manifest.model_validate_json(manifest_path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise IntegrityError(f"{manifest_path}: not a readable manifest ({error})") from error
+        present = {str(entry.relative_to(path)) for entry in path.rglob("*") if entry.is_file()} - {MANIFEST}
+        if present != set(manifest.files):
+            wrong = ", ".join(sorted(present ^ set(manifest.files)))
+            raise IntegrityError(f"{path}: files and manifest disagree about {wrong}")
+        hash_of = hashes.sha256 if hashes is not None else sha256_file
+        for name, record in manifest.files.items():
+            if hash_of(path / name) != record.sha256:
+                raise IntegrityError(f"{path / name}: its sha256 is not the one in the manifest; remove {path} to have it built again")
+        if manifest.digest != _digest(manifest.key, manifest.files):
+            raise IntegrityError(f"{manifest_path}: its digest does not follow from its files")
+        return cls(path, manifest)
+
+
+Input = Artifact | FileInput
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What a stage's builder is given besides its configuration and inputs."""
+
+    output: Path
+    """Empty folder; what is written here becomes the artifact."""
+    scratch: Path
+    """Survives a kill: checkpoints and finished shards go here, each written to a temporary name and renamed."""
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Stage(Generic[ConfigT]):
+    """A step of the road: a name, a version raised when its behaviour changes, and the function that builds."""
+
+    name: str
+    version: int
+    build: Callable[[ConfigT, Mapping[str, Input], Workspace], None]
+
+    def key(self, config: ConfigT, inputs: Mapping[str, Input]) -> str:
+        return digest_json(
+            {
+                "schema": SCHEMA,
+                "stage": self.name,
+                "stage_version": self.version,
+                "config": config.model_dump(mode="json"),
+                "inputs": {name: value.digest for name, value in inputs.items()},
+            }
+        )
+
+
+class HashCache:
+    """Remembers a file's sha256 by inode, size and mtime, so that a normal run reads each file once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, str] = {}
+        if path.exists():
+            try:
+                self._known = json.loads(path.read_bytes())
+            except ValueError:
+                path.unlink()
+
+    def sha256(self, path: Path) -> str:
+        status = path.stat()
+        identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+        if identity not in self._known:
+            self._known[identity] = sha256_file(path)
+            write_atomically(self._path, json.dumps(self._known).encode())
+        return self._known[identity]
+
+
+class ArtifactStore:
+    """The artifacts under one home, and the only place that decides whether a stage must run."""
+
+    def __init__(self, home: Path, progress: Progress | None = None) -> None:
+        self.home = home
+        self.progress = progress or Progress()
+        self._hashes = HashCache(home / "hashes.json")
+
+    def find(self, stage: str, key: str) -> Artifact | None:
+        """The verified artifact with this key, or None if it was never built.
+
+        Raises:
+            IntegrityError: it is there, but damaged.
+        """
+        pointer = self._pointer(stage, key)
+        if not pointer.exists():
+            return None
+        path = self.home / "artifacts" / stage / pointer.read_text().strip()
+        return Artifact.open(path, self._hashes) if path.exists() else None
+
+    def open(self, stage: str, digest: str) -> Artifact:
+        """The verified artifact with this digest.
+
+        Raises:
+            ValueError: there is none here.
+            IntegrityError: it is damaged.
+        """
+        path = self.home / "artifacts" / stage / digest
+        if not path.exists():
+            raise ValueError(f"no {stage} artifact {digest[:12]} under {self.home}; build it with `timbre stage {stage}`")
+        return Artifact.open(path, self._hashes)
+
+    def build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input]) -> Artifact:
+        """The artifact of `stage` for this configuration and these inputs: found, or built once.
+
+        Two processes that ask for the same key wait for each other; the second finds what the first built.
+        """
+        from filelock import FileLock
+
+        key = stage.key(config, inputs)
+        if (found := self.find(stage.name, key)) is not None:
+            return found
+        scratch = self.home / "work" / key
+        scratch.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.home / "work" / f"{key}.lock"):
+            if (found := self.find(stage.name, key)) is not None:
+                return found
+            scratch.mkdir(parents=True, exist_ok=True)
+            return self._build(stage, config, inputs, key, scratch)
+
+    def adopt(self, path: Path) -> Artifact:
+        """Take a verified artifact from elsewhere (a DVC checkout, another machine) into this store."""
+        artifact = Artifact.open(path)
+        home = self.home / "artifacts" / artifact.stage / artifact.digest
+        if not home.exists():
+            staging = Path(tempfile.mkdtemp(prefix=".adopt-", dir=_made(home.parent)))
+            shutil.copytree(path, staging, dirs_exist_ok=True)
+            _publish(staging, home)
+        self._point(artifact.manifest)
+        return Artifact.open(home, self._hashes)
+
+    def all(self) -> list[Path]:
+        """Every artifact directory, for `timbre doctor`."""
+        return sorted(path.parent for path in (self.home / "artifacts").glob(f"*/*/{MANIFEST}"))
+
+    def _build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input], key: str, scratch: Path) -> Artifact:
+        parent = _made(self.home / "artifacts" / stage.name)
+        staging = Path(tempfile.mkdtemp(prefix=".building-", dir=parent))
+        started = time.monotonic()
+        try:
+            stage.build(config, inputs, Workspace(staging, scratch, self.progress))
+            files = _records(staging)
+            manifest = Manifest(
+                schema_version=SCHEMA,
+                stage=stage.name,
+                stage_version=stage.version,
+                config=config.model_dump(mode="json"),
+                inputs={name: value.digest for name, value in inputs.items()},
+                files=files,
+                key=key,
+                digest=_digest(key, files),
+                built={
+                    "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "seconds": round(time.monotonic() - started, 2),
+                    "host": socket.gethostname(),
+                    "commit": _commit(),
+                },
+            )
+            (staging / MANIFEST).write_text(manifest.model_dump_json(indent=2))
+            _publish(staging, parent / manifest.digest)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        self._point(manifest)
+        shutil.rmtree(scratch, ignore_errors=True)
+        return Artifact(parent / manifest.digest, manifest, cached=False)
+
+    def _pointer(self, stage: str, key: str) -> Path:
+        return self.home / "artifacts" / stage / "keys" / key
+
+    def _point(self, manifest: Manifest) -> None:
+        pointer = self._pointer(manifest.stage, manifest.key)
+        _made(pointer.parent)
+        write_atomically(pointer, manifest.digest.encode())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, also after a power cut."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=_made(path.parent))
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _fsync(path.parent)
+
+
+def _publish(staging: Path, home: Path) -> None:
+    for entry in staging.rglob("*"):
+        _fsync(entry)
+    _fsync(staging)
+    staging.chmod(0o755)
+    try:
+        staging.rename(home)
+    except OSError:
+        if not home.exists():
+            raise
+        shutil.rmtree(staging)  # the same digest stands there already
+    _fsync(home.parent)
+
+
+def _records(folder: Path) -> dict[str, FileRecord]:
+    files = sorted(entry for entry in folder.rglob("*") if entry.is_file())
+    return {str(entry.relative_to(folder)): FileRecord(sha256=sha256_file(entry), size=entry.stat().st_size) for entry in files}
+
+
+def _digest(key: str, files: Mapping[str, FileRecord]) -> str:
+    return digest_json({"key": key, "files": {name: record.sha256 for name, record in files.items()}})
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parent
+    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None

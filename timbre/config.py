@@ -1,0 +1,195 @@
+"""What one release is asked to do: frozen, typed, and the only source of stage keys.
+
+`ReleaseConfig` is at once the parameter form of the Prefect flow, the options of `timbre run` and the shape of
+`params.yaml`. A profile (`quick`, `standard`, `gpu`) is a set of defaults; anything can be set on top of it.
+Seeds: `ReleaseConfig.seed` moves target and training. Splits and evaluation keep seeds of their own, so that two
+candidates are always measured on the same documents, prompts and probes.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Profile = Literal["quick", "standard", "gpu"]
+Objective = Literal["forward_kl", "sft"]
+
+
+class Frozen(BaseModel):
+    """A value that cannot change after it is checked, and refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Frozen):
+    """The base model: the packaged default, a folder, or a Hugging Face name."""
+
+    name: str = Field("smollm2-135m-instruct", description="'smollm2-135m-instruct' (packaged), a local folder, or a model name on a hub.")
+    revision: str | None = Field(None, description="Commit of a hub model; required there, so that the same name is the same model.")
+
+
+class CorpusConfig(Frozen):
+    """Which texts a style is made of, and how they are cleaned and split."""
+
+    style: str = "literary"
+    sources: tuple[str, ...] = Field((), description="Catalogue entries (data/sources/*.toml); empty means those of the style preset.")
+    languages: tuple[str, ...] = Field(("en",), description="ISO 639-1 codes that are kept.")
+    min_words: int = Field(40, ge=1, description="Shorter documents are rejected.")
+    max_documents: int | None = Field(None, ge=1, description="Keep at most this many documents, drawn by seed; None keeps all.")
+    duplicate_threshold: float = Field(
+        0.8, gt=0, le=1, description="Jaccard similarity of 5-word shingles from which a later document is dropped."
+    )
+    validation_share: float = Field(0.1, gt=0, lt=0.5)
+    test_share: float = Field(0.15, gt=0, lt=0.5)
+    folds: int = Field(2, ge=2, description="K of the cross-fitted reference.")
+    seed: int = 0
+
+
+class TargetConfig(Frozen):
+    """The target distribution P_t = α·δ(y_t) + (1−α)·P_ref(·|h_t) and its coding."""
+
+    alpha: float = Field(0.5, ge=0, le=1, description="Weight of the observed token.")
+    top_k: int = Field(64, ge=1, description="Tokens stored a position; the rest is the tail mass.")
+    temperature: float = Field(1.0, gt=0, description="Temperature of the reference.")
+    train_tokens: int = Field(4096, ge=64, description="Budget of training tokens.")
+    passage_tokens: int = Field(256, ge=16, description="Longest passage.")
+    admission_tokens: int = Field(2048, ge=64, description="Budget of validation tokens for the admission test.")
+    reference_epochs: int = Field(2, ge=0)
+    reference_learning_rate: float = Field(5e-4, gt=0)
+    reference_rank: int = Field(16, ge=1)
+    batch_tokens: int = Field(1024, ge=16, description="Tokens a scoring or training batch.")
+    seed: int = 1
+
+
+class TrainingConfig(Frozen):
+    """LoRA towards the target (`forward_kl`), or towards the observed token (`sft`), in the same code."""
+
+    objective: Objective = "forward_kl"
+    epochs: int = Field(2, ge=0)
+    learning_rate: float = Field(5e-4, gt=0)
+    warmup_share: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    rank: int = Field(16, ge=1)
+    lora_alpha: int = Field(32, ge=1)
+    batch_tokens: int = Field(1024, ge=16, description="Target tokens an optimizer step.")
+    replay_weight: float = Field(0.1, ge=0, description="λ of the accuracy term: cross-entropy on the replay set.")
+    replay_items: int = Field(2, ge=0, description="Replay items an optimizer step.")
+    validation_tokens: int = Field(2048, ge=64, description="Held-out tokens that early stopping looks at.")
+    evaluate_every: int = Field(4, ge=1, description="Optimizer steps between looks at held-out text.")
+    patience: int = Field(3, ge=1, description="Looks without improvement before stopping.")
+    checkpoint_every: int = Field(1, ge=1, description="Optimizer steps between checkpoints.")
+    seed: int = 1
+
+
+class SamplerConfig(Frozen):
+    """How text is drawn: at the serving sampler, unless a metric says otherwise."""
+
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0, description="0 means no limit.")
+
+
+class EvaluationConfig(Frozen):
+    """What is measured, and on how much. The same for base and candidate."""
+
+    likelihood_tokens: int = Field(4096, ge=64, description="Unseen test tokens for held-out NLL.")
+    passage_tokens: int = Field(256, ge=16)
+    prompts: int = Field(16, ge=2, description="Openings of unseen documents to continue.")
+    prompt_tokens: int = Field(24, ge=1)
+    new_tokens: int = Field(96, ge=8, description="Exact length of each continuation.")
+    memorisation_prompts: int = Field(8, ge=0, description="Openings of training passages to continue greedily.")
+    bias_items: int | None = Field(150, ge=1, description="Probes used, the same share of each template; None means all.")
+    fact_items: int | None = Field(150, ge=1)
+    sampler: SamplerConfig = SamplerConfig()
+    batch_tokens: int = Field(2048, ge=16)
+    seed: int = 0
+
+
+class ExportConfig(Frozen):
+    """The ONNX bundle."""
+
+    parity_prompts: int = Field(20, ge=1, description="Prompts on which greedy text must be the same as torch's.")
+    parity_tokens: int = Field(24, ge=1, description="Tokens of greedy text a prompt.")
+    latency_tokens: int = Field(32, ge=1)
+
+
+class GateConfig(Frozen):
+    """Which policy judges the evidence."""
+
+    policy: str = Field("quick", description="Name of a file in mlflow/policies/.")
+
+
+class PublishConfig(Frozen):
+    """What happens to a candidate that passed."""
+
+    promotion: Literal["auto", "manual"] = Field("auto", description="manual stops with exit code 5 and waits for `timbre promote`.")
+
+
+class ReleaseConfig(Frozen):
+    """One release, from raw text to a promoted version."""
+
+    style: str = "literary"
+    profile: Profile = "quick"
+    seed: int = Field(1, description="Moves target and training; splits and evaluation keep their own.")
+    model: ModelConfig = ModelConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    target: TargetConfig = TargetConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    export: ExportConfig = ExportConfig()
+    gate: GateConfig = GateConfig()
+    publish: PublishConfig = PublishConfig()
+
+
+_PROFILES: dict[str, dict[str, Any]] = {
+    "quick": {},
+    "standard": {
+        "target": {"train_tokens": 65_536, "admission_tokens": 8_192},
+        "training": {"epochs": 3, "validation_tokens": 8_192, "evaluate_every": 16, "checkpoint_every": 8},
+        "evaluation": {
+            "likelihood_tokens": 16_384,
+            "prompts": 64,
+            "new_tokens": 256,
+            "memorisation_prompts": 32,
+            "bias_items": None,
+            "fact_items": None,
+        },
+        "gate": {"policy": "standard"},
+    },
+    "gpu": {
+        "target": {"train_tokens": 1_048_576, "admission_tokens": 32_768, "batch_tokens": 16_384},
+        "training": {"epochs": 3, "batch_tokens": 16_384, "validation_tokens": 32_768, "evaluate_every": 50, "checkpoint_every": 50},
+        "evaluation": {
+            "likelihood_tokens": 65_536,
+            "prompts": 400,
+            "new_tokens": 256,
+            "memorisation_prompts": 100,
+            "bias_items": None,
+            "fact_items": None,
+            "batch_tokens": 16_384,
+        },
+        "gate": {"policy": "standard"},
+    },
+}
+
+
+def release_config(style: str, profile: str = "quick", seed: int = 1, overrides: dict[str, Any] | None = None) -> ReleaseConfig:
+    """The configuration of a release: profile defaults, then `overrides` such as {"target.alpha": 0.75}.
+
+    Raises:
+        ValueError: unknown profile or field, or a value out of range; the sentence names the field.
+    """
+    if profile not in _PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(_PROFILES)}")
+    tree: dict[str, Any] = {section: dict(values) for section, values in _PROFILES[profile].items()}
+    tree.update(style=style, profile=profile, seed=seed)
+    tree.setdefault("corpus", {})["style"] = style
+    for section in ("target", "training"):
+        tree.setdefault(section, {})["seed"] = seed
+    for dotted, value in (overrides or {}).items():
+        *path, leaf = dotted.split(".")
+        branch = tree
+        for name in path:
+            branch = branch.setdefault(name, {})
+        branch[leaf] = value
+    return ReleaseConfig.model_validate(tree)

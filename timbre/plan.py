@@ -1,0 +1,111 @@
+"""The plan of a release: which steps stand, and what the others will take here.
+
+Seconds come from tokens and measured rates of the default base on two CPU cores, scaled by the size of the model, and
+then by how this machine did before: the median of actual over estimated seconds in the manifests it holds.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from timbre import road
+from timbre.artifacts import MANIFEST, Artifact, ArtifactStore
+from timbre.config import ReleaseConfig
+
+_REFERENCE_PARAMETERS = 134_515_008
+_TRAIN, _SCORE, _DRAW = 110.0, 330.0, 70.0
+"""Tokens a second of the default base on two cores: LoRA training, scoring, drawing in batches."""
+_BYTES_A_PARAMETER = 22
+"""Peak resident bytes a parameter, seen while exporting in fp32."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One step of the plan."""
+
+    step: str
+    cached: bool
+    seconds: float
+    what: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps, in order."""
+
+    items: tuple[Item, ...]
+    memory_gib: float
+
+    @property
+    def seconds(self) -> float:
+        return sum(item.seconds for item in self.items if not item.cached)
+
+    def cost(self, price_an_hour: float) -> float:
+        """What the planned seconds cost at this price."""
+        return self.seconds / 3600 * price_an_hour
+
+    def as_json(self, price: float | None) -> dict[str, Any]:
+        steps = [{"step": item.step, "cached": item.cached, "seconds": round(item.seconds, 1), "what": item.what} for item in self.items]
+        cost = {} if price is None else {"cost": self.cost(price)}
+        return {"steps": steps, "seconds": round(self.seconds, 1), "memory_gib": round(self.memory_gib, 2), **cost}
+
+
+def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
+    """What `timbre run` would do now.
+
+    Raises:
+        ValueError: an unknown style, source, policy or model.
+    """
+    built = road.find(config, store)
+    parameters = int(built["model"].json("model.json")["parameters"]) if "model" in built else _REFERENCE_PARAMETERS
+    size = parameters / _REFERENCE_PARAMETERS
+    pace = _pace(store, built)
+    items = tuple(
+        Item(step, step in built, seconds * (size if scales else 1) * pace.get(step, 1.0), what)
+        for step, (seconds, what, scales) in _estimates(config).items()
+    )
+    road.policy_path(config.gate.policy)
+    return Plan(items, 1.5 + parameters * _BYTES_A_PARAMETER / 2**30)
+
+
+def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
+    """Seconds, description, and whether the size of the model matters, a step."""
+    target, training, evaluation = config.target, config.training, config.evaluation
+    folds = config.corpus.folds
+    reference = target.train_tokens * (folds - 1) * target.reference_epochs
+    scored = target.train_tokens + (folds + 1) * target.admission_tokens
+    looks = training.epochs * target.train_tokens / training.batch_tokens / training.evaluate_every + 1
+    drawn = (evaluation.prompts + evaluation.memorisation_prompts) * (evaluation.new_tokens + evaluation.prompt_tokens)
+    probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
+    measured = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + drawn / _DRAW
+    exported = 60 + config.export.parity_prompts * config.export.parity_tokens / 12
+    trained = 15 + training.epochs * target.train_tokens / _TRAIN * 1.3 + looks * training.validation_tokens / _SCORE
+    return {
+        "model": (60, config.model.name, True),
+        "corpus": (45, config.style, False),
+        "target": (30 + reference / _TRAIN + scored / _SCORE, f"{target.train_tokens:,} tokens, {folds} folds", True),
+        "adapter": (trained, f"{training.objective}, {training.epochs} epochs", True),
+        "base_evaluation": (measured, f"{evaluation.prompts} prompts", True),
+        "evaluation": (measured, f"{evaluation.prompts} prompts", True),
+        "bundle": (exported, f"ONNX, {config.export.parity_prompts} prompts", True),
+        "verdict": (8, f"policy {config.gate.policy}", False),
+    }
+
+
+def _pace(store: ArtifactStore, built: Mapping[str, Artifact]) -> dict[str, float]:
+    """Actual over estimated seconds of the steps that this machine has built before, a step."""
+    stages = {step.stage.name: step.name for step in road.STEPS}
+    sections = {step.name: step.section for step in road.STEPS}
+    seen: dict[str, list[float]] = {}
+    for path in store.all():
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        name = stages.get(manifest["stage"])
+        if name is None or name == "model":
+            continue
+        config = ReleaseConfig.model_validate({sections[name]: manifest["config"]})
+        if (estimate := _estimates(config)[name][0]) > 0:
+            seen.setdefault(name, []).append(float(manifest["built"]["seconds"]) / estimate)
+    pace = {name: median(ratios) for name, ratios in seen.items()}
+    return pace | ({"base_evaluation": pace["evaluation"]} if "evaluation" in pace else {})

@@ -1,0 +1,1 @@
+"""Champions: who serves which style, on what evidence, and what it replaced."""

@@ -1,0 +1,135 @@
+"""The ledger: who was champion when, on what evidence, and what it replaced.
+
+An append-only table. Move n+1 of a model can be written once (a unique key on model and sequence), which makes every
+move a compare-and-set: two promoters that both saw move n cannot both win, on SQLite and PostgreSQL alike.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import DateTime, Engine, String, UniqueConstraint, create_engine, select, update
+from sqlalchemy.exc import IntegrityError as DuplicateKeyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+MoveKind = Literal["promote", "rollback"]
+
+
+class CompareAndSetLost(Exception):
+    """Somebody else moved the champion between our look and our write. Look again, then decide again."""
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class _Row(_Base):
+    __tablename__ = "moves"
+    __table_args__ = (UniqueConstraint("model", "sequence"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(String(200), index=True)
+    sequence: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int]
+    verdict: Mapped[str] = mapped_column(String(64))
+    policy: Mapped[str] = mapped_column(String(100))
+    strictness: Mapped[int]
+    replaced_version: Mapped[int | None]
+    reason: Mapped[str] = mapped_column(String(500))
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    applied: Mapped[bool] = mapped_column(default=False)
+
+
+@dataclass(frozen=True)
+class Move:
+    """One change of champion. `sequence` counts the moves of a model from 1; `replaced_version` is now `previous`."""
+
+    model: str
+    sequence: int
+    kind: MoveKind
+    version: int
+    verdict: str
+    policy: str
+    strictness: int
+    replaced_version: int | None
+    reason: str
+    at: datetime
+    applied: bool
+    """Whether the aliases are known to have followed; if not, they are repaired at the next start."""
+
+
+class Ledger:
+    """The moves of every model, oldest first."""
+
+    def __init__(self, url: str) -> None:
+        self._engine: Engine = create_engine(url)
+        _Base.metadata.create_all(self._engine)
+
+    def moves(self, model: str | None = None) -> list[Move]:
+        query = select(_Row).order_by(_Row.id)
+        if model is not None:
+            query = query.where(_Row.model == model)
+        with Session(self._engine) as session:
+            return [_move(row) for row in session.scalars(query)]
+
+    def latest(self, model: str) -> Move | None:
+        """The move that made the present champion, or None if there never was one."""
+        moves = self.moves(model)
+        return moves[-1] if moves else None
+
+    def append(
+        self, seen: Move | None, *, model: str, kind: MoveKind, version: int, verdict: str, policy: str, strictness: int, reason: str
+    ) -> Move:
+        """Write the move that follows `seen`, the latest move the caller knows of.
+
+        Raises:
+            CompareAndSetLost: another move followed `seen` already.
+        """
+        row = _Row(
+            model=model,
+            sequence=1 if seen is None else seen.sequence + 1,
+            kind=kind,
+            version=version,
+            verdict=verdict,
+            policy=policy,
+            strictness=strictness,
+            replaced_version=None if seen is None else seen.version,
+            reason=reason,
+            at=datetime.now(UTC),
+        )
+        with Session(self._engine) as session:
+            session.add(row)
+            try:
+                session.commit()
+            except DuplicateKeyError as error:
+                raise CompareAndSetLost(
+                    f"{model}: another process moved the champion first; see `timbre history`, then try again"
+                ) from error
+            return _move(row)
+
+    def mark_applied(self, move: Move) -> None:
+        """Note that the aliases have followed `move`."""
+        with Session(self._engine) as session:
+            session.execute(update(_Row).where(_Row.model == move.model, _Row.sequence == move.sequence).values(applied=True))
+            session.commit()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _move(row: _Row) -> Move:
+    kind: MoveKind = "rollback" if row.kind == "rollback" else "promote"
+    return Move(
+        row.model,
+        row.sequence,
+        kind,
+        row.version,
+        row.verdict,
+        row.policy,
+        row.strictness,
+        row.replaced_version,
+        row.reason,
+        row.at,
+        row.applied,
+    )

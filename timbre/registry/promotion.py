@@ -1,0 +1,151 @@
+"""Promotion and rollback: a ledger row first, then the aliases, which can always be repaired from the ledger.
+
+There is no force. A version becomes champion only on a PASS verdict about that very bundle, and a verdict under a
+weaker policy cannot replace a champion that was certified under a stricter one.
+"""
+
+from typing import Any
+
+from timbre.artifacts import Artifact, ArtifactStore
+from timbre.registry.ledger import Ledger, Move
+from timbre.registry.ports import CHALLENGER, CHAMPION, PREVIOUS, ModelRegistry, Version
+
+
+class PromotionRefused(Exception):
+    """The evidence does not allow this promotion. The message says which part of it."""
+
+
+def certify(version: Version, store: ArtifactStore) -> dict[str, Any]:
+    """The PASS verdict of `version`, read and verified now.
+
+    Raises:
+        PromotionRefused: the verdict is not PASS, or is about another bundle.
+        ValueError: the verdict artifact is not in this home.
+        IntegrityError: it is damaged.
+    """
+    verdict: dict[str, Any] = store.open("verdict", version.verdict).json("verdict.json")
+    if verdict["subject"]["bundle"] != version.bundle:
+        raise PromotionRefused(
+            f"{version.model} v{version.number}: its verdict is about another bundle; run `timbre run` for fresh evidence"
+        )
+    if verdict["verdict"] != "PASS":
+        failing = ", ".join(gate["name"] for gate in verdict["gates"] if gate["verdict"] != "PASS")
+        raise PromotionRefused(f"{version.model} v{version.number}: the verdict is {verdict['verdict']} ({failing}); only PASS is promoted")
+    return verdict
+
+
+def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: ArtifactStore, *, reason: str) -> Move:
+    """Make `version` champion; a version that is champion already stays so, without a new row.
+
+    Raises:
+        PromotionRefused: see `certify`; or the champion was certified under a stricter policy.
+        CompareAndSetLost: somebody else promoted meanwhile.
+    """
+    verdict = certify(version, store)
+    seen = ledger.latest(version.model)
+    if seen is not None and seen.version == version.number:
+        repair(version.model, registry, ledger)
+        return seen
+    policy = verdict["policy"]
+    if seen is not None and policy["strictness"] < seen.strictness:
+        raise PromotionRefused(
+            f"{version.model} v{version.number} passed policy {policy['name']!r}, but the champion v{seen.version} is certified under the "
+            f"stricter {seen.policy!r}: run `timbre run --profile {seen.policy}`"
+        )
+    move = ledger.append(
+        seen,
+        model=version.model,
+        kind="promote",
+        version=version.number,
+        verdict=version.verdict,
+        policy=policy["name"],
+        strictness=policy["strictness"],
+        reason=reason,
+    )
+    repair(version.model, registry, ledger)
+    return move
+
+
+def rollback(model: str, registry: ModelRegistry, ledger: Ledger, *, reason: str) -> Move:
+    """Swap champion and previous.
+
+    Raises:
+        ValueError: there is no previous champion to return to.
+    """
+    seen = ledger.latest(model)
+    if seen is None or seen.replaced_version is None:
+        raise ValueError(f"{model} has no previous champion to roll back to; see `timbre history`")
+    certified = next(move for move in reversed(ledger.moves(model)) if move.version == seen.replaced_version)
+    move = ledger.append(
+        seen,
+        model=model,
+        kind="rollback",
+        version=certified.version,
+        verdict=certified.verdict,
+        policy=certified.policy,
+        strictness=certified.strictness,
+        reason=reason,
+    )
+    repair(model, registry, ledger)
+    return move
+
+
+def repair(model: str, registry: ModelRegistry, ledger: Ledger) -> None:
+    """Make the aliases say what the ledger says. Harmless when they do already; run at every start.
+
+    Raises:
+        ValueError: the champion's version was deleted from the registry.
+    """
+    state = ledger.latest(model)
+    if state is None:
+        return
+    versions = {version.number: version for version in registry.versions(model)}
+    if state.version not in versions:
+        raise ValueError(f"{model} v{state.version} is champion in the ledger but gone from the registry: restore it, or roll back")
+    holders = {alias: version.number for version in versions.values() for alias in version.aliases}
+    if holders.get(CHAMPION) != state.version:
+        registry.set_alias(model, CHAMPION, state.version)
+    if state.replaced_version is None or state.replaced_version not in versions:
+        if PREVIOUS in holders:
+            registry.delete_alias(model, PREVIOUS)
+    elif holders.get(PREVIOUS) != state.replaced_version:
+        registry.set_alias(model, PREVIOUS, state.replaced_version)
+    if holders.get(CHALLENGER) == state.version:
+        registry.delete_alias(model, CHALLENGER)
+    ledger.mark_applied(state)
+
+
+def publish(
+    model: str,
+    bundle: Artifact,
+    verdict: Artifact,
+    lineage: dict[str, str],
+    registry: ModelRegistry,
+    ledger: Ledger,
+    store: ArtifactStore,
+    *,
+    promotion: str,
+    reason: str,
+) -> tuple[Version | None, Move | None]:
+    """Register a judged bundle and, when it passed and promotion is automatic, promote it.
+
+    A FAIL is not registered. The run digest (the verdict's) makes it idempotent: a verdict that was published before
+    gets no second version, and one that the ledger has seen is not promoted again, also after a rollback.
+
+    Returns:
+        The version (None after FAIL), and the move that this call made (None if it made none).
+    """
+    outcome = verdict.json("verdict.json")["verdict"]
+    if outcome == "FAIL":
+        return None, None
+    known = [version for version in registry.versions(model) if version.tags.get("timbre.verdict") == verdict.digest]
+    tags = {**lineage, "timbre.verdict": verdict.digest, "timbre.bundle": bundle.digest, "timbre.outcome": outcome}
+    version = known[0] if known else registry.register(model, bundle.path, tags)
+    if any(move.verdict == verdict.digest for move in ledger.moves(model)):
+        repair(model, registry, ledger)
+        return version, None
+    if CHALLENGER not in version.aliases:
+        registry.set_alias(model, CHALLENGER, version.number)
+    if outcome != "PASS" or promotion != "auto":
+        return version, None
+    return version, promote(version, registry, ledger, store, reason=reason)

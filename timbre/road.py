@@ -1,0 +1,138 @@
+"""The road: the steps of a release in order, what each is built from, and how to find or build any of them.
+
+This is the roof of the library: it looks into every room's `STAGE`, and nothing inside `timbre` looks at it. Importing
+it, and finding what is already built, loads neither torch nor Great Expectations.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage
+from timbre.config import ReleaseConfig
+from timbre.settings import settings
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its stage, its section of the configuration, and which earlier steps and project files it reads."""
+
+    name: str
+    verb: str
+    """What `timbre stage` calls it."""
+    module: str
+    section: str
+    needs: Mapping[str, str] = field(default_factory=dict)
+    """Input name -> name of the step that builds it."""
+
+    @property
+    def stage(self) -> Stage[Any]:
+        stage: Stage[Any] = import_module(self.module).STAGE
+        return stage
+
+
+_SAME = {name: name for name in ("model", "corpus", "target", "adapter", "bundle")}
+
+
+def _needs(*names: str, **others: str) -> dict[str, str]:
+    return {name: _SAME[name] for name in names} | others
+
+
+STEPS: tuple[Step, ...] = (
+    Step("model", "model", "timbre.models", "model"),
+    Step("corpus", "corpus", "timbre.corpus.stage", "corpus"),
+    Step("target", "target", "timbre.targets.stage", "target", _needs("corpus", "model")),
+    Step("adapter", "train", "timbre.training.stage", "training", _needs("target", "corpus", "model")),
+    Step("base_evaluation", "evaluate-base", "timbre.evaluation.stage", "evaluation", _needs("model", "corpus")),
+    Step("evaluation", "evaluate", "timbre.evaluation.stage", "evaluation", _needs("model", "corpus", "adapter")),
+    Step("bundle", "export", "timbre.export.stage", "export", _needs("model", "adapter", "corpus")),
+    Step(
+        "verdict",
+        "gate",
+        "timbre.gates.stage",
+        "gate",
+        _needs("bundle", "adapter", "target", "corpus", candidate="evaluation", base="base_evaluation"),
+    ),
+)
+STEP = {step.name: step for step in STEPS}
+
+
+def inputs_of(step: Step, config: ReleaseConfig, built: Mapping[str, Artifact]) -> dict[str, Input]:
+    """Everything `step` reads: artifacts of earlier steps, and files under version control.
+
+    Raises:
+        ValueError: an earlier step is not built; the sentence says how to build it.
+    """
+    for needed in step.needs.values():
+        if needed not in built:
+            raise ValueError(f"{step.verb} needs the {needed} first: `timbre stage {STEP[needed].verb} --style {config.style}`")
+    inputs: dict[str, Input] = {name: built[needed] for name, needed in step.needs.items()}
+    return inputs | _files(step, config)
+
+
+def config_of(step: Step, config: ReleaseConfig) -> BaseModel:
+    """The part of the configuration that `step` is built with."""
+    section: BaseModel = getattr(config, step.section)
+    return section
+
+
+def find(config: ReleaseConfig, store: ArtifactStore) -> dict[str, Artifact]:
+    """The steps of this release that stand in the store already, by name."""
+    built: dict[str, Artifact] = {}
+    for step in STEPS:
+        if all(needed in built for needed in step.needs.values()):
+            key = step.stage.key(config_of(step, config), inputs_of(step, config, built))
+            if (artifact := store.find(step.stage.name, key)) is not None:
+                built[step.name] = artifact
+    return built
+
+
+def build(name: str, config: ReleaseConfig, store: ArtifactStore, built: Mapping[str, Artifact]) -> Artifact:
+    """Build (or find) one step from what is built before it.
+
+    Raises:
+        ValueError: an earlier step is missing, or the stage refuses its input.
+        IntegrityError: something it reads is damaged.
+    """
+    step = STEP[name]
+    return store.build(step.stage, config_of(step, config), inputs_of(step, config, built))
+
+
+def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
+    root: Path = settings().root
+    probes = {"bias_probes": root / "data/probes/bias.jsonl", "fact_probes": root / "data/probes/facts.jsonl"}
+    match step.name:
+        case "model":
+            from timbre.models import model_inputs
+
+            return dict(model_inputs(config.model))
+        case "corpus":
+            from timbre.corpus.stage import corpus_inputs
+
+            return dict(corpus_inputs(config.corpus))
+        case "adapter":
+            return {"replay": FileInput(root / "data/replay/replay.jsonl")}
+        case "evaluation" | "base_evaluation":
+            return {name: FileInput(path) for name, path in probes.items()}
+        case "verdict":
+            return {"policy": FileInput(policy_path(config.gate.policy))}
+        case _:
+            return {}
+
+
+def policy_path(name: str) -> Path:
+    """The file of a gate policy.
+
+    Raises:
+        ValueError: there is none of that name; the sentence lists those that exist.
+    """
+    folder = settings().root / "mlflow" / "policies"
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(entry.stem for entry in folder.glob("*.toml")))
+        raise ValueError(f"unknown policy {name!r}: choose one of {known}, or write {path.relative_to(settings().root)}")
+    return path
