@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from cli import corpus, data, doctor, generate, promotion, release, setup, stage, status, up
+from cli import corpus, data, doctor, generate, promotion, release, road, setup, stage, status, up
 
 app = typer.Typer(
     name="timbre",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 for module in (release, status, promotion, generate, up, doctor, setup):
     module.register(app)
+road.register(stage.app)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")
 app.add_typer(stage.app, name="stage")

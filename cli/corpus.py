@@ -26,10 +26,9 @@ def add(
     json_output: Json = False,
 ) -> None:
     """Register texts under a style, by content; then: timbre run --style NAME."""
-    from timbre.corpus.sources import add_source
-    from timbre.settings import settings
+    from timbre.corpus.adding import add_source
 
-    entry = add_source(path, style=style, author=author, licence=licence, consent=consent, home=settings().home)
+    entry = add_source(path, style, author, licence, consent=consent or None)
     if json_output:
         print(json.dumps({"style": style, "source": str(entry)}))
     else:

@@ -26,6 +26,7 @@ def inspect(
 ) -> None:
     """Show a passage token by token: what was written, what else the target allows, and how many choices that is."""
     import json
+    from dataclasses import asdict
 
     from timbre import road
     from timbre.artifacts import ArtifactStore
@@ -34,10 +35,12 @@ def inspect(
     built = road.find(resolve(style, profile, seed, model, settings), ArtifactStore(environment().home))
     if "target" not in built:
         raise ValueError(f"no target for these settings yet: `timbre run --style {style}` builds it")
-    from timbre.targets.inspect import inspect_passage, print_passage
+    from timbre.targets.inspect import inspect_passage, passage_table
 
     view = inspect_passage(built["target"], built["model"], passage)
     if json_output:
-        print(json.dumps(view.as_json()))
-    else:
-        print_passage(view)
+        print(json.dumps(asdict(view)))
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(passage_table(view))

@@ -23,11 +23,14 @@ def setup(
     from timbre.settings import settings
 
     prepare(settings())
-    from timbre.corpus.sources import fetch_sources
+    from timbre.corpus.loading import fetch_source
+    from timbre.corpus.sources import SourceInput, corpus_inputs
     from timbre.models import resolve_model
 
     for name in style:
-        fetch_sources(CorpusConfig(style=name))
+        for entry in corpus_inputs(CorpusConfig(style=name)).values():
+            if isinstance(entry, SourceInput):
+                fetch_source(entry.source)
         print(f"sources of {name} are here")
     artifact = resolve_model(ModelConfig(name=model), ArtifactStore(settings().home))
     print(f"model {model} is here ({artifact.digest[:12]})")

@@ -7,15 +7,16 @@ Scheduled through `prefect.yaml`; there as here, a stage that stands in the arti
 """
 
 from prefect import flow
-from tasks.corpus import build_corpus
-from tasks.target import build_target, data_tags
 
+from tasks.corpus import build_corpus
+from tasks.data import data_tags
 from tasks.evaluation import evaluate, evaluate_base
 from tasks.export import export
 from tasks.gates import judge
 from tasks.model import resolve_model
 from tasks.release import Released, release
 from tasks.stage import Built
+from tasks.target import build_target
 from tasks.training import train
 from timbre.config import Frozen, ReleaseConfig
 

@@ -1,0 +1,52 @@
+"""`timbre stage train|evaluate|…`: the steps after the data, one at a time, from what stands in the artifact store."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, resolve
+
+_VERBS = {
+    "model": ("model", "Fetch and convert the base model."),
+    "train": ("adapter", "Train the adapter; a killed run goes on at its last checkpoint."),
+    "evaluate-base": ("base_evaluation", "Measure the untuned base model."),
+    "evaluate": ("evaluation", "Measure the candidate."),
+    "export": ("bundle", "Merge, export to ONNX, and check parity."),
+    "gate": ("verdict", "Judge the evidence under the policy."),
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Mount one command a step."""
+    for verb, (step, text) in _VERBS.items():
+        app.command(verb, help=text)(_command(step))
+
+
+def _command(step: str) -> Callable[..., None]:
+    def command(
+        style: Style = "literary",
+        profile: Profile = "quick",
+        seed: Seed = 1,
+        model: Model = DEFAULT_MODEL,
+        settings: Set = [],  # noqa: B006
+        config: Annotated[Path | None, typer.Option(help="A release as JSON, instead of the options above.")] = None,
+        json_output: Json = False,
+    ) -> None:
+        import json
+
+        from tasks.environment import prepare
+        from timbre import road
+        from timbre.artifacts import ArtifactStore
+        from timbre.config import ReleaseConfig
+        from timbre.settings import settings as environment
+
+        prepare(environment())
+        release = ReleaseConfig.model_validate_json(config.read_bytes()) if config else resolve(style, profile, seed, model, settings)
+        store = ArtifactStore(environment().home)
+        artifact = road.build(step, release, store, road.find(release, store))
+        answer = {"stage": step, "digest": artifact.digest, "path": str(artifact.path), "cached": artifact.cached}
+        print(json.dumps(answer) if json_output else artifact.digest)
+
+    return command

@@ -1,0 +1,61 @@
+"""Corpus and target through the data registry: one owner at a time, reproduced by DVC, committed, tagged, pushed."""
+
+import asyncio
+from typing import Literal
+
+from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import Completed
+
+from tasks.stage import Built, find, open_store, run_stage
+from tasks.stores.dvc import DataRegistry
+from timbre import road
+from timbre.artifacts import Artifact
+from timbre.config import ReleaseConfig
+from timbre.settings import settings
+
+SLOT = "timbre-data-registry"
+
+
+def run_data_stage(stage: Literal["corpus", "target"], config: ReleaseConfig, *upstream: Built) -> State[Built]:
+    """The stage as a finished state: `Cached` if it is in the store and in the registry, else built by the one owner."""
+    found = find(stage, config, upstream)
+    registry = DataRegistry.open(settings())
+    if found is not None and registry.is_current(stage, config.style, found.digest):
+        return run_stage(stage, config, *upstream)
+    model = next((built.digest for built in upstream if built.step == "model"), "")
+    missing = found is None
+
+    def build() -> Artifact:
+        _ensure_slot()
+        with concurrency(SLOT, occupy=1, strict=True):
+            result = registry.build(stage, config.corpus, config.target, config.model, model_digest=model)
+        return open_store().open(road.STEP[stage].stage.name, result.digest)
+
+    if missing:
+        return run_stage(stage, config, *upstream, build=build)
+    artifact = build()  # it stands in the store, but the registry has not seen it
+    return Completed(message=artifact.digest[:12], data=Built(step=stage, digest=artifact.digest, cached=False, seconds=0.0))
+
+
+def data_tags(config: ReleaseConfig, corpus: Built, target: Built) -> dict[str, str]:
+    """The registry's tag of each, such as `target/literary/v3`."""
+    registry = DataRegistry.open(settings())
+    tags = {built.step: registry.find_tag(built.step, config.style, built.digest) for built in (corpus, target)}  # type: ignore[arg-type]
+    return {name: tag for name, tag in tags.items() if tag is not None}
+
+
+def _ensure_slot() -> None:
+    """Without the limit, Prefect would only warn and let everybody in."""
+
+    async def create() -> None:
+        async with get_client() as client:
+            try:
+                await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=SLOT, limit=1))
+            except ObjectAlreadyExists:
+                return
+
+    asyncio.run(create())

@@ -1,0 +1,137 @@
+"""Commands that start others: run as a group, ended as a group, and found again after a crash.
+
+`kill -9` of DVC leaves its stage running, and a second one would write into the same folder. So every command carries a
+token in its environment, which whatever it starts inherits; the token is on disk before the command starts, and the
+next owner ends what still carries it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from timbre.artifacts import write_atomically
+
+_TOKEN = "TIMBRE_PROCESS_TOKEN"
+_STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0))
+_TAIL_LINES = 60
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended, and the end of what it said."""
+
+    code: int
+    lines: tuple[str, ...]
+
+
+def run_group(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], token_file: Path, timeout: float | None = None, show: bool = True
+) -> Finished:
+    """Run a command in a session of its own; when we are interrupted, or it takes longer than `timeout` seconds, all of it ends.
+
+    Args:
+        token_file: exists while the command runs, and after a crash of ours.
+        show: pass on what it says to our stderr as it comes; progress bars too.
+
+    Raises:
+        TimeoutError: it took too long.
+    """
+    token = uuid.uuid4().hex
+    write_atomically(token_file, token.encode())
+    process = subprocess.Popen(
+        command, cwd=cwd, env={**environment, _TOKEN: token}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines: deque[str] = deque(maxlen=_TAIL_LINES)
+    reader = threading.Thread(target=_pass_on, args=(process.stdout, lines, show), daemon=True)
+    reader.start()
+    try:
+        code = process.wait(timeout)
+        reader.join(5)
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{' '.join(command[:4])} took more than {timeout:.0f} seconds and was ended") from error
+    finally:
+        end_group(token, process)
+        token_file.unlink(missing_ok=True)
+    return Finished(code, tuple(lines))
+
+
+def end_leftovers(token_file: Path) -> bool:
+    """End what a crashed owner left running. True if there was a crash."""
+    try:
+        token = token_file.read_text().strip()
+    except FileNotFoundError:
+        return False
+    end_group(token)
+    token_file.unlink(missing_ok=True)
+    return True
+
+
+def end_group(token: str, process: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Interrupt, then terminate, then kill every process that carries the token.
+
+    Raises:
+        RuntimeError: one of them cannot be ended.
+    """
+
+    def alive() -> list[int]:
+        if process is not None:
+            process.poll()  # a child that has ended but was not waited for would still be listed
+        return _carriers(token)
+
+    for kind, grace in _STEPS:
+        if not (running := alive()):
+            return
+        for pid in running:
+            try:
+                os.kill(pid, kind)
+            except ProcessLookupError:
+                continue
+        if _until(lambda: not alive(), grace):
+            return
+    raise RuntimeError(f"processes {', '.join(map(str, alive()))} of an interrupted build cannot be ended; end them, then try again")
+
+
+def _carriers(token: str) -> list[int]:
+    """Processes, other than this one, with the token in their environment; zombies have none."""
+    needle = f"{_TOKEN}={token}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if needle in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it ended, or belongs to somebody else
+    return found
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _pass_on(stream: IO[bytes], lines: deque[str], show: bool) -> None:
+    pending = b""
+    while chunk := os.read(stream.fileno(), 4096):
+        if show:
+            sys.stderr.write(chunk.decode(errors="replace"))
+            sys.stderr.flush()
+        *complete, pending = (pending + chunk).split(b"\n")
+        lines.extend(line.rsplit(b"\r", 1)[-1].decode(errors="replace") for line in complete)
+    if pending:
+        lines.append(pending.decode(errors="replace"))

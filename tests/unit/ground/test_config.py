@@ -1,0 +1,50 @@
+"""One configuration: profiles, overrides and what is refused."""
+
+import pytest
+from pydantic import ValidationError
+
+from timbre.config import ReleaseConfig, release_config
+
+
+def test_seed_moves_target_and_training_but_neither_splits_nor_evaluation() -> None:
+    one, two = release_config("literary", seed=1), release_config("literary", seed=2)
+    assert (one.target.seed, one.training.seed) == (1, 1)
+    assert (two.target.seed, two.training.seed) == (2, 2)
+    assert one.corpus == two.corpus
+    assert one.evaluation == two.evaluation
+
+
+def test_override_reaches_its_section_and_keeps_the_profile() -> None:
+    config = release_config("literary", "standard", overrides={"target.alpha": 0.75})
+    assert config.target.alpha == 0.75
+    assert config.target.train_tokens == release_config("literary", "standard").target.train_tokens
+    assert config.gate.policy == "standard"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ({"target.alhpa": 0.5}, "alhpa"),
+        ({"target.alpha": 1.5}, "alpha"),
+        ({"training.epochs": -1}, "epochs"),
+        ({"corpus.folds": 1}, "folds"),
+    ],
+)
+def test_unknown_or_impossible_fields_are_refused_by_name(overrides: dict[str, float], named: str) -> None:
+    with pytest.raises(ValidationError, match=named):
+        release_config("literary", overrides=overrides)
+
+
+def test_unknown_profile_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="quick, standard, gpu"):
+        release_config("literary", "fast")
+
+
+def test_profiles_do_not_leak_into_each_other() -> None:
+    release_config("literary", "standard", overrides={"target.alpha": 0.9})
+    assert release_config("literary", "standard").target.alpha == 0.5
+
+
+def test_a_configuration_survives_json() -> None:
+    config = release_config("oratory", "gpu", seed=3)
+    assert ReleaseConfig.model_validate_json(config.model_dump_json()) == config

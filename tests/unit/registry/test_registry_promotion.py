@@ -1,0 +1,210 @@
+"""Who is champion: by evidence, once, and reversibly."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, Stage, Workspace
+from timbre.config import Frozen
+from timbre.progress import SILENT
+from timbre.registry.ledger import CompareAndSetLost, Ledger
+from timbre.registry.ports import Version, model_name
+from timbre.registry.promotion import PromotionRefused, promote, publish, repair, rollback
+
+MODEL = "timbre-literary"
+
+
+@dataclass
+class MemoryRegistry:
+    """A registry in memory that can be told to die before an alias moves."""
+
+    items: list[Version] = field(default_factory=list)
+    holders: dict[str, int] = field(default_factory=dict)
+    dies: bool = False
+
+    def versions(self, model: str) -> list[Version]:
+        return [
+            replace(item, aliases=tuple(alias for alias, number in self.holders.items() if number == item.number)) for item in self.items
+        ]
+
+    def register(self, model: str, bundle: Path, tags: Mapping[str, str]) -> Version:
+        self.items.append(Version(model, len(self.items) + 1, tags))
+        return self.items[-1]
+
+    def set_alias(self, model: str, alias: str, number: int) -> None:
+        if self.dies and alias != "challenger":
+            raise ConnectionError("the registry is gone")
+        self.holders[alias] = number
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        self.holders.pop(alias, None)
+
+    def download(self, version: Version, folder: Path) -> Path:
+        return folder
+
+
+class Say(Frozen):
+    text: str
+    name: str
+
+
+def _write(config: Say, inputs: Mapping[str, Input], work: Workspace) -> None:
+    (work.output / config.name).write_text(config.text)
+
+
+@dataclass
+class House:
+    store: ArtifactStore
+    ledger: Ledger
+    registry: MemoryRegistry
+
+    def bundle(self, name: str) -> Artifact:
+        return self.store.build(Stage("bundle", 1, _write), Say(text=name, name="model.onnx"), {})
+
+    def verdict(self, bundle: Artifact, outcome: str = "PASS", strictness: int = 1) -> Artifact:
+        import json
+
+        text = json.dumps(
+            {
+                "verdict": outcome,
+                "policy": {"name": "quick" if strictness == 1 else "standard", "strictness": strictness},
+                "subject": {"bundle": bundle.digest},
+                "gates": [{"name": "held_out_nll", "verdict": outcome}],
+            }
+        )
+        return self.store.build(Stage("verdict", 1, _write), Say(text=text, name="verdict.json"), {})
+
+    def publish(self, name: str, outcome: str = "PASS", strictness: int = 1, promotion: str = "auto"):  # type: ignore[no-untyped-def]
+        bundle = self.bundle(name)
+        verdict = self.verdict(bundle, outcome, strictness)
+        return publish(MODEL, bundle, verdict, {}, self.registry, self.ledger, self.store, promotion=promotion, reason="test")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield House(ArtifactStore(tmp_path / "home", SILENT), ledger, MemoryRegistry())
+    ledger.close()
+
+
+def test_first_pass_becomes_champion_and_loses_the_challenger_alias(house: House) -> None:
+    version, move = house.publish("a")
+    assert (version.number, move.version) == (1, 1)
+    assert house.registry.holders == {"champion": 1}
+
+
+def test_second_pass_makes_the_old_champion_previous(house: House) -> None:
+    house.publish("a")
+    house.publish("b")
+    assert house.registry.holders == {"champion": 2, "previous": 1}
+
+
+def test_the_same_verdict_twice_makes_no_second_version_or_row(house: House) -> None:
+    house.publish("a")
+    _, move = house.publish("a")
+    assert move is None
+    assert (len(house.registry.items), len(house.ledger.moves())) == (1, 1)
+
+
+def test_a_fail_is_not_registered(house: House) -> None:
+    assert house.publish("a", "FAIL") == (None, None)
+    assert house.registry.items == []
+
+
+def test_inconclusive_waits_as_challenger_and_cannot_be_promoted(house: House) -> None:
+    house.publish("a")
+    version, move = house.publish("b", "INCONCLUSIVE")
+    assert move is None
+    assert house.registry.holders == {"champion": 1, "challenger": 2}
+    with pytest.raises(PromotionRefused, match="INCONCLUSIVE"):
+        promote(version, house.registry, house.ledger, house.store, reason="please")
+
+
+def test_promotion_refuses_evidence_about_another_bundle(house: House) -> None:
+    other = house.verdict(house.bundle("other"))
+    version = house.registry.register(MODEL, Path(), {"timbre.bundle": house.bundle("mine").digest, "timbre.verdict": other.digest})
+    with pytest.raises(PromotionRefused, match="another bundle"):
+        promote(version, house.registry, house.ledger, house.store, reason="x")
+
+
+def test_promotion_refuses_damaged_evidence(house: House) -> None:
+    version, _ = house.publish("a", promotion="manual")
+    (house.store.home / "artifacts" / "verdict" / version.verdict / "verdict.json").write_text("{}")
+    with pytest.raises(IntegrityError, match=r"verdict\.json"):
+        promote(version, house.registry, house.ledger, house.store, reason="x")
+
+
+def test_manual_promotion_waits_then_works(house: House) -> None:
+    version, move = house.publish("a", promotion="manual")
+    assert move is None
+    assert house.registry.holders == {"challenger": 1}
+    promote(version, house.registry, house.ledger, house.store, reason="looked at it")
+    assert house.registry.holders == {"champion": 1}
+
+
+def test_a_weaker_policy_cannot_replace_a_champion_of_a_stricter_one(house: House) -> None:
+    house.publish("a", strictness=2)
+    with pytest.raises(PromotionRefused, match="stricter"):
+        house.publish("b", strictness=1)
+    assert house.registry.holders == {"champion": 1, "challenger": 2}
+
+
+def test_rollback_swaps_and_swaps_back(house: House) -> None:
+    house.publish("a")
+    house.publish("b")
+    rollback(MODEL, house.registry, house.ledger, reason="bad smell")
+    assert house.registry.holders == {"champion": 1, "previous": 2}
+    rollback(MODEL, house.registry, house.ledger, reason="false alarm")
+    assert house.registry.holders == {"champion": 2, "previous": 1}
+    assert [move.kind for move in house.ledger.moves(MODEL)] == ["promote", "promote", "rollback", "rollback"]
+
+
+def test_a_cached_run_after_a_rollback_does_not_promote_again(house: House) -> None:
+    house.publish("a")
+    house.publish("b")
+    rollback(MODEL, house.registry, house.ledger, reason="bad smell")
+    house.publish("b")
+    assert house.registry.holders["champion"] == 1
+
+
+def test_rollback_without_previous_says_so(house: House) -> None:
+    house.publish("a")
+    with pytest.raises(ValueError, match="no previous champion"):
+        rollback(MODEL, house.registry, house.ledger, reason="x")
+
+
+def test_two_promoters_that_saw_the_same_champion_cannot_both_win(house: House) -> None:
+    house.publish("a")
+    seen = house.ledger.latest(MODEL)
+    facts = {"model": MODEL, "kind": "promote", "verdict": "v", "policy": "quick", "strictness": 1, "reason": "race"}
+    house.ledger.append(seen, version=2, **facts)  # type: ignore[arg-type]
+    with pytest.raises(CompareAndSetLost):
+        house.ledger.append(seen, version=3, **facts)  # type: ignore[arg-type]
+    assert [move.version for move in house.ledger.moves(MODEL)] == [1, 2]
+
+
+def test_aliases_that_did_not_follow_are_repaired_from_the_ledger(house: House) -> None:
+    house.publish("a")
+    house.registry.dies = True
+    with pytest.raises(ConnectionError):
+        house.publish("b")
+    latest = house.ledger.latest(MODEL)
+    assert latest is not None
+    assert (latest.version, latest.applied, house.registry.holders["champion"]) == (2, False, 1)
+    house.registry.dies = False
+    repair(MODEL, house.registry, house.ledger)
+    assert house.registry.holders == {"champion": 2, "previous": 1}
+
+
+def test_the_ledger_is_written_before_any_alias_moves(house: House) -> None:
+    house.registry.dies = True
+    with pytest.raises(ConnectionError):
+        house.publish("a")
+    assert [move.version for move in house.ledger.moves(MODEL)] == [1]
+
+
+@pytest.mark.parametrize(("base", "name"), [("default", "timbre-literary"), ("some/Qwen-0.5B", "timbre-literary--qwen-0.5b")])
+def test_model_names_tell_the_base_apart(base: str, name: str) -> None:
+    assert model_name("literary", base, "default") == name
