@@ -1,6 +1,8 @@
 """`timbre up`: the pages of Prefect and MLflow."""
 
-from typing import Annotated
+import signal
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -11,24 +13,38 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's page, on loopback.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's page, on loopback.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Prefect's page, on loopback.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of MLflow's page, on loopback.")] = 5000,
     worker: Annotated[bool, typer.Option(help="Also start a worker that runs scheduled releases.")] = False,
 ) -> None:
     """Open Prefect's and MLflow's pages on this home until Ctrl-C; meanwhile `timbre run` uses these servers."""
+    from cli.lock import only_run
     from tasks.environment import prepare, running_server
     from timbre.settings import settings
 
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, _interrupt)
     if (server := running_server(settings().home)) is not None:
-        raise ValueError(f"servers of this home are up already: {server['prefect'].removesuffix('/api')} and {server['mlflow']}")
+        who = f" (process {server['process']})" if "process" in server else ""
+        raise ValueError(f"servers of this home are up already{who}: {server['prefect'].removesuffix('/api')} and {server['mlflow']}")
     prepare(settings())
     from tasks.servers import Servers
 
     servers = Servers(settings(), prefect_port, mlflow_port, worker)
     try:
-        print("starting Prefect and MLflow (up to a minute)", flush=True)
-        servers.start()
+        with only_run(settings().home):  # a run that began before has a server of its own on the same database
+            print("starting Prefect and MLflow (up to a minute)", flush=True)
+            servers.start()
         print(f"Prefect  {servers.prefect.removesuffix('/api')}\nMLflow   {servers.mlflow}\nCtrl-C stops both", flush=True)
+        if worker:
+            print(f"to deploy from another shell: export PREFECT_API_URL={servers.prefect}", flush=True)
         servers.wait()
     finally:
         servers.stop()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Ctrl-C, a closed terminal and a service manager's stop are the same wish; a second one does not cut the first short."""
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, signal.SIG_IGN)
+    raise KeyboardInterrupt

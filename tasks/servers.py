@@ -2,110 +2,161 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.environment import environment, server_file
 from timbre.artifacts import write_atomically
 from timbre.settings import Settings
 
-_START_SECONDS = 300
+_START_SECONDS, _GRACE_SECONDS = 300, 20
+
+
+@dataclass(frozen=True)
+class _Child:
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
 
 
 class Servers:
-    """Two child processes on loopback, and the file that tells other commands about them."""
+    """Two or three process groups on loopback, and the file that tells other commands about them."""
 
     def __init__(self, settings: Settings, prefect_port: int, mlflow_port: int, worker: bool) -> None:
         self._settings, self._worker = settings, worker
+        self._home, self._root = settings.home.absolute(), settings.root.absolute()
         self.prefect = f"http://127.0.0.1:{prefect_port}/api"
         self.mlflow = f"http://127.0.0.1:{mlflow_port}"
-        self._ports = prefect_port, mlflow_port
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._ports = {"prefect": prefect_port, "mlflow": mlflow_port}
+        self._children: list[_Child] = []
 
     def start(self) -> None:
-        """Start both and wait until they answer.
+        """Start all, and wait until the servers answer.
 
         Raises:
-            RuntimeError: one of them ended or did not answer in time; the sentence names its log.
+            ValueError: a port is taken, or the tracking server is elsewhere.
+            RuntimeError: a server ended or did not answer in time; the sentence names its log.
         """
-        home = self._settings.home
+        if not (tracking := self._settings.tracking_uri).startswith("sqlite:"):
+            raise ValueError(f"TIMBRE_MLFLOW_TRACKING_URI is {tracking}, a server of its own; unset the variable to see this home's")
+        for name, port in self._ports.items():
+            _require_free(name, port)
+        home, (prefect_port, mlflow_port) = self._home, map(str, self._ports.values())
+        artifacts = (home / "mlflow-artifacts").as_uri()
         home.mkdir(parents=True, exist_ok=True)
-        prefect_port, mlflow_port = map(str, self._ports)
-        self._spawn("prefect", "prefect", "server", "start", "--host", "127.0.0.1", "--port", prefect_port)
-        self._spawn(
-            "mlflow",
-            "mlflow",
-            "server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            mlflow_port,
-            "--workers",
-            "1",
-            "--backend-store-uri",
-            self._settings.tracking_uri,
-            "--default-artifact-root",
-            (home / "mlflow-artifacts").resolve().as_uri(),
-        )
+        self._spawn("prefect", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", prefect_port])
+        store = ["--backend-store-uri", tracking, "--default-artifact-root", artifacts]
+        self._spawn("mlflow", ["mlflow", "server", "--host", "127.0.0.1", "--port", mlflow_port, "--workers", "1", *store])
         self._await("prefect", f"{self.prefect}/health")
         self._await("mlflow", f"{self.mlflow}/health")
-        write_atomically(server_file(home), json.dumps({"prefect": self.prefect, "mlflow": self.mlflow}).encode())
+        addresses = {"prefect": self.prefect, "mlflow": self.mlflow, "process": str(os.getpid())}
+        write_atomically(server_file(home), json.dumps(addresses).encode())
         if self._worker:
             from tasks.deployments import POOL
 
-            self._spawn("worker", "prefect", "worker", "start", "--pool", POOL, "--type", "process")
+            self._spawn("worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])
 
     def wait(self) -> None:
-        """Block until a server ends.
+        """Block until a child ends.
 
         Raises:
             RuntimeError: one ended by itself.
         """
-        while all(child.poll() is None for child in self._children):
+        while (ended := self._ended()) is None:
             time.sleep(1)
-        raise RuntimeError(f"a server ended; see the logs in {self._settings.home / 'logs'}")
+        raise RuntimeError(f"{ended.name} ended by itself; see {ended.log}")
 
     def stop(self) -> None:
-        """End what was started here, and only that."""
-        server_file(self._settings.home).unlink(missing_ok=True)
+        """End what was started here, and only that: the worker first, so that a run it holds can still say that it ended."""
+        if not self._children:
+            return
+        server_file(self._home).unlink(missing_ok=True)
         for child in reversed(self._children):
-            child.terminate()
+            _signal_group(child.process, signal.SIGTERM)
+            if child.name == "worker":
+                _wait(child.process, _GRACE_SECONDS)
+        deadline = time.monotonic() + _GRACE_SECONDS
         for child in self._children:
-            try:
-                child.wait(15)
-            except subprocess.TimeoutExpired:
-                child.kill()
+            _wait(child.process, max(deadline - time.monotonic(), 0.1))
+            _signal_group(child.process, signal.SIGKILL)  # also what outlived its leader
+            child.process.wait()
+        self._children.clear()
 
-    def _spawn(self, name: str, program: str, *arguments: str) -> None:
-        variables = os.environ | environment(self._settings) | {"PREFECT_API_URL": self.prefect, "TIMBRE_MLFLOW_TRACKING_URI": self.mlflow}
-        if name == "prefect":
-            del variables["PREFECT_API_URL"]
-        log = self._settings.home / "logs" / f"{name}.log"
+    def _spawn(self, name: str, command: list[str]) -> None:
+        log = self._home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        executable = Path(sys.executable).with_name(program)
+        program = Path(sys.executable).with_name(command[0])
         with log.open("ab") as stream:
-            self._children.append(
-                subprocess.Popen(
-                    [str(executable), *arguments],
-                    stdout=stream,
-                    stderr=stream,
-                    env=variables,
-                    start_new_session=True,
-                    cwd=self._settings.root,
-                )
+            process = subprocess.Popen(
+                [str(program), *command[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env=self._variables(name),
+                start_new_session=True,
+                cwd=self._root,
             )
+        self._children.append(_Child(name, process, log))
+
+    def _variables(self, name: str) -> dict[str, str]:
+        """The environment of a child; it runs in another folder, so that every path in it is absolute."""
+        variables = os.environ | environment(self._settings)
+        variables |= {"TIMBRE_HOME": str(self._home), "TIMBRE_ROOT": str(self._root), "PREFECT_HOME": str(self._home / "prefect")}
+        variables |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"}
+        match name:
+            case "prefect":
+                variables.pop("PREFECT_API_URL", None)
+                # The page asks port 4200 unless it is told where the API is.
+                variables |= {"PREFECT_SERVER_UI_API_URL": self.prefect, "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
+            case "mlflow":
+                # Eight idle processes for jobs that Timbre has none of.
+                variables["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+            case _:
+                # Runs of the worker have no terminal: what they say is read on the page.
+                variables |= {"PREFECT_API_URL": self.prefect, "TIMBRE_MLFLOW_TRACKING_URI": self.mlflow, "PREFECT_LOGGING_LEVEL": "INFO"}
+        return variables
 
     def _await(self, name: str, url: str) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if any(child.poll() is not None for child in self._children):
-                break
+        while time.monotonic() < deadline and (ended := self._ended()) is None:
             try:
                 with urllib.request.urlopen(url, timeout=5):
                     return
             except OSError:
                 time.sleep(0.5)
-        raise RuntimeError(f"the {name} server did not come up; see {self._settings.home / 'logs' / f'{name}.log'}")
+        if ended is not None:
+            raise RuntimeError(f"the {ended.name} server ended while it was starting; see {ended.log}")
+        raise RuntimeError(f"the {name} server did not answer in {_START_SECONDS} s; see {self._home / 'logs' / f'{name}.log'}")
+
+    def _ended(self) -> _Child | None:
+        return next((child for child in self._children if child.process.poll() is not None), None)
+
+
+def _require_free(name: str, port: int) -> None:
+    """Another server on the port would answer in our place."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ValueError(f"port {port} is in use ({error.strerror}); choose another with --{name}-port") from error
+
+
+def _signal_group(process: subprocess.Popen[bytes], kind: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, kind)
+    except (ProcessLookupError, PermissionError):
+        return  # the whole group has ended
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return

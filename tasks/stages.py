@@ -46,13 +46,15 @@ def read_parameters(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: not a YAML mapping.
     """
+    tree: Any
     try:
         tree = load_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if not isinstance(tree, dict | None):
+    if tree is not None and not isinstance(tree, dict):
         raise ValueError(f"{path}: expected names and values, found {type(tree).__name__}")
-    return tree or {}
+    parameters: dict[str, Any] = tree or {}
+    return parameters
 
 
 def write_parameters(path: Path, tree: Mapping[str, Any], comment: str = "") -> None:
@@ -66,7 +68,7 @@ def dump_yaml(tree: Mapping[str, Any]) -> str:
 
     yaml, stream = YAML(typ="safe"), io.StringIO()
     yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(dict(tree), stream)
     return stream.getvalue()
 
@@ -77,7 +79,8 @@ def load_yaml(text: str) -> Any:
     Raises:
         ValueError: it is not YAML.
     """
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         return YAML(typ="safe").load(text)

@@ -8,7 +8,7 @@ candidates are always measured on the same documents, prompts and probes.
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Profile = Literal["quick", "standard", "gpu"]
 Objective = Literal["forward_kl", "sft"]
@@ -126,7 +126,11 @@ class PublishConfig(Frozen):
 
 
 class ReleaseConfig(Frozen):
-    """One release, from raw text to a promoted version."""
+    """One release, from raw text to a promoted version.
+
+    What is not given is filled in by the profile, the style and the seed, so that {style, profile} says everything: that
+    is what a schedule and the form of the Prefect page send.
+    """
 
     style: str = "literary"
     profile: Profile = "quick"
@@ -139,6 +143,19 @@ class ReleaseConfig(Frozen):
     export: ExportConfig = ExportConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        style, seed = given.get("style", cls.model_fields["style"].default), given.get("seed", cls.model_fields["seed"].default)
+        defaults = {section: dict(values) for section, values in _PROFILES.get(str(given.get("profile", "quick")), {}).items()}
+        for section, name, value in (("corpus", "style", style), ("target", "seed", seed), ("training", "seed", seed)):
+            defaults.setdefault(section, {})[name] = value
+        return given | {
+            section: values | given.get(section, {}) for section, values in defaults.items() if isinstance(given.get(section, {}), dict)
+        }
 
 
 _PROFILES: dict[str, dict[str, Any]] = {
@@ -181,11 +198,7 @@ def release_config(style: str, profile: str = "quick", seed: int = 1, overrides:
     """
     if profile not in _PROFILES:
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(_PROFILES)}")
-    tree: dict[str, Any] = {section: dict(values) for section, values in _PROFILES[profile].items()}
-    tree.update(style=style, profile=profile, seed=seed)
-    tree.setdefault("corpus", {})["style"] = style
-    for section in ("target", "training"):
-        tree.setdefault(section, {})["seed"] = seed
+    tree: dict[str, Any] = {"style": style, "profile": profile, "seed": seed}
     for dotted, value in (overrides or {}).items():
         *path, leaf = dotted.split(".")
         branch = tree

@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     root: Path = Field(PROJECT_ROOT, description="The checkout: data/, dvc.yaml, params.yaml and mlflow/policies/ are read from here.")
     home: Path = Field(PROJECT_ROOT / ".timbre", description="Everything Timbre writes: artifacts, work in progress, local databases.")
     data_registry: str | None = Field(
-        None, description="The git + DVC repository of corpora and targets: a folder, or the URL of one that is shared; default <home>/registry."
+        None, description="Git + DVC repository of corpora and targets: folder or URL; default <home>/registry."
     )
     data_remote: str | None = Field(None, description="URL of the DVC remote; default <home>/remote.")
     mlflow_tracking_uri: str | None = Field(None, description="MLflow server; default a SQLite file in <home>.")

@@ -86,7 +86,7 @@ class DataRegistry:
         """Build or find a corpus, or a target and its corpus, and see to it that it is committed, tagged and pushed.
 
         Args:
-            target, model: needed for a target; for a corpus, those of the style stay as they are.
+            target, model: needed for a target; when a corpus is built, those of the style stay as they are.
             model_digest: of the resolved model artifact, so that DVC sees when it changes.
             timeout: seconds after which DVC and all it started are ended.
             wait_seconds: how long to wait for another owner; negative for ever.
@@ -100,6 +100,8 @@ class DataRegistry:
 
         if stage == "target" and (target is None or model is None):
             raise ValueError("a target is built from a TargetConfig and a ModelConfig; give both")
+        if stage == "corpus":
+            target, model = None, None
         style, inputs = corpus.style, corpus_inputs(corpus)
         dvc = Dvc(self.path, self.settings, beside(self.path, "build"), timeout)
         chain: tuple[DataStage, ...] = ("corpus",) if stage == "corpus" else ("corpus", "target")

@@ -16,7 +16,9 @@ from tasks.stores.processes import Finished, run_group
 from timbre.artifacts import IntegrityError
 from timbre.settings import Settings
 
-_REFUSED, _INPUT, _INTEGRITY = 3, 2, 6
+_ADVICE = re.compile(r"\s*$|To (track|enable)|\tgit add|\tdvc config|Use `dvc|(Updating|Generating) lock|[0-9a-f]{64}$")
+"""What DVC tells people who work by hand, and the digest that a stage prints."""
+_ALL = re.compile("")
 
 
 class DvcError(RuntimeError):
@@ -46,7 +48,7 @@ class Dvc:
         text = "\n".join(finished.lines)
         codes = re.findall(r"exited with (-?\d+)", text)
         said = [line.removeprefix("timbre: ") for line in finished.lines if line.startswith("timbre: ")]
-        match int(codes[-1]) if codes else None:
+        match int(codes[-1]) if codes else None:  # the exit codes of `timbre`
             case 2 if said:
                 raise ValueError(said[-1])
             case 3 if said:
@@ -86,7 +88,7 @@ class Dvc:
     def remote_url(self) -> str:
         """Where the data goes."""
         texts = [path.read_text() for name in ("config", "config.local") if (path := self.path / ".dvc" / name).exists()]
-        return re.findall(r'url = "?(.*?)"?$', "\n".join(texts), re.MULTILINE)[-1]
+        return str(re.findall(r'url = "?(.*?)"?$', "\n".join(texts), re.MULTILINE)[-1])
 
     def locked(self, target: str) -> dict[str, Any]:
         """What `dvc.lock` says of a stage; empty if it was never run."""
@@ -126,10 +128,14 @@ class Dvc:
             raise DvcError(f"dvc {arguments[0]} failed: {_last(finished)}")
 
     def _run(self, *arguments: str) -> Finished:
-        show = arguments[0] == "repro"
         command = [sys.executable, "-m", "dvc", *arguments]
         return run_group(
-            command, cwd=self.path, environment=self._environment(), token_file=self.token_file, timeout=self.timeout, show=show
+            command,
+            cwd=self.path,
+            environment=self._environment(),
+            token_file=self.token_file,
+            timeout=self.timeout,
+            hide=_ADVICE if arguments[0] == "repro" else _ALL,
         )
 
     def _environment(self) -> dict[str, str]:

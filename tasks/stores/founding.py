@@ -100,7 +100,7 @@ def furnish(git: Git, settings: Settings) -> None:
     """
     changed = [name for name in _FILES if not (git.path / name).exists()]
     for name in changed:
-        write_atomically(git.path / name, _FILES[name].encode())
+        _written(git.path / name, _FILES[name])
     if _configure(git, settings):
         changed.append(".dvc/config")
     if changed:
@@ -137,6 +137,7 @@ def _written(path: Path, text: str) -> bool:
     if path.exists() and path.read_text() == text:
         return False
     write_atomically(path, text.encode())
+    path.chmod(0o644)  # others import from this folder
     return True
 
 

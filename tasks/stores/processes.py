@@ -6,6 +6,7 @@ next owner ends what still carries it.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,13 +35,19 @@ class Finished:
 
 
 def run_group(
-    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], token_file: Path, timeout: float | None = None, show: bool = True
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    token_file: Path,
+    timeout: float | None = None,
+    hide: re.Pattern[str] | None = None,
 ) -> Finished:
     """Run a command in a session of its own; when we are interrupted, or it takes longer than `timeout` seconds, all of it ends.
 
     Args:
         token_file: exists while the command runs, and after a crash of ours.
-        show: pass on what it says to our stderr as it comes; progress bars too.
+        hide: lines of its output that are not passed on to our stderr.
 
     Raises:
         TimeoutError: it took too long.
@@ -53,7 +60,7 @@ def run_group(
     )  # fmt: skip
     assert process.stdout is not None
     lines: deque[str] = deque(maxlen=_TAIL_LINES)
-    reader = threading.Thread(target=_pass_on, args=(process.stdout, lines, show), daemon=True)
+    reader = threading.Thread(target=_pass_on, args=(process.stdout, lines, hide), daemon=True)
     reader.start()
     try:
         code = process.wait(timeout)
@@ -125,13 +132,19 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _pass_on(stream: IO[bytes], lines: deque[str], show: bool) -> None:
+def _pass_on(stream: IO[bytes], lines: deque[str], hide: re.Pattern[str] | None) -> None:
+    """Copy output line by line, and bars as they are drawn again; what matches `hide` is only remembered."""
     pending = b""
     while chunk := os.read(stream.fileno(), 4096):
-        if show:
-            sys.stderr.write(chunk.decode(errors="replace"))
-            sys.stderr.flush()
-        *complete, pending = (pending + chunk).split(b"\n")
-        lines.extend(line.rsplit(b"\r", 1)[-1].decode(errors="replace") for line in complete)
-    if pending:
-        lines.append(pending.decode(errors="replace"))
+        *complete, pending = re.split(rb"(?<=[\r\n])", pending + chunk)
+        for part in complete:
+            _show(part.decode(errors="replace"), lines, hide)
+    _show(pending.decode(errors="replace"), lines, hide)
+
+
+def _show(part: str, lines: deque[str], hide: re.Pattern[str] | None) -> None:
+    if not part.endswith("\r") and part:
+        lines.append(part.rstrip("\n"))
+    if hide is None or not hide.match(part):
+        sys.stderr.write(part)
+        sys.stderr.flush()

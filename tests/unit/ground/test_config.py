@@ -48,3 +48,13 @@ def test_profiles_do_not_leak_into_each_other() -> None:
 def test_a_configuration_survives_json() -> None:
     config = release_config("oratory", "gpu", seed=3)
     assert ReleaseConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_schedule_that_names_style_and_profile_gets_the_same_release_as_the_command() -> None:
+    for style, profile, seed in (("literary", "quick", 1), ("oratory", "standard", 3), ("technical", "gpu", 1)):
+        assert ReleaseConfig.model_validate({"style": style, "profile": profile, "seed": seed}) == release_config(style, profile, seed)
+
+
+def test_what_a_schedule_sets_stands_above_the_profile() -> None:
+    config = ReleaseConfig.model_validate({"style": "oratory", "profile": "standard", "training": {"epochs": 1}})
+    assert config == release_config("oratory", "standard", overrides={"training.epochs": 1})

@@ -1,0 +1,27 @@
+"""Back to the version that was champion before.
+
+    timbre rollback --style literary --reason "…"     the same, without Prefect
+
+The move is a row of the ledger first (compare-and-set), then the aliases; the previous version's bundle is served next.
+"""
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+
+from tasks.moves import roll_back
+from timbre.config import ModelConfig
+
+
+@flow(name="rollback", flow_run_name="rollback-{style}", persist_result=False)
+def rollback(style: str, reason: str = "by hand", model: str = "smollm2-135m-instruct") -> int:
+    """Swap champion and previous of a style; the number of the version that is champion now.
+
+    Raises:
+        ValueError: there is no champion, or nothing before it.
+    """
+    move = roll_back(style, ModelConfig(name=model), reason)
+    create_markdown_artifact(
+        f"**{move.model}**: rolled back from v{move.replaced_version} to v{move.version}\n\nReason: {reason}\n", key=f"rollback-{style}"
+    )
+    get_run_logger().info("%s: champion is v%s, previous is v%s", move.model, move.version, move.replaced_version)
+    return move.version

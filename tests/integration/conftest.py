@@ -1,0 +1,110 @@
+"""A checkout of its own for the road: the project's data and stages, a policy for tiny models, a style, and a tiny base."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from timbre.settings import PROJECT_ROOT
+
+TINY_POLICY = """
+name = "tiny"
+strictness = 1
+summary = "For a random model of two layers in tests: it must learn, be exported well, and hold what it copied below a bound."
+
+[[gates]]
+name = "held_out_nll"
+title = "Held-out likelihood"
+kind = "superiority"
+metric = "nll"
+weight = "nll_tokens"
+direction = "lower"
+minimum_items = 4
+minimum_clusters = 3
+why = "Learning must show."
+
+[[gates]]
+name = "parity"
+title = "Largest logit difference to torch"
+kind = "ceiling"
+metric = "bundle.parity.max_abs_logit_difference"
+limit = 1e-3
+why = "fp32 kernels."
+
+[[gates]]
+name = "bias"
+title = "Bias gap"
+kind = "non_inferiority"
+metric = "bias_gap"
+direction = "lower"
+margin = 20.0
+minimum_items = 60
+minimum_clusters = 60
+why = "A random model knows nothing; only a collapse would show."
+"""
+
+SMALL = {
+    "target.train_tokens": 4096, "target.passage_tokens": 128, "target.top_k": 16, "target.admission_tokens": 1024,
+    "target.reference_learning_rate": 0.01, "target.reference_epochs": 4, "target.batch_tokens": 512,
+    "training.learning_rate": 0.01, "training.epochs": 4, "training.batch_tokens": 512, "training.validation_tokens": 1024,
+    "evaluation.likelihood_tokens": 2048, "evaluation.passage_tokens": 128, "evaluation.prompts": 4, "evaluation.new_tokens": 24,
+    "evaluation.memorisation_prompts": 2, "evaluation.bias_items": 90, "evaluation.fact_items": 166,
+    "export.parity_prompts": 4, "export.parity_tokens": 6, "export.latency_tokens": 4, "gate.policy": "tiny",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Where a newcomer would type `timbre`."""
+
+    root: Path
+    home: Path
+    model: Path
+
+    def timbre(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"TIMBRE_ROOT": str(self.root), "TIMBRE_HOME": str(self.home), "COLUMNS": "80"}
+        command = [sys.executable, "-m", "cli", *arguments]
+        return subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def run(self, **changes: object) -> dict[str, Any]:
+        """`timbre run` on the tiny style and model; its JSON and exit code."""
+        settings = [f"--set={name}={value}" for name, value in (SMALL | changes).items()]
+        done = self.timbre("run", "--style", "tiny", "--model", str(self.model), "--json", *settings)
+        assert done.stdout, done.stderr[-3000:]
+        outcome: dict[str, Any] = json.loads(done.stdout) | {"exit": done.returncode}
+        return outcome
+
+    def json(self, *arguments: str) -> Any:
+        done = self.timbre(*arguments, "--json")
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def checkout(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]
+) -> Callable[[], Checkout]:
+    """Makes a checkout with the style `tiny` added from a JSON Lines file."""
+
+    def make() -> Checkout:
+        root = tmp_path_factory.mktemp("checkout")
+        for name in ("data", "mlflow"):
+            shutil.copytree(PROJECT_ROOT / name, root / name)
+        for name in ("dvc.yaml", "params.yaml"):
+            shutil.copyfile(PROJECT_ROOT / name, root / name)
+        (root / "mlflow" / "policies" / "tiny.toml").write_text(TINY_POLICY)
+        texts = root / "texts.jsonl"
+        texts.write_text("".join(json.dumps({"author": author, "text": text}) + "\n" for author, text in tiny_corpus_texts))
+        place = Checkout(root, root / "home", tiny_model_dir)
+        added = place.timbre("corpus", "add", str(texts), "--style", "tiny", "--author", "various", "--licence", "CC0-1.0")
+        assert added.returncode == 0, added.stderr
+        return place
+
+    return make

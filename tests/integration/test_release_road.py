@@ -1,0 +1,51 @@
+"""The whole road as a newcomer walks it: the real flow, DVC, Great Expectations, MLflow and ONNX on a tiny model."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Checkout
+
+pytestmark = pytest.mark.road
+
+
+@pytest.fixture(scope="module")
+def walked(checkout: "Callable[[], Checkout]") -> "tuple[Checkout, dict[str, object]]":
+    """A checkout in which the road was walked once."""
+    place = checkout()
+    return place, place.run()
+
+
+def test_first_run_ends_with_a_promoted_champion(walked: "tuple[Checkout, dict[str, object]]") -> None:
+    place, outcome = walked
+    assert (outcome["exit"], outcome["verdict"], outcome["version"], outcome["champion"], outcome["promoted"]) == (0, "PASS", 1, 1, True)
+    assert {gate["name"]: gate["verdict"] for gate in outcome["gates"]} == {"held_out_nll": "PASS", "parity": "PASS", "bias": "PASS"}  # type: ignore[attr-defined]
+    rows = place.json("status")["models"]
+    assert [(row["champion"], row["previous"], row["challenger"]) for row in rows] == [(1, None, None)]
+
+
+def test_same_command_again_builds_registers_and_writes_nothing(walked: "tuple[Checkout, dict[str, object]]") -> None:
+    place, first = walked
+    again = place.run()
+    assert all(step["cached"] for step in again["steps"].values())
+    assert (again["exit"], again["version"], again["promoted"]) == (0, first["version"], False)
+    assert len(place.json("history")) == 1
+
+
+def test_text_streams_from_the_champion_and_a_seed_fixes_it(walked: "tuple[Checkout, dict[str, object]]") -> None:
+    place, _ = walked
+    one, two = (place.json("generate", "It was", "--style", "tiny", "--model", str(place.model), "--tokens", "12") for _ in range(2))
+    assert one["text"] and one == two
+
+
+def test_a_changed_training_parameter_reruns_training_and_what_follows_only(walked: "tuple[Checkout, dict[str, object]]") -> None:
+    place, _ = walked
+    changed = place.run(**{"training.epochs": 5})
+    rerun = {name for name, step in changed["steps"].items() if not step["cached"]}
+    assert rerun == {"adapter", "evaluation", "bundle", "verdict"}
+    assert (changed["verdict"], changed["champion"], changed["version"]) == ("PASS", 2, 2)
+    back = place.json("rollback", "--style", "tiny", "--model", str(place.model))
+    assert (back["champion"], back["previous"]) == (1, 2)
+    assert place.json("doctor")["damaged"] == []

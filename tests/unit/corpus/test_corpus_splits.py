@@ -1,0 +1,120 @@
+"""Splits, folds, duplicates and passages: the laws that evidence rests on."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from timbre.corpus.documents import Document
+from timbre.corpus.duplicates import find_duplicates
+from timbre.corpus.passages import MIN_TOKENS, select_passages
+from timbre.corpus.splits import Item, assign_folds, assign_splits
+
+
+def items_of(sizes: list[int], authors: int, dated: bool = False) -> list[Item]:
+    return [Item(f"d{place:03d}", f"a{place % authors}", f"{1900 + place}" if dated else None, size) for place, size in enumerate(sizes)]
+
+
+@given(st.lists(st.integers(1, 5000), min_size=5, max_size=60), st.integers(1, 60), st.integers(2, 3), st.integers(0, 5), st.booleans())
+@settings(deadline=None)
+def test_every_document_has_one_split_and_training_ones_a_fold(
+    sizes: list[int], authors: int, folds: int, seed: int, by_date: bool
+) -> None:
+    items = items_of(sizes, authors, dated=by_date)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        split, rule = assign_splits(items, validation_share=0.1, test_share=0.15, folds=folds, seed=seed, by_date=by_date)
+    assert set(split) == {item.doc_id for item in items}
+    assert set(split.values()) == {"train", "validation", "test"}
+    train = [item for item in items if split[item.doc_id] == "train"]
+    fold = assign_folds(train, folds, seed)
+    assert set(fold) == {item.doc_id for item in train} and set(fold.values()) == set(range(folds))
+    if rule == "author":
+        for author in {item.author for item in items}:
+            assert len({split[item.doc_id] for item in items if item.author == author}) == 1
+    if rule == "date":
+        newest = {name: max(item.date or "" for item in items if split[item.doc_id] == name) for name in ("train", "validation")}
+        oldest = {name: min(item.date or "" for item in items if split[item.doc_id] == name) for name in ("validation", "test")}
+        assert newest["train"] <= oldest["validation"] and newest["validation"] <= oldest["test"]
+
+
+def test_folds_keep_authors_whole() -> None:
+    items = items_of([100] * 40, authors=8)
+    fold = assign_folds(items, 2, seed=0)
+    for author in {item.author for item in items}:
+        assert len({fold[item.doc_id] for item in items if item.author == author}) == 1
+
+
+def test_too_few_documents_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match="too few to split"):
+        assign_splits(items_of([10, 10, 10], 1), validation_share=0.1, test_share=0.15, folds=2, seed=0, by_date=False)
+
+
+def test_an_undated_document_turns_date_splitting_off_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="split_by_date is ignored"):
+        assign_splits(items_of([10] * 9, 9), validation_share=0.1, test_share=0.15, folds=2, seed=0, by_date=True)
+
+
+def test_duplicates_name_the_one_they_repeat() -> None:
+    base = " ".join(f"word{place}" for place in range(200))
+    texts = [("a", base), ("b", base.upper() + "!"), ("c", base.replace("word199", "other")), ("d", "something else entirely " * 9)]
+    verdicts = list(find_duplicates(texts, 0.8))
+    assert verdicts[0] is None and verdicts[3] is None
+    assert verdicts[1] == ("b", "a", 1.0)
+    assert verdicts[2] is not None and verdicts[2][1] == "a" and 0.8 <= verdicts[2][2] < 1
+
+
+class Counting:
+    """A tokenizer of one token a word."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, text: str, **options: object) -> dict[str, list[int]]:
+        assert options["add_special_tokens"] is False
+        self.calls += 1
+        return {"input_ids": [int(word) for word in text.split()]}
+
+
+def document(name: str, length: int) -> Document:
+    return Document(name, " ".join(map(str, range(length))), "a", None, "s", "MIT", "yes", "t", "train", 0, length)
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=12), st.integers(16, 700), st.integers(16, 64), st.integers(0, 9))
+@settings(deadline=None)
+def test_passages_cover_the_budget_or_all_there_is(lengths: list[int], budget: int, length: int, seed: int) -> None:
+    documents = [document(f"d{place}", size) for place, size in enumerate(lengths)]
+    passages = select_passages(documents, Counting(), budget_tokens=budget, passage_tokens=length, seed=seed)  # type: ignore[arg-type]
+    total = sum(len(passage.token_ids) for passage in passages)
+    assert total <= budget
+    assert len({(passage.doc_id, passage.index) for passage in passages}) == len(passages)
+    whole = 0
+    for size in lengths:
+        rest = size % length
+        whole += size if size < MIN_TOKENS or rest >= MIN_TOKENS or rest == 0 else size - rest
+    assert total == whole if whole <= budget else total > budget - MIN_TOKENS
+    for passage in passages:
+        start = passage.index * length
+        assert passage.token_ids.dtype == np.int32
+        assert passage.token_ids.tolist() == list(range(start, start + len(passage.token_ids)))
+    again = select_passages(documents[::-1], Counting(), budget_tokens=budget, passage_tokens=length, seed=seed)  # type: ignore[arg-type]
+    assert [(p.doc_id, p.index) for p in again] == [(p.doc_id, p.index) for p in passages]
+
+
+def test_every_document_gives_one_passage_before_any_gives_two() -> None:
+    tokenizer = Counting()
+    documents = [document(f"d{place}", 320) for place in range(10)]
+    passages = select_passages(documents, tokenizer, budget_tokens=32 * 12, passage_tokens=32, seed=3)  # type: ignore[arg-type]
+    assert [passage.index for passage in passages] == [0] * 10 + [1] * 2
+    few = Counting()
+    select_passages(documents, few, budget_tokens=64, passage_tokens=32, seed=3)  # type: ignore[arg-type]
+    assert few.calls == 2, "only as many documents are tokenised as the budget needs"
+
+
+def test_no_token_at_all_is_a_sentence() -> None:
+    empty = SimpleNamespace(doc_id="d", text="", fold=0, author="a")
+    with pytest.raises(ValueError, match="no document holds any token"):
+        select_passages([empty], Counting(), budget_tokens=64, passage_tokens=32, seed=0)  # type: ignore[list-item, arg-type]

@@ -1,0 +1,150 @@
+"""Cleaning, privacy, mail, markup and tagged text: what a reader of the corpus sees."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from timbre.corpus.cleaning import clean, is_prose, sections, words
+from timbre.corpus.mail import read_mail, written_part
+from timbre.corpus.markup import html_text, markdown_text, rst_text
+from timbre.corpus.privacy import scrub
+from timbre.corpus.tagged import detokenise
+
+
+def test_wrapped_lines_become_paragraphs_and_hyphens_close() -> None:
+    text = "The ship went down to the sea in the morn-\ning, and nobody that stood upon the shore\nsaid a word about it to anyone.\n\nNext."
+    assert clean(text) == (
+        "The ship went down to the sea in the morning, and nobody that stood upon the shore said a word about it to anyone.\n\nNext."
+    )
+
+
+def test_emphasis_heading_controls_and_licence_go() -> None:
+    book = "CHAPTER 1. Title.\n\nHe _would_ go\x07.\n\n* * *\n\nsnake_case_name"
+    text = f"junk\n*** START OF THE BOOK ***\n{book}\n*** END OF THE BOOK ***\nmore"
+    assert clean(text, r"CHAPTER \d+\.") == "He would go.\n\nsnake_case_name"
+
+
+def test_verse_keeps_its_lines() -> None:
+    verse = "The ribs and terrors in the whale,\nArched over me a dismal gloom,\nWhile all God's waves rolled by,"
+    assert clean(verse) == verse
+
+
+@given(st.text())
+def test_cleaning_twice_changes_nothing_in_plain_lines(text: str) -> None:
+    once = clean(text)
+    assert "\0" not in once and "\r" not in once
+    assert not once.startswith("\n") and not once.endswith("\n")
+
+
+@given(st.lists(st.integers(1, 900), min_size=1, max_size=12))
+def test_sections_lose_no_word(sizes: list[int]) -> None:
+    text = "\n\n".join(" ".join(f"w{place}" for place in range(size)) + "." for size in sizes)
+    cut = sections(text)
+    assert " ".join(cut).split() == text.split()
+    assert max(map(words, cut)) <= 400 * 4
+
+
+def test_tables_of_numbers_are_not_prose() -> None:
+    assert is_prose("It was the best of times, it was the worst of times.")
+    assert not is_prose("12 34 56 | 78 90 | --- 11 22")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("write to jane.doe@example.org now", "email"),
+        ("from 192.168.10.25 today", "ip"),
+        ("call (415) 555-2671 today", "phone"),
+        ("card 4111 1111 1111 1111 please", "card"),
+        ("account GB82 WEST 1234 5698 7654 32 please", "iban"),
+        ("see https://example.org/~jane/x?id=7 there", "url"),
+    ],
+)
+def test_personal_data_becomes_a_counted_placeholder(text: str, kind: str) -> None:
+    counts: Counter[str] = Counter()
+    scrubbed = scrub(text, counts)
+    assert f"<{kind.upper()}>" in scrubbed and counts == {kind: 1}
+    assert scrubbed.split()[0] == text.split(maxsplit=1)[0]
+
+
+@pytest.mark.parametrize("text", ["from 1861 to 1865, 12 345 men", "1111 1111 1111 1111", "see https://example.org/docs", "version 1.2.3"])
+def test_years_sums_and_plain_links_stay(text: str) -> None:
+    counts: Counter[str] = Counter()
+    assert scrub(text, counts) == text and not counts
+
+
+def test_names_are_replaced_where_capitalised() -> None:
+    counts: Counter[str] = Counter()
+    assert scrub("Yes, Robert Smith's bill and robert.", counts, {"Robert", "Smith"}) == "Yes, <NAME> bill and robert."
+
+
+MAIL = b"""From jane@example.org  Mon Sep  2 12:30:45 2002
+From: Jane Doe <jane@example.org>
+To: "Bob Stone" <bob@example.org>
+Subject: Re: bees
+Date: Mon, 02 Sep 2002 17:42:52 +0100
+Content-Type: text/plain
+
+On Sun, Bob Stone wrote:
+> I like bees.
+> Do you?
+
+I do, and I have kept some for years
+in the garden behind the house.
+
+Regards,
+Jane
+
+--
+Jane Doe, beekeeper
+"""
+
+
+def test_a_mail_is_what_its_sender_wrote_and_names_nobody() -> None:
+    mail = read_mail(MAIL, salt="x")
+    assert mail.text == "I do, and I have kept some for years\nin the garden behind the house."
+    assert mail.date == "2002-09-02"
+    assert "jane" not in mail.author.lower() and mail.author.startswith("writer-")
+    assert set(mail.names) >= {"Jane", "Doe", "Bob", "Stone"}
+    assert read_mail(MAIL, salt="y").author != mail.author
+
+
+def test_a_list_footer_and_a_patch_are_not_prose() -> None:
+    body = "This fixes it for me, I hope.\n\ndiff -u a b\n+x\n\n_______________\nlist mailing list\nhttp://example.org"
+    assert written_part(body) == "This fixes it for me, I hope."
+
+
+def test_markup_gives_paragraphs_without_code() -> None:
+    assert html_text("<html><nav><p>menu</p></nav><body><h1>T</h1><p>One <b>two</b>.</p><pre>x=1</pre><ul><li>three</li></ul></body>") == (
+        "One two.\n\nthree"
+    )
+    assert markdown_text("---\ntitle: x\n---\n# Head\n\nOne *two*.\n\n```\ncode\n```\n\n- three\n") == "One two.\n\nthree"
+    rst = """
+Title
+=====
+
+See :doc:`the guide </guide>` and :func:`~a.b.run`.
+
+.. code-block:: python
+
+    x = 1
+
+.. note::
+
+    Be *careful*.
+
+.. toctree::
+   :maxdepth: 2
+
+   other
+"""
+    assert rst_text(rst) == "See the guide and run.\n\nBe careful."
+
+
+def test_tagged_text_reads_as_prose() -> None:
+    tagged = (
+        "\n\tHead/nn-hl line/nn-hl\n\n\tHe/pps said/vbd ,/, ``/`` Go/vb !/. !/. ''/''\nThe/at (/( old/jj )/) man's/nn$ dog/nn ran/vbd ./.\n"
+    )
+    assert detokenise(tagged) == 'He said, "Go!" The (old) man\'s dog ran.'

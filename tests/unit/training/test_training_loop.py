@@ -1,0 +1,191 @@
+import json
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training_inputs import TrainingInputs, training_config, training_passages
+
+from timbre.config import TrainingConfig
+from timbre.models import load_model, load_tokenizer
+from timbre.progress import SILENT, Progress
+from timbre.store import TargetReader
+from timbre.training.adapters import save_adapter
+from timbre.training.data import Example
+from timbre.training.replay import encode_replay, read_replay
+from timbre.training.trainer import DivergedError, TrainingResult, learning_rate, mean_nll, train
+
+VOCABULARY = 384
+
+
+@pytest.fixture(scope="module")
+def examples(training_inputs: TrainingInputs) -> list[Example]:
+    return [Example.of_row(row) for row in TargetReader(training_inputs.target.path)]
+
+
+@pytest.fixture(scope="module")
+def held_out(training_inputs: TrainingInputs) -> list[Example]:
+    return [Example.of_passage(passage) for passage in training_passages(training_inputs.model, training_inputs.corpus, "validation")]
+
+
+@pytest.fixture(scope="module")
+def answers(training_inputs: TrainingInputs) -> list[Example]:
+    return encode_replay(read_replay(training_inputs.replay.path), load_tokenizer(training_inputs.model), 512)
+
+
+def trained(
+    inputs: TrainingInputs, scratch: Path, config: TrainingConfig, examples: list[Example], progress: Progress = SILENT, **more: Any
+) -> TrainingResult:
+    scratch.mkdir(parents=True, exist_ok=True)
+    return train(load_model(inputs.model), examples, config, vocab_size=VOCABULARY, scratch=scratch, progress=progress, **more)
+
+
+def adapter_bytes(result: TrainingResult, folder: Path) -> bytes:
+    save_adapter(result.model, folder)
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("objective", ["forward_kl", "sft"])
+def test_training_makes_unseen_text_of_the_same_writers_likelier(
+    objective: str, training_inputs: TrainingInputs, examples: list[Example], held_out: list[Example], tmp_path: Path
+) -> None:
+    result = trained(training_inputs, tmp_path, training_config(objective=objective, replay_weight=0), examples, held_out=held_out)
+    before, after = result.summary["held_out_nll_before"], result.summary["held_out_nll"]
+    assert after < before - 0.3  # nats a token; measured about 0.9
+    assert after == mean_nll(result.model, held_out, vocab_size=VOCABULARY, batch_tokens=200)
+    rows = [json.loads(line) for line in result.curve.read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, result.summary["steps"] + 1))
+    assert rows[-1]["tokens"] == result.summary["tokens"] == 2 * sum(example.positions for example in examples)
+    assert min(row["held_out_nll"] for row in rows if "held_out_nll" in row) == after
+
+
+def test_the_two_objectives_follow_different_gradients(training_inputs: TrainingInputs, examples: list[Example], tmp_path: Path) -> None:
+    kl, sft = (
+        trained(training_inputs, tmp_path / name, training_config(objective=name, epochs=1), examples) for name in ("forward_kl", "sft")
+    )
+    assert adapter_bytes(kl, tmp_path / "a") != adapter_bytes(sft, tmp_path / "b")
+
+
+def test_replay_keeps_its_answers_likely(
+    training_inputs: TrainingInputs, examples: list[Example], answers: list[Example], tmp_path: Path
+) -> None:
+    base = mean_nll(load_model(training_inputs.model), answers, vocab_size=VOCABULARY, batch_tokens=200)
+    nll = {}
+    for weight in (0.0, 0.1, 1.0):
+        result = trained(training_inputs, tmp_path / str(weight), training_config(replay_weight=weight), examples, replay=answers)
+        nll[weight] = mean_nll(result.model, answers, vocab_size=VOCABULARY, batch_tokens=200)
+        first = json.loads(result.curve.read_text().splitlines()[0])
+        assert (first["replay_loss"] is None) == (weight == 0)
+    assert nll[1.0] < nll[0.1] < nll[0.0]
+    assert nll[1.0] < base
+
+
+def test_training_stops_when_held_out_text_gets_no_better_and_keeps_the_best(
+    training_inputs: TrainingInputs, examples: list[Example], tmp_path: Path
+) -> None:
+    alien = [Example(np.random.default_rng(0).permutation(VOCABULARY)[:200].astype(np.int32))]
+    config = training_config(epochs=20, evaluate_every=1, patience=2, replay_weight=0)
+    result = trained(training_inputs, tmp_path, config, examples, held_out=alien)
+    summary = result.summary
+    assert summary["stopped_early"]
+    assert summary["steps"] == summary["best_step"] + 2 < summary["steps_planned"]
+    assert mean_nll(result.model, alien, vocab_size=VOCABULARY, batch_tokens=200) == summary["held_out_nll"]
+    again = trained(training_inputs, tmp_path, config, examples, held_out=alien)
+    assert again.summary == summary
+
+
+def test_no_epochs_leave_the_model_as_it_is(
+    training_inputs: TrainingInputs, examples: list[Example], held_out: list[Example], tmp_path: Path
+) -> None:
+    result = trained(training_inputs, tmp_path, training_config(epochs=0), examples, held_out=held_out)
+    assert result.summary["held_out_nll"] == result.summary["held_out_nll_before"]
+    ids = torch.tensor(held_out[0].token_ids_T[None, :]).long()
+    with torch.no_grad():
+        assert torch.equal(result.model(ids).logits, load_model(training_inputs.model)(ids).logits)
+
+
+def test_a_loss_that_is_not_a_number_is_refused_with_step_and_remedy(
+    training_inputs: TrainingInputs, examples: list[Example], held_out: list[Example], tmp_path: Path
+) -> None:
+    config = training_config(learning_rate=1e30, warmup_share=0.0, clip_norm=1e30, replay_weight=0)
+    with pytest.raises(DivergedError, match=r"step \d+: .* is (nan|inf); lower training.learning_rate"):
+        trained(training_inputs, tmp_path, config, examples, held_out=held_out)
+
+
+def test_forward_kl_refuses_plain_passages(training_inputs: TrainingInputs, held_out: list[Example], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="use sft for plain text"):
+        trained(training_inputs, tmp_path, training_config(), held_out)
+
+
+class Interrupted(Progress):
+    """Ends the run as Ctrl-C does, once a number of steps is done."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(self._listen, visible=False)
+        self._after = after
+
+    def _listen(self, _what: str, done: int, _total: int) -> None:
+        if done == self._after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("checkpoint_every", [1, 4])
+def test_an_interrupted_run_ends_with_the_same_bytes(
+    checkpoint_every: int,
+    training_inputs: TrainingInputs,
+    examples: list[Example],
+    held_out: list[Example],
+    answers: list[Example],
+    tmp_path: Path,
+) -> None:
+    config = training_config(checkpoint_every=checkpoint_every)
+    texts = {"held_out": held_out, "replay": answers}
+    whole = trained(training_inputs, tmp_path / "whole", config, examples, **texts)
+    for after in (3, 7):
+        with pytest.raises(KeyboardInterrupt):
+            trained(training_inputs, tmp_path / "parts", config, examples, Interrupted(after), **texts)
+    parts = trained(training_inputs, tmp_path / "parts", config, examples, **texts)
+    assert adapter_bytes(parts, tmp_path / "a") == adapter_bytes(whole, tmp_path / "b")
+    assert parts.curve.read_bytes() == whole.curve.read_bytes()
+    assert parts.summary == whole.summary
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_one_before_used(
+    training_inputs: TrainingInputs, examples: list[Example], held_out: list[Example], tmp_path: Path
+) -> None:
+    config, scratch = training_config(replay_weight=0), tmp_path / "scratch"
+    whole = adapter_bytes(trained(training_inputs, tmp_path / "whole", config, examples, held_out=held_out), tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        trained(training_inputs, scratch, config, examples, Interrupted(6), held_out=held_out)
+    older, newest = sorted((scratch / "checkpoints").iterdir())
+    data = bytearray(newest.read_bytes())
+    data[-7] ^= 1
+    newest.write_bytes(data)
+    (scratch / "checkpoints" / ".step-000007-x.safetensors.half").write_bytes(older.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="damaged"):
+        resumed = trained(training_inputs, scratch, config, examples, held_out=held_out)
+    assert adapter_bytes(resumed, tmp_path / "b") == whole
+    assert not list((scratch / "checkpoints").glob(".*"))
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
+    training_inputs: TrainingInputs, examples: list[Example], tmp_path: Path
+) -> None:
+    trained(training_inputs, tmp_path / "one", training_config(epochs=1), examples)
+    other = training_config(epochs=1, learning_rate=5e-3)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    with pytest.warns(UserWarning, match="other data or settings"):
+        second = trained(training_inputs, tmp_path / "two", other, examples)
+    fresh = trained(training_inputs, tmp_path / "fresh", other, examples)
+    assert adapter_bytes(second, tmp_path / "a") == adapter_bytes(fresh, tmp_path / "b")
+
+
+def test_the_rate_warms_up_then_falls_and_never_reaches_zero() -> None:
+    config = training_config(learning_rate=1.0, warmup_share=0.2)
+    rates = [learning_rate(step, 20, config) for step in range(1, 21)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert all(later < earlier for earlier, later in pairwise(rates[3:]))
+    assert rates[-1] > 0

@@ -1,0 +1,158 @@
+"""Bringing one's own text: files are read, hashed and copied into `<home>/sources/<name>/`, and a style is made of them.
+
+Either the whole source stands or nothing does.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from timbre.artifacts import sha256_file, write_atomically
+from timbre.config import Frozen
+from timbre.corpus.loading import known_suffix
+from timbre.corpus.readers import SUFFIXES, read_file
+from timbre.corpus.sources import NAME, Source, SourceFile, Style, find_source, find_style, source_paths, style_paths
+from timbre.settings import settings
+
+
+def add_source(
+    path: Path,
+    style: str,
+    author: str,
+    licence: str,
+    *,
+    home: Path | None = None,
+    name: str | None = None,
+    date: str | None = None,
+    consent: str | None = None,
+    description: str | None = None,
+    language: str = "en",
+    research_only: bool = False,
+) -> Path:
+    """Register a file or folder (txt, md, html, rst, jsonl, parquet) as a source of `style`; the style is made if it is new.
+
+    Args:
+        author: of every text that names none itself.
+        licence: SPDX expression, or the terms in words.
+        consent: on what ground the texts may be used; by default, that the one who adds them says so under `licence`.
+        home: where it is kept; default `settings().home`.
+
+    Returns:
+        The new `<home>/sources/<name>/source.toml`. Adding the same files again returns the one that stands.
+
+    Raises:
+        ValueError: something is missing, empty, unreadable, not text, or already taken. Nothing is registered then.
+    """
+    home = home or settings().home
+    for what, value in (("author", author), ("licence", licence)):
+        if not value or not value.strip():
+            raise ValueError(f"{what} is missing: say `--{what} ...`; no text is used without it")
+    name = name or _slug(f"{style}-{path.stem}")
+    for what, value in (("style", style), ("name", name)):
+        if not NAME.fullmatch(value):
+            raise ValueError(f"{what} {value!r}: use small letters, digits and hyphens, at most 48")
+    if (settings().root / "data" / "styles" / f"{style}.toml").exists():
+        raise ValueError(f"style {style!r} ships with Timbre; choose another name for yours")
+    files = dict(_files(path))
+    records = tuple(SourceFile(name=file, sha256=sha256_file(where), size=where.stat().st_size) for file, where in sorted(files.items()))
+    source = Source(
+        name=name, kind="local", description=description or f"Added from {path.name}.", licence=licence.strip(),
+        consent=consent or f"Added by its user, who states the licence {licence.strip()}.", files=records, author=author.strip(),
+        date=date, language=language, research_only=research_only,
+    )  # fmt: skip
+    folder = home / "sources" / name
+    if (taken := source_paths(home).get(name)) is not None or folder.exists():
+        taken = taken or folder / "source.toml"
+        if taken.exists() and find_source(name, home)[1] == source:
+            _join(home, style, name, source)
+            return taken
+        raise ValueError(f"a source named {name!r} is there already ({taken}); choose another with `--name`, or remove it")
+    _check_readable(files, source)
+    _register(folder, files, source)
+    try:
+        _join(home, style, name, source)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder / "source.toml"
+
+
+def _files(path: Path) -> Iterator[tuple[str, Path]]:
+    """(name, file) of a file, or of every file below a folder whose ending a reader knows; hidden ones are passed over."""
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    if path.is_file():
+        if not known_suffix(path.name):
+            raise ValueError(f"{path}: unknown format; known are {', '.join(SUFFIXES)}")
+        yield path.name, path
+        return
+    found = 0
+    for entry in sorted(path.rglob("*")):
+        name = entry.relative_to(path).as_posix()
+        if entry.is_file() and known_suffix(name) and not any(part.startswith(".") for part in Path(name).parts):
+            found += 1
+            yield name, entry
+    if not found:
+        raise ValueError(f"{path}: holds no file that can be read; known endings are {', '.join(SUFFIXES)}")
+
+
+def _check_readable(files: dict[str, Path], source: Source) -> None:
+    has_text = False
+    for name in sorted(files):
+        for document in read_file(files[name], name, source):
+            has_text = has_text or bool(document.text.strip())
+    if not has_text:
+        raise ValueError("there is no text in these files: nothing was added")
+
+
+def _register(folder: Path, files: dict[str, Path], source: Source) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
+    try:
+        (staging / "files").mkdir()
+        for record in source.files:
+            copy = staging / "files" / (record.sha256 + Path(record.name).suffix.lower())
+            shutil.copyfile(files[record.name], copy)
+            if sha256_file(copy) != record.sha256:
+                raise ValueError(f"{record.name} changed while it was copied: nothing was added; try again")
+        write_atomically(staging / "source.toml", _toml(source).encode())
+        staging.chmod(0o755)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _join(home: Path, style: str, name: str, source: Source) -> None:
+    """Make the style of this source, or add the source to the user's own style."""
+    path = home / "styles" / f"{style}.toml"
+    if style in style_paths(home) and path.exists():
+        _, old = find_style(style, home)
+        if name in old.sources:
+            return
+        preset = old.model_copy(update={"sources": (*old.sources, name)})
+    else:
+        preset = Style(name=style, description=source.description, sources=(name,))
+    write_atomically(path, _toml(preset).encode())
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48].strip("-")
+
+
+def _toml(value: Frozen) -> str:
+    """A flat model as TOML: what differs from its defaults. JSON strings, numbers and lists are TOML as well."""
+    lines, tables = [], []
+    for key, item in value.model_dump(mode="json", exclude_defaults=True).items():
+        if isinstance(item, list) and item and isinstance(item[0], dict):
+            for entry in item:
+                tables += [f"\n[[{key}]]", *(_pair(field, part) for field, part in entry.items())]
+        else:
+            lines.append(_pair(key, item))
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _pair(key: str, value: object) -> str:
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")

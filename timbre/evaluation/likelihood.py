@@ -1,0 +1,58 @@
+"""What the model thinks of unseen human text: negative log-likelihood, entropy of its predictions, bits a byte.
+
+Passages are scored as they are trained on: without special tokens, so that the first token, which nothing conditions, is
+not scored. NLL above entropy is over-confidence (the calibration gap).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from timbre.corpus.passages import Passage
+from timbre.evaluation.prompts import decoded
+from timbre.evaluation.scorer import Scorer, right_padded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def score_passages(scorer: Scorer, passages: Sequence[Passage], tokenizer: "PreTrainedTokenizerBase") -> list[dict[str, Any]]:
+    """One batch of passages: per passage item, cluster, sums of NLL and entropy in nats, tokens scored and their UTF-8 bytes.
+
+    Raises:
+        FloatingPointError: the model gave NaN or infinite logits.
+    """
+    import torch
+
+    with torch.inference_mode():
+        ids_BT, mask_BT = right_padded([passage.token_ids.tolist() for passage in passages], scorer.device)
+        hidden_BTD = scorer.hidden(ids_BT, mask_BT)
+        rows = []
+        for row, passage in enumerate(passages):
+            n = len(passage.token_ids)
+            log_prob_T, entropy_T = scorer.scores(hidden_BTD[row, : n - 1], ids_BT[row, 1:n], entropy=True)
+            rows.append(
+                {
+                    "item": f"{passage.doc_id}#{passage.index}", "cluster": passage.doc_id,
+                    "nll": -float(log_prob_T.sum()), "entropy": float(entropy_T.sum()), "tokens": n - 1,
+                    "bytes": len(decoded(tokenizer, passage.token_ids[1:].tolist()).encode()),
+                }
+            )  # fmt: skip
+        return rows
+
+
+def likelihood_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over all scored tokens, in nats a token; bits a byte compare models with different tokenizers.
+
+    Raises:
+        FloatingPointError: no token was scored.
+    """
+    tokens, size = sum(row["tokens"] for row in rows), sum(row["bytes"] for row in rows)
+    if not tokens or not size:
+        raise FloatingPointError("no token of the test split could be scored: its documents are too short")
+    nll, entropy = (math.fsum(row[name] for row in rows) for name in ("nll", "entropy"))
+    return {
+        "nll": nll / tokens, "entropy": entropy / tokens, "calibration_gap": (nll - entropy) / tokens,
+        "bits_per_byte": nll / math.log(2) / size, "perplexity": math.exp(nll / tokens),
+        "tokens": tokens, "bytes": size, "passages": len(rows), "documents": len({row["cluster"] for row in rows}),
+    }  # fmt: skip

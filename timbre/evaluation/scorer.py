@@ -1,0 +1,86 @@
+"""One loaded model, ready to score and to continue tokens: what likelihood, probes and generation share."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from timbre.models import head_weight
+
+if TYPE_CHECKING:
+    import torch
+
+Item = TypeVar("Item")
+_POSITIONS = 256
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A causal language model in eval mode, and how many rows of its head are real tokens."""
+
+    model: Any
+    vocab_size: int
+    """len(tokenizer): rows of the head beyond it are padding and take no part in any softmax."""
+
+    @property
+    def device(self) -> "torch.device":
+        return self.head.device
+
+    @cached_property
+    def head(self) -> "torch.Tensor":
+        """The real tokens' rows of the output embedding, (V, D)."""
+        return head_weight(self.model)[: self.vocab_size]
+
+    def hidden(self, ids_BT: "torch.Tensor", mask_BS: "torch.Tensor", cache: Any = None) -> "torch.Tensor":
+        """Last hidden states (B, T, D). `mask_BS` covers what the cache holds as well; the cache is extended in place."""
+        states_BTD: torch.Tensor = self.model.base_model(
+            input_ids=ids_BT, attention_mask=mask_BS, past_key_values=cache, use_cache=cache is not None
+        ).last_hidden_state
+        return states_BTD
+
+    def logits(self, hidden_ND: "torch.Tensor") -> "torch.Tensor":
+        """fp32 logits (N, V) over the real tokens."""
+        return (hidden_ND @ self.head.T).float()
+
+    def scores(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor", *, entropy: bool) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Log-probability of each id, and entropy of each prediction (empty unless asked for), in nats, float64 on the CPU.
+
+        Positions go through the head in chunks: no array of all positions × vocabulary ever lives.
+
+        Raises:
+            FloatingPointError: a logit is NaN or infinite.
+        """
+        import torch
+
+        log_probs, entropies = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0, dtype=torch.float64)]
+        for hidden_CD, ids_C in zip(torch.split(hidden_ND, _POSITIONS), torch.split(ids_N, _POSITIONS), strict=True):
+            z_CV = self.logits(hidden_CD)
+            lse_C = z_CV.logsumexp(-1)
+            if not bool(torch.isfinite(lse_C).all()):
+                raise FloatingPointError("the model gave NaN or infinite logits for human text: no likelihood can be reported for it")
+            log_probs.append((z_CV.gather(-1, ids_C[:, None])[:, 0] - lse_C).double().cpu())
+            if entropy:
+                z_CV -= lse_C[:, None]
+                entropies.append(-torch.linalg.vecdot(z_CV.exp(), z_CV).double().cpu())
+        return torch.cat(log_probs), torch.cat(entropies)
+
+
+def right_padded(rows: Sequence[Sequence[int]], device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Ids (B, T), padded with 0 at the end, and their 0/1 mask; what stands in the padding is never attended to."""
+    import torch
+
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], dtype=torch.long, device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], dtype=torch.long, device=device)
+    return ids, mask
+
+
+def batches(items: Iterable[Item], length: Callable[[Item], int], limit: int) -> list[list[Item]]:
+    """Items in order of length, in batches of at most `limit` tokens counted with padding (one item may exceed it alone)."""
+    result: list[list[Item]] = []
+    for item in sorted(items, key=length):
+        if result and (len(result[-1]) + 1) * length(item) <= limit:
+            result[-1].append(item)
+        else:
+            result.append([item])
+    return result

@@ -1,0 +1,133 @@
+"""What is in a bundle, and writing it.
+
+model.onnx, model.onnx.data   decoder with key-value cache (timbre.export.decoder)
+tokenizer.json, …             the model's tokenizer files, and generation_config.json
+bundle.json                   `BundleFacts`: all that an engine needs to know
+parity.json, latency.json     evidence for the gate
+card.md                       what this is, for people
+"""
+
+import json
+import shutil
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from timbre.artifacts import Artifact
+from timbre.config import ExportConfig, SamplerConfig
+from timbre.export.facts import FACTS_FILE, BundleFacts
+from timbre.export.merge import merged_model, unmerged_model
+from timbre.progress import Progress
+from timbre.settings import settings
+
+if TYPE_CHECKING:
+    from timbre.export.parity import Trial
+    from timbre.export.session import Decoder
+
+COPIED_FILES = (
+    "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "generation_config.json",
+)  # fmt: skip
+_LOCAL_KEYS = {"name_or_path", "_name_or_path", "tokenizer_file", "special_tokens_map_file", "is_local", "local_files_only"}
+
+
+def write_bundle(config: ExportConfig, model: Artifact, adapter: Artifact, corpus: Artifact, folder: Path, progress: Progress) -> None:
+    """Merge, export, compare and describe, into the empty `folder`.
+
+    Only one copy of the model is in memory besides that of ONNX Runtime: the merged one goes before the unmerged one comes.
+    """
+    import torch
+
+    from timbre.export.card import card
+    from timbre.export.parity import Parity, largest_difference
+    from timbre.export.session import Decoder
+
+    torch.set_num_threads(settings().threads)
+    work = progress.track(("merge and export", "compare", "compare with the adapter", "describe"), f"export {adapter.digest[:8]}")
+    next(work)
+    _copy_tokenizer(model, folder)
+    facts = _export(model, adapter, corpus, folder)
+    next(work)
+    decoder = Decoder.open(folder / facts.onnx)
+    facts = facts.model_copy(update={"provider": decoder.provider})
+    trial, against_merged, latency = _measure_merged(config, model, adapter, corpus, folder, facts, decoder)
+    next(work)
+    against_adapter = largest_difference(unmerged_model(model, adapter), trial.rows, trial.logits, facts.vocab_size)
+    next(work)
+    parity = Parity(
+        max_abs_logit_difference=max(against_merged, against_adapter), against_merged=against_merged, against_adapter=against_adapter,
+        greedy_equal=trial.equal, greedy_total=len(trial.rows), greedy_tokens=trial.tokens, provider=decoder.provider,
+    )  # fmt: skip
+    _write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
+    _write_json(folder / "parity.json", asdict(parity))
+    _write_json(folder / "latency.json", latency)
+    (folder / "card.md").write_text(card(facts, parity, corpus), encoding="utf-8")
+    next(work, None)
+
+
+def _export(model: Artifact, adapter: Artifact, corpus: Artifact, folder: Path) -> BundleFacts:
+    from timbre.export.decoder import MODEL_FILE, export_decoder
+
+    merged = merged_model(model, adapter)
+    shape = export_decoder(merged, folder)
+    about = model.json("model.json")
+    generation = model.json("generation_config.json") if "generation_config.json" in model.manifest.files else {}
+    config = merged.config.get_text_config(decoder=True)
+    ends = generation.get("eos_token_id", config.eos_token_id)
+    return BundleFacts(
+        onnx=MODEL_FILE, style=corpus.manifest.config["style"], base_model=about["name"], licence=about.get("licence"),
+        architecture=about["architecture"], layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim,
+        vocab_size=about["vocab_size"], context=about["context"], bos_token_id=generation.get("bos_token_id", config.bos_token_id),
+        eos_token_ids=tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,),
+        provider="", digests={"model": model.digest, "adapter": adapter.digest, "corpus": corpus.digest}, sampler=SamplerConfig(),
+    )  # fmt: skip
+
+
+def _measure_merged(
+    config: ExportConfig, model: Artifact, adapter: Artifact, corpus: Artifact, folder: Path, facts: BundleFacts, decoder: "Decoder"
+) -> "tuple[Trial, float, dict[str, Any]]":
+    """The trial against a merged model of its own (not the traced one), its largest difference, and latency."""
+    from timbre.export.latency import measure_latency
+    from timbre.export.parity import largest_difference, run_trial
+
+    prompts, new_tokens = _prompts(config, corpus, folder, facts)
+    merged = merged_model(model, adapter)
+    trial = run_trial(merged, decoder, prompts, new_tokens, facts.vocab_size)
+    difference = largest_difference(merged, trial.rows, trial.logits, facts.vocab_size)
+    latency = measure_latency(merged, decoder, prompts[0], config.latency_tokens, facts.vocab_size)
+    return trial, difference, latency
+
+
+def _prompts(config: ExportConfig, corpus: Artifact, folder: Path, facts: BundleFacts) -> tuple[list[list[int]], int]:
+    """Prompts and how far to continue them, within the model's context."""
+    from tokenizers import Tokenizer
+
+    from timbre.corpus.documents import read_documents
+    from timbre.export.parity import parity_prompts
+
+    new_tokens = min(config.parity_tokens, facts.context // 2)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    prompts = parity_prompts(read_documents(corpus, "test"), tokenizer, config.parity_prompts, facts.context - new_tokens)
+    if len(prompts) < config.parity_prompts or new_tokens < config.parity_tokens:
+        warnings.warn(
+            f"parity was asked for on {config.parity_prompts} prompts × {config.parity_tokens} tokens; "
+            f"test text and context allow {len(prompts)} × {new_tokens}",
+            stacklevel=2,
+        )
+    return prompts, new_tokens
+
+
+def _copy_tokenizer(model: Artifact, folder: Path) -> None:
+    if "tokenizer.json" not in model.manifest.files:
+        raise ValueError("the model has no tokenizer.json, and serving reads no other kind: save its tokenizer with a fast tokenizer class")
+    for name in COPIED_FILES:
+        if name in model.manifest.files:
+            shutil.copyfile(model.file(name), folder / name)
+    if "tokenizer_config.json" in model.manifest.files:
+        settings_of = model.json("tokenizer_config.json")
+        _write_json(folder / "tokenizer_config.json", {key: value for key, value in settings_of.items() if key not in _LOCAL_KEYS})
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

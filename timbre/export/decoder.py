@@ -1,0 +1,184 @@
+"""A causal language model as an ONNX decoder with a key-value cache.
+
+Inputs and outputs carry the names that optimum and onnxruntime-genai use, so that other runtimes can read the file:
+
+    input_ids                        int64 [batch, sequence]
+    attention_mask                   int64 [batch, past + sequence]     0 hides a slot (left padding)
+    position_ids                     int64 [batch, sequence]
+    past_key_values.{layer}.key      float [batch, kv_heads, past, head_dim], and .value; past may be 0
+    logits                           float [batch, sequence, vocabulary]
+    present.{layer}.key              float [batch, kv_heads, past + sequence, head_dim], and .value
+
+Attention is the eager one: with left padding the fused kernels leave NaN in rows that see nothing, and these would
+stay in the cache. The causal, padding and sliding-window mask is built here, in the graph, from `attention_mask`.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from timbre.export.graph import scrub
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MODEL_FILE = "model.onnx"
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """Size of the key-value cache of one token: `layers` × 2 × `kv_heads` × `head_dim` floats."""
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+
+    @classmethod
+    def of(cls, model: "PreTrainedModel") -> "CacheShape":
+        config = model.config.get_text_config(decoder=True)
+        heads = int(config.num_attention_heads)
+        kv_heads = getattr(config, "num_key_value_heads", None) or heads
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+        return cls(int(config.num_hidden_layers), int(kv_heads), int(head_dim))
+
+    def names(self, prefix: str) -> list[str]:
+        return [f"{prefix}.{layer}.{part}" for layer in range(self.layers) for part in ("key", "value")]
+
+
+class CachedDecoder(nn.Module):
+    """The model with its cache as plain tensors: what `torch.export` can trace and ONNX can name."""
+
+    def __init__(self, model: "PreTrainedModel") -> None:
+        super().__init__()
+        self.model = model
+        config = model.config.get_text_config(decoder=True)
+        self._window: int | None = _window(config)
+        self._layer_types: set[str] = set(getattr(config, "layer_types", None) or ())
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor, past_key_values: list[Tensor]) -> tuple[Tensor, ...]:
+        """Logits [batch, sequence, vocabulary], then the grown cache, key and value of layer 0, of layer 1, …"""
+        cache = _as_cache(past_key_values)
+        mask = self._masks(input_ids, attention_mask, past_key_values[0])
+        output = self.model(
+            input_ids=input_ids, attention_mask=mask, position_ids=position_ids, past_key_values=cache, use_cache=True
+        )  # fmt: skip
+        grown = [part for layer in cache.layers for part in (layer.keys, layer.values)]
+        return (output.logits, *grown)
+
+    def _masks(self, input_ids: Tensor, attention_mask: Tensor, past: Tensor) -> Tensor | dict[str, Tensor]:
+        """One mask for all layers, or one for each kind of layer where a model mixes full and sliding attention."""
+        slots = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+        queries = (torch.arange(input_ids.shape[1], device=attention_mask.device) + past.shape[2])[:, None]
+        seen = attention_mask[:, None, None, :].to(torch.bool)
+        full = _additive(seen & (slots <= queries), past.dtype)
+        if self._window is None:
+            return full
+        sliding = _additive(seen & (slots <= queries) & (slots > queries - self._window), past.dtype)
+        if self._layer_types <= {"sliding_attention"}:
+            return sliding
+        return {"full_attention": full, "sliding_attention": sliding}
+
+
+def export_decoder(model: "PreTrainedModel", folder: Path) -> CacheShape:
+    """Write `model.onnx` and, beside it, its weights as `model.onnx.data`.
+
+    The same model gives the same bytes: stack traces, source paths and tool versions are taken out of the graph.
+
+    Args:
+        model: fp32, on CPU, in eval mode, loaded with eager attention.
+
+    Raises:
+        ValueError: this architecture keeps another kind of cache than keys and values of every layer.
+    """
+    assert model.config._attn_implementation == "eager", "the exported mask is only right for eager attention"
+    assert next(model.parameters()).dtype == torch.float32
+    shape = CacheShape.of(model)
+    decoder = CachedDecoder(model).eval()
+    example = _example(shape)
+    _check_cache(decoder, example, shape)
+    batch, past = "batch", "past_sequence_length"
+    cache_axes = [{0: batch, 2: past}] * (2 * shape.layers)
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            decoder, example, dynamo=True, opset_version=OPSET, optimize=True, verbose=False,
+            input_names=["input_ids", "attention_mask", "position_ids", *shape.names("past_key_values")],
+            output_names=["logits", *shape.names("present")],
+            dynamic_shapes=(
+                {0: batch, 1: "sequence_length"}, {0: batch, 1: "total_sequence_length"}, {0: batch, 1: "sequence_length"}, cache_axes,
+            ),
+        )  # fmt: skip
+    assert program is not None
+    program.save(folder / MODEL_FILE, external_data=True)
+    scrub(folder / MODEL_FILE)
+    return shape
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what the exporter says of its own insides (axes named twice, torchvision not installed): no use to a user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _example(shape: CacheShape) -> tuple[Any, ...]:
+    """Inputs to trace with. All sizes differ and none is 0 or 1, which tracing would take for constants."""
+    batch, sequence, past = 2, 3, 5
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 8, (batch, sequence), generator=generator)
+    mask = torch.ones(batch, past + sequence, dtype=torch.int64)
+    positions = torch.arange(past, past + sequence).expand(batch, sequence).contiguous()
+    cache = [torch.randn(batch, shape.kv_heads, past, shape.head_dim, generator=generator) for _ in range(2 * shape.layers)]
+    return ids, mask, positions, cache
+
+
+def _check_cache(decoder: CachedDecoder, example: tuple[Any, ...], shape: CacheShape) -> None:
+    with torch.no_grad():
+        grown = decoder(*example)[1:]
+    wanted = (2, shape.kv_heads, 8, shape.head_dim)
+    if any(tuple(part.shape) != wanted for part in grown):
+        raise ValueError(
+            f"{type(decoder.model).__name__} does not keep keys and values of shape {wanted} in every layer, so it cannot be exported; "
+            "use a Llama-, Mistral-, Qwen- or GPT-2-shaped model"
+        )
+
+
+def _as_cache(past: list[Tensor]) -> Any:
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    cache = DynamicCache()
+    for key, value in zip(past[::2], past[1::2], strict=True):
+        layer: Any = DynamicLayer()  # type: ignore[no-untyped-call]
+        layer.lazy_initialization(key, value)
+        layer.keys, layer.values = key, value
+        cache.layers.append(layer)
+    return cache
+
+
+def _window(config: Any) -> int | None:
+    window = getattr(config, "sliding_window", None)
+    types = getattr(config, "layer_types", None)
+    if types is not None and "sliding_attention" not in types:
+        return None
+    if types is None and getattr(config, "use_sliding_window", True) is False:
+        return None
+    return int(window) if window else None
+
+
+def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a query sees a slot, the lowest finite number elsewhere: a row that sees nothing stays free of NaN."""
+    return torch.where(visible, 0.0, torch.finfo(dtype).min).to(dtype)

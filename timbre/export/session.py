@@ -1,0 +1,188 @@
+"""Running a bundle's decoder in ONNX Runtime: opening it on the device that really works, and stepping its cache.
+
+No torch here: serving imports this file.
+"""
+
+import ctypes
+import logging
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timbre.settings import settings
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, OrtValue
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_NEEDS = "a driver, CUDA 13 and cuDNN 9"
+_PAST = re.compile(r"past_key_values\.(\d+)\.key")
+_log = logging.getLogger(__name__)
+
+Ids = NDArray[np.int64]
+Logits = NDArray[np.float32]
+
+
+def open_session(path: Path) -> "InferenceSession":
+    """Open an ONNX file on CUDA if `TIMBRE_DEVICE` allows it and it really works there, else on CPU; the log says which.
+
+    ONNX Runtime's GPU build lists CUDA on machines without one and falls back without an exception, so the driver is
+    asked first (which also keeps the failed attempt off stderr) and the session is asked afterwards.
+
+    Raises:
+        ValueError: `TIMBRE_DEVICE=cuda` and CUDA does not work here.
+    """
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)  # its search for graphics cards warns about machines that have none
+    wanted = settings().device
+    if wanted not in {"auto", "cpu", "cuda"}:
+        raise ValueError(f"TIMBRE_DEVICE is {wanted!r}: use auto, cpu or cuda")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings().threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    providers: list[Any] = [CPU]
+    if wanted != "cpu" and _cuda_devices() > 0:
+        onnxruntime.preload_dlls()
+        providers = [(CUDA, {"use_tf32": "0"}), CPU]  # TF32 keeps 10 bits of mantissa: parity of 1e-3 would not hold
+    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    used = provider_of(session)
+    if used != CUDA and wanted == "cuda":
+        raise ValueError(f"TIMBRE_DEVICE=cuda, but ONNX Runtime cannot use CUDA here: it needs {_NEEDS}. Use auto or cpu")
+    if used != CUDA and len(providers) > 1:
+        warnings.warn(f"a CUDA device is here, but ONNX Runtime cannot use it (it needs {_NEEDS}): running on CPU", stacklevel=2)
+    _log.info("ONNX Runtime opened %s with %s", path.name, used)
+    return session
+
+
+def provider_of(session: "InferenceSession") -> str:
+    """The provider that runs the session's graph, e.g. `CPUExecutionProvider`."""
+    return str(session.get_providers()[0])
+
+
+@lru_cache
+def _cuda_devices() -> int:
+    """How many devices the NVIDIA driver offers; 0 without a driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Keys and values of every layer on the session's device, and which slots may be seen.
+
+    Attributes:
+        values: key of layer 0, value of layer 0, key of layer 1, …, each [batch, kv_heads, past, head_dim].
+        mask: [batch, past], 0 where a slot is padding.
+    """
+
+    values: "Sequence[OrtValue]"
+    mask: Ids
+
+    @property
+    def length(self) -> int:
+        return int(self.mask.shape[1])
+
+
+class Decoder:
+    """An exported decoder: tokens and a cache in, logits and the grown cache out."""
+
+    def __init__(self, session: "InferenceSession") -> None:
+        """Read the cache's shape from the session's own inputs.
+
+        Raises:
+            ValueError: the file is no decoder with a key-value cache.
+        """
+        self._session = session
+        shapes = {item.name: item.shape for item in session.get_inputs()}
+        keys = sorted((name for name in shapes if _PAST.fullmatch(name)), key=lambda name: int(name.split(".")[1]))
+        if not keys or not {"input_ids", "attention_mask", "position_ids"} <= set(shapes):
+            raise ValueError("this ONNX file is not a decoder with a key-value cache: export it with `timbre stage export`")
+        self._kv_heads, self._head_dim = int(shapes[keys[0]][1]), int(shapes[keys[0]][3])
+        self._past = [name for key in keys for name in (key, key.removesuffix("key") + "value")]
+        self._present = [name.replace("past_key_values", "present") for name in self._past]
+        self._device = "cuda" if provider_of(session) == CUDA else "cpu"
+
+    @classmethod
+    def open(cls, path: Path) -> "Decoder":
+        return cls(open_session(path))
+
+    @property
+    def provider(self) -> str:
+        return provider_of(self._session)
+
+    def empty_cache(self, batch: int) -> Cache:
+        from onnxruntime import OrtValue
+
+        nothing = np.zeros((batch, self._kv_heads, 0, self._head_dim), np.float32)
+        return Cache([OrtValue.ortvalue_from_numpy(nothing, self._device, 0) for _ in self._past], np.zeros((batch, 0), np.int64))
+
+    def step(self, input_ids: Ids, cache: Cache, mask: Ids | None = None) -> tuple[Logits, Cache]:
+        """Feed tokens after those in the cache.
+
+        Args:
+            input_ids: [batch, sequence].
+            cache: what came before; itself left as it is.
+            mask: [batch, sequence], 0 for padding; None where every token counts.
+
+        Returns:
+            Logits [batch, sequence, vocabulary], those at padding without meaning, and the grown cache.
+        """
+        from onnxruntime import OrtValue
+
+        seen = np.concatenate([cache.mask, np.ones_like(input_ids) if mask is None else mask], axis=1)
+        positions = np.maximum(np.cumsum(seen, axis=1) - 1, 0)[:, cache.length :]
+        binding = self._session.io_binding()
+        feeds = {"input_ids": input_ids, "attention_mask": seen, "position_ids": positions}
+        held = {name: OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array, np.int64)) for name, array in feeds.items()}
+        for name, value in held.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in zip(self._past, cache.values, strict=True):
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_output("logits", "cpu")
+        for name in self._present:
+            binding.bind_output(name, self._device)
+        self._session.run_with_iobinding(binding)
+        logits, *grown = binding.get_outputs()
+        return logits.numpy(), Cache(grown, seen)
+
+
+def left_padded(rows: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
+    """Token rows of unequal length as [batch, longest] with padding before them, and the mask that hides it.
+
+    The padding is token 0, which means nothing: padding is known by the mask alone.
+    """
+    longest = max(len(row) for row in rows)
+    ids = np.zeros((len(rows), longest), np.int64)
+    mask = np.zeros((len(rows), longest), np.int64)
+    for number, row in enumerate(rows):
+        if row:
+            ids[number, longest - len(row) :] = row
+            mask[number, longest - len(row) :] = 1
+    return ids, mask
+
+
+def greedy(decoder: Decoder, rows: Sequence[Sequence[int]], new_tokens: int, vocab_size: int) -> Ids:
+    """The most likely continuation of each row, [batch, new_tokens]; an end token does not stop it."""
+    ids, mask = left_padded(rows)
+    logits, cache = decoder.step(ids, decoder.empty_cache(len(rows)), mask)
+    chosen: list[Ids] = []
+    for _ in range(new_tokens):
+        chosen.append(np.argmax(logits[:, -1, :vocab_size], axis=-1).astype(np.int64))
+        if len(chosen) < new_tokens:
+            logits, cache = decoder.step(chosen[-1][:, None], cache)
+    return np.stack(chosen, axis=1)

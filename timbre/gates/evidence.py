@@ -1,0 +1,164 @@
+"""What the gates look at: items and figures read from artifacts, each checked to be about this very candidate.
+
+Nothing is raised here for bad evidence. What is missing, damaged or about something else is written down as a reason in
+`Evidence.refused`, and every gate that would have read it FAILs with that reason.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from timbre.artifacts import Artifact, IntegrityError
+
+Items = Mapping[str, Mapping[str, tuple[str, float]]]
+"""metric -> item -> (cluster, value)"""
+
+ITEMS_FILE = "items.parquet"
+_COLUMNS = ("metric", "item", "cluster", "value")
+_DOCUMENTS = {
+    "candidate": ("summary",), "base": ("summary",), "bundle": ("parity", "latency"), "target": ("admission", "summary"),
+    "adapter": ("summary",), "corpus": ("counts", "contract"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that may be judged.
+
+    Attributes:
+        items: "candidate" and "base" -> their `items.parquet`.
+        documents: artifact -> file without ".json" -> its content.
+        refused: artifact -> why its evidence does not count.
+    """
+
+    items: Mapping[str, Items] = field(default_factory=dict)
+    documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def values(self, side: str, metric: str) -> Mapping[str, tuple[str, float]]:
+        """item -> (cluster, value) of one metric of one side.
+
+        Raises:
+            ValueError: refused, missing or empty.
+        """
+        self._check(side)
+        if side not in self.items:
+            raise ValueError(f"the {side} evaluation was not read")
+        values = self.items[side].get(metric)
+        if not values:
+            raise ValueError(f"the {side} evaluation measured no {metric!r}")
+        return values
+
+    def figure(self, path: str) -> Any:
+        """One figure, `<artifact>.<file>.<field>...`, or the quotient of two, `a / b`.
+
+        Raises:
+            ValueError: refused, missing, null, not finite, or a quotient by zero.
+        """
+        if " / " in path:
+            above, below = (self.figure(part) for part in path.split(" / "))
+            if not isinstance(above, int | float) or not isinstance(below, int | float) or below == 0:
+                raise ValueError(f"{path} is {above!r} / {below!r}, not a number")
+            return above / below
+        artifact, *rest = path.split(".")
+        self._check(artifact)
+        value: Any = self.documents.get(artifact, {})
+        for name in rest:
+            if not isinstance(value, Mapping) or name not in value:
+                raise ValueError(f"there is no {path} in the evidence")
+            value = value[name]
+        if value is None or isinstance(value, Mapping | list):
+            raise ValueError(f"{path} is {'empty' if value is None else 'no single figure'}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{path} is {value}")
+        return value
+
+    def _check(self, artifact: str) -> None:
+        if artifact in self.refused:
+            raise ValueError(self.refused[artifact])
+
+
+def read_evidence(artifacts: Mapping[str, Artifact]) -> Evidence:
+    """Read the evidence out of "candidate", "base", "bundle", "adapter", "target" and "corpus"."""
+    refused = stale(artifacts)
+    items: dict[str, Items] = {}
+    documents: dict[str, dict[str, Any]] = {}
+
+    def attempt(name: str, read: Callable[[], None]) -> None:
+        try:
+            read()
+        except (OSError, ValueError, KeyError, TypeError, IntegrityError) as error:
+            refused.setdefault(name, f"the evidence in {name} cannot be read: {error}")
+
+    def read_items(side: str) -> None:
+        items[side] = items_of(artifacts[side])
+
+    def read_document(name: str, file: str) -> None:
+        documents.setdefault(name, {})[file] = json.loads(artifacts[name].file(f"{file}.json").read_bytes())
+
+    for side in ("candidate", "base"):
+        attempt(side, lambda side=side: read_items(side))  # type: ignore[misc]
+    for name, files in _DOCUMENTS.items():
+        for file in files:
+            if name in artifacts and f"{file}.json" in artifacts[name].manifest.files:
+                attempt(name, lambda name=name, file=file: read_document(name, file))  # type: ignore[misc]
+    return Evidence(items, documents, refused)
+
+
+def items_of(evaluation: Artifact) -> dict[str, dict[str, tuple[str, float]]]:
+    """`items.parquet` of an evaluation.
+
+    Raises:
+        ValueError: a column is missing, or an item is there twice.
+        IntegrityError: the artifact has no such file.
+    """
+    from pyarrow import parquet
+
+    table = parquet.read_table(evaluation.file(ITEMS_FILE))
+    if missing := [name for name in _COLUMNS if name not in table.column_names]:
+        raise ValueError(f"{ITEMS_FILE} has no column {', '.join(missing)}")
+    items: dict[str, dict[str, tuple[str, float]]] = {}
+    for metric, item, cluster, value in zip(*(table.column(name).to_pylist() for name in _COLUMNS), strict=True):
+        of_metric = items.setdefault(metric, {})
+        if item in of_metric:
+            raise ValueError(f"{ITEMS_FILE} has {metric} of {item!r} twice")
+        of_metric[item] = (cluster, math.nan if value is None else float(value))
+    return items
+
+
+def stale(artifacts: Mapping[str, Artifact]) -> dict[str, str]:
+    """Artifacts whose evidence is about something else than this candidate, and why.
+
+    The candidate's digests are those of the artifacts given; each of their manifests must name the same ones. Base and
+    candidate must have been measured by the same code, settings, probes, corpus and model.
+    """
+    refused: dict[str, str] = {}
+    expected = {name: artifacts[name].digest for name in ("adapter", "target", "corpus")}
+    expected["model"] = artifacts["adapter"].manifest.inputs.get("model", "")
+    reads = {
+        "candidate": ("model", "corpus", "adapter"), "base": ("model", "corpus"), "bundle": ("model", "corpus", "adapter"),
+        "adapter": ("model", "corpus", "target"), "target": ("model", "corpus"),
+    }  # fmt: skip
+    for name, inputs in reads.items():
+        named = artifacts[name].manifest.inputs
+        if wrong := [needed for needed in inputs if not expected[needed] or named.get(needed) != expected[needed]]:
+            refused[name] = f"stale: the {name} is about another {' and another '.join(wrong)}; build it again"
+    if "adapter" in artifacts["base"].manifest.inputs:
+        refused["base"] = "stale: the base scores are those of an adapter, not of the base model"
+    if reason := _measured_differently(artifacts["candidate"], artifacts["base"]):
+        refused.setdefault("base", reason)
+    return refused
+
+
+def _measured_differently(candidate: Artifact, base: Artifact) -> str | None:
+    ours, theirs = candidate.manifest, base.manifest
+    if (ours.stage, ours.stage_version) != (theirs.stage, theirs.stage_version):
+        return "stale: base and candidate were measured by different versions of the evaluation"
+    if changed := sorted(name for name in ours.config.keys() | theirs.config.keys() if ours.config.get(name) != theirs.config.get(name)):
+        return f"stale: base and candidate were measured with another {', '.join(changed)}"
+    names = (ours.inputs.keys() | theirs.inputs.keys()) - {"adapter"}
+    if changed := sorted(name for name in names if ours.inputs.get(name) != theirs.inputs.get(name)):
+        return f"stale: base and candidate were measured on another {', '.join(changed)}"
+    return None

@@ -1,0 +1,122 @@
+"""Gate policies: what a candidate must show, written down before it is built (`mlflow/policies/*.toml`).
+
+A gate compares one figure with one bound:
+
+    superiority       paired difference to the base model, L > 0
+    non_inferiority   paired difference to the base model, L > −margin
+    ceiling, floor    one figure of the evidence, at most or at least `limit`
+    equality          one figure of the evidence, exactly `equals`
+
+Paired gates name a metric of `items.parquet`; the others a figure as `<artifact>.<file>.<field>...`, for example
+`bundle.parity.max_abs_logit_difference`.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from timbre.config import Frozen
+
+Kind = Literal["superiority", "non_inferiority", "ceiling", "floor", "equality"]
+PAIRED: tuple[Kind, ...] = ("superiority", "non_inferiority")
+_NEEDS: dict[Kind, str] = {"non_inferiority": "margin", "ceiling": "limit", "floor": "limit", "equality": "equals"}
+
+
+class Gate(Frozen):
+    """One requirement."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str = Field(min_length=1, description="What a person calls it.")
+    kind: Kind
+    metric: str = Field(min_length=1)
+    why: str = Field(min_length=10, description="Why the bound is what it is.")
+    direction: Literal["lower", "higher"] = Field("lower", description="Which way is better; for paired gates.")
+    outcome: Literal["mean", "binary"] = Field("mean", description="binary: right or wrong an item, judged by Tango's bound.")
+    weight: str | None = Field(None, description="Metric of `items.parquet` that divides and weighs each item: tokens of a passage.")
+    margin: float | None = Field(None, ge=0, allow_inf_nan=False, description="δ of non_inferiority, in the metric's unit.")
+    limit: float | None = Field(None, allow_inf_nan=False, description="Of ceiling and floor.")
+    equals: bool | int | str | None = Field(None, description="Of equality.")
+    over_base: bool = Field(False, description="Ceiling and floor of candidate − base instead of the candidate alone.")
+    minimum_items: int = Field(1, ge=1, description="Fewer paired items cannot PASS.")
+    minimum_clusters: int = Field(1, ge=1, description="Fewer documents, templates or facts cannot PASS.")
+    unit: str = Field("", description="Printed after the figures.")
+    scale: float = Field(1.0, gt=0, allow_inf_nan=False, description="Printed figures are multiplied by it: 100 for points.")
+
+    @property
+    def paired(self) -> bool:
+        return self.kind in PAIRED
+
+    @model_validator(mode="after")
+    def _has_its_bound(self) -> Self:
+        needed = _NEEDS.get(self.kind)
+        for bound in ("margin", "limit", "equals"):
+            given = getattr(self, bound) is not None
+            if given != (bound == needed):
+                raise ValueError(f"gate {self.name!r}: a {self.kind} gate {'needs' if bound == needed else 'takes no'} {bound!r}")
+        if not self.paired and (self.weight or self.outcome == "binary"):
+            raise ValueError(f"gate {self.name!r}: weight and outcome belong to paired gates")
+        if self.over_base and self.kind not in ("ceiling", "floor"):
+            raise ValueError(f"gate {self.name!r}: over_base belongs to ceiling and floor gates")
+        return self
+
+    def at_least_as_strict_as(self, other: "Gate") -> bool:
+        """Whether passing this gate implies at least what passing `other` does."""
+        same = (self.kind, self.metric, self.direction, self.outcome, self.over_base) == (
+            other.kind, other.metric, other.direction, other.outcome, other.over_base,
+        )  # fmt: skip
+        if not same or self.minimum_items < other.minimum_items or self.minimum_clusters < other.minimum_clusters:
+            return False
+        match self.kind:
+            case "non_inferiority":
+                return (self.margin or 0.0) <= (other.margin or 0.0)
+            case "ceiling":
+                return (self.limit or 0.0) <= (other.limit or 0.0)
+            case "floor":
+                return (self.limit or 0.0) >= (other.limit or 0.0)
+            case "equality":
+                return self.equals == other.equals
+            case "superiority":
+                return True
+
+
+class Policy(Frozen):
+    """A named list of gates; all must PASS. A higher `strictness` outranks a lower one at promotion."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    strictness: int = Field(ge=1)
+    summary: str = Field(min_length=10)
+    gates: tuple[Gate, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [gate.name for gate in self.gates]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"policy {self.name!r}: two gates are called {', '.join(sorted(repeated))}")
+        return self
+
+    def weaker_gates(self, other: "Policy") -> list[str]:
+        """Gates of `other` that this policy lacks or holds to a weaker bound; empty means it is at least as strict."""
+        own = {gate.name: gate for gate in self.gates}
+        return [gate.name for gate in other.gates if gate.name not in own or not own[gate.name].at_least_as_strict_as(gate)]
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a TOML file, whose name is its own.
+
+    Raises:
+        ValueError: not readable, not TOML, or not a policy; the sentence names file and field.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{path}: not a readable policy ({error})") from error
+    try:
+        policy = Policy.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{path}: {'.'.join(str(part) for part in first['loc']) or 'policy'}: {first['msg']}") from error
+    if policy.name != path.stem:
+        raise ValueError(f"{path}: it calls itself {policy.name!r}; file name and policy name must be the same")
+    return policy

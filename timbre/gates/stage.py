@@ -1,0 +1,62 @@
+"""The stage "verdict": one candidate, its evidence, one policy; what follows is a verdict, a page and a model card."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
+from timbre.config import GateConfig
+
+ARTIFACTS = ("candidate", "base", "bundle", "adapter", "target", "corpus")
+
+
+def _build(config: GateConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
+    from timbre.gates.evidence import read_evidence
+    from timbre.gates.policy import read_policy
+    from timbre.gates.report import write_report
+    from timbre.gates.verdict import judge
+
+    file = inputs["policy"]
+    assert isinstance(file, FileInput)
+    policy = read_policy(file.path)
+    if policy.name != config.policy:
+        raise ValueError(f"{file.path}: the policy {config.policy!r} was asked for, this one is {policy.name!r}")
+    artifacts = {name: value for name in ARTIFACTS if isinstance(value := inputs[name], Artifact)}
+    assert len(artifacts) == len(ARTIFACTS)
+    evidence = read_evidence(artifacts)
+    judgement = judge(evidence, policy)
+    subject = {name: artifact.digest for name, artifact in artifacts.items()}
+    subject["model"] = artifacts["adapter"].manifest.inputs.get("model", "")
+    verdict: dict[str, Any] = {
+        "verdict": judgement.verdict,
+        "policy": {"name": policy.name, "strictness": policy.strictness, "summary": policy.summary, "digest": file.digest},
+        "gates": [gate.as_json() for gate in judgement.gates],
+        "subject": subject,
+        "style": artifacts["corpus"].manifest.config.get("style", ""),
+    }
+    text = json.dumps(verdict, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    (workspace.output / "verdict.json").write_text(text + "\n", encoding="utf-8")
+    write_report(workspace.output, verdict, judgement, evidence, artifacts)
+
+
+STAGE: Stage[GateConfig] = Stage("verdict", 1, _build)
+
+
+def judge_release(
+    config: GateConfig, candidate: Artifact, base: Artifact, bundle: Artifact, adapter: Artifact, target: Artifact, corpus: Artifact,
+    policy: FileInput, store: ArtifactStore,
+) -> Artifact:  # fmt: skip
+    """The verdict on `bundle`: found, or judged now. A FAIL is an artifact like a PASS.
+
+    Args:
+        candidate: evaluation of the base model with `adapter`.
+        base: the same evaluation of the base model alone.
+        policy: a file of mlflow/policies/.
+
+    Raises:
+        ValueError: the policy is not one, or not the one that `config` names.
+    """
+    inputs: dict[str, Input] = {
+        "candidate": candidate, "base": base, "bundle": bundle, "adapter": adapter, "target": target, "corpus": corpus, "policy": policy,
+    }  # fmt: skip
+    return store.build(STAGE, config, inputs)

@@ -1,0 +1,195 @@
+"""The verdict: every gate of the policy against the evidence, fail-closed.
+
+All gates must pass, so the verdict is an intersection–union test and the gates need no correction for their number.
+Evidence that is missing, empty, NaN, about something else, or that crashes a gate is a FAIL that says so.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from timbre.gates.evidence import Evidence
+from timbre.gates.policy import Gate, Policy
+from timbre.statistics import Interval, Verdict, certifiable_margin, clustered_bound, clustered_tango_bound, superiority, three_way
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate's verdict. Figures are in the metric's unit and None where there is none."""
+
+    name: str
+    title: str
+    kind: str
+    metric: str
+    verdict: Verdict
+    sentence: str
+    why: str
+    unit: str
+    scale: float
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
+    limit: float | None = None
+    n: int | None = None
+    clusters: int | None = None
+    certifies: float | None = None
+    """The margin this set certifies at 80% power if there is no true difference."""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on a candidate, and on what it stands."""
+
+    verdict: Verdict
+    gates: tuple[GateResult, ...]
+
+
+def judge(evidence: Evidence, policy: Policy) -> Judgement:
+    """Every gate of `policy`, after one that no policy can leave out: that the evidence is about this candidate.
+
+    Any FAIL is FAIL; else any INCONCLUSIVE is INCONCLUSIVE; else PASS.
+    """
+    gates = (_judge_lineage(evidence), *(_judge_closed(evidence, gate) for gate in policy.gates))
+    return Judgement(overall([gate.verdict for gate in gates]), gates)
+
+
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict that follows from those of the gates; none at all is FAIL."""
+    if not verdicts or "FAIL" in verdicts:
+        return "FAIL"
+    return "INCONCLUSIVE" if "INCONCLUSIVE" in verdicts else "PASS"
+
+
+def _judge_lineage(evidence: Evidence) -> GateResult:
+    reasons = "; ".join(dict.fromkeys(evidence.refused.values()))
+    sentence = f"{reasons}." if reasons else "Every artifact names the same adapter, target, corpus and base model."
+    why = "Figures about another candidate, or a base model measured in another way, say nothing about this one."
+    return GateResult(
+        "lineage", "Evidence is about this candidate", "equality", "digests", "FAIL" if reasons else "PASS", sentence, why, "", 1.0
+    )
+
+
+def _judge_closed(evidence: Evidence, gate: Gate) -> GateResult:
+    try:
+        return _judge_paired(evidence, gate) if gate.paired else _judge_figure(evidence, gate)
+    except ValueError as error:
+        return _result(gate, "FAIL", f"No valid evidence: {error}.")
+    except Exception as error:  # whatever breaks a gate must not open it
+        return _result(gate, "FAIL", f"The gate crashed on its evidence: {type(error).__name__}: {error}.")
+
+
+def _judge_paired(evidence: Evidence, gate: Gate) -> GateResult:
+    interval = _paired_interval(evidence, gate)
+    if gate.kind == "superiority":
+        verdict = superiority(interval.low, interval.high)
+    else:
+        assert gate.margin is not None
+        verdict = three_way(interval.low, interval.high, gate.margin)
+    certifies = certifiable_margin(interval)
+    sentence = _paired_sentence(gate, interval, verdict, certifies)
+    if interval.n < gate.minimum_items or interval.clusters < gate.minimum_clusters:
+        verdict = "INCONCLUSIVE" if verdict == "PASS" else verdict
+        needed = f"{gate.minimum_items} items in {gate.minimum_clusters} clusters"
+        sentence += f" That is too few to rely on: {needed} are needed, there are {interval.n} in {interval.clusters}."
+    return _result(
+        gate, verdict, sentence, value=interval.mean, low=_finite(interval.low), high=_finite(interval.high), margin=gate.margin,
+        n=interval.n, clusters=interval.clusters, certifies=_finite(certifies),
+    )  # fmt: skip
+
+
+def _paired_interval(evidence: Evidence, gate: Gate) -> Interval:
+    """Differences oriented so that positive is better, per item; both sides must have measured the same items."""
+    candidate, base = evidence.values("candidate", gate.metric), evidence.values("base", gate.metric)
+    if odd := sorted(candidate.keys() ^ base.keys()):
+        raise ValueError(f"base and candidate measured different items of {gate.metric!r}, {odd[0]!r} among {len(odd)}")
+    items = sorted(candidate)
+    if moved := [item for item in items if candidate[item][0] != base[item][0]]:
+        raise ValueError(f"base and candidate put {moved[0]!r} into different clusters")
+    for side, values in (("candidate", candidate), ("base", base)):
+        if holes := [item for item in items if not math.isfinite(values[item][1])]:
+            raise ValueError(f"{gate.metric!r} of {holes[0]!r} is {values[holes[0]][1]} for the {side}")
+    sign = -1.0 if gate.direction == "lower" else 1.0
+    differences = [sign * (candidate[item][1] - base[item][1]) for item in items]
+    clusters = [candidate[item][0] for item in items]
+    if gate.outcome == "binary":
+        return clustered_tango_bound(differences, clusters)
+    if gate.weight is None:
+        return clustered_bound(differences, clusters)
+    weights = _weights(evidence, gate.weight, items)
+    return clustered_bound([d / w for d, w in zip(differences, weights, strict=True)], clusters, weights=weights)
+
+
+def _weights(evidence: Evidence, metric: str, items: Sequence[str]) -> list[float]:
+    candidate, base = evidence.values("candidate", metric), evidence.values("base", metric)
+    for item in items:
+        if item not in candidate or item not in base or candidate[item][1] != base[item][1] or not candidate[item][1] > 0:
+            raise ValueError(f"{metric!r} of {item!r} must be positive and the same for base and candidate")
+    return [candidate[item][1] for item in items]
+
+
+def _judge_figure(evidence: Evidence, gate: Gate) -> GateResult:
+    value = evidence.figure(gate.metric)
+    if gate.kind == "equality":
+        same = type(value) is type(gate.equals) and value == gate.equals
+        return _result(gate, "PASS" if same else "FAIL", f"{gate.title} is {_spoken(value)}, and must be {_spoken(gate.equals)}.")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{gate.metric} is {value!r}, not a number")
+    if gate.over_base:
+        value -= evidence.figure(gate.metric.replace("candidate.", "base."))
+    assert gate.limit is not None
+    kept = value <= gate.limit if gate.kind == "ceiling" else value >= gate.limit
+    bound = "at most" if gate.kind == "ceiling" else "at least"
+    over = " above the base model's" if gate.over_base else ""
+    sentence = f"{gate.title} is {shown(value, gate)}{over}; {bound} {shown(gate.limit, gate)} is asked."
+    return _result(gate, "PASS" if kept else "FAIL", sentence, value=float(value), limit=gate.limit)
+
+
+def _result(gate: Gate, verdict: Verdict, sentence: str, **figures: Any) -> GateResult:
+    return GateResult(
+        name=gate.name, title=gate.title, kind=gate.kind, metric=gate.metric, verdict=verdict, sentence=sentence, why=gate.why,
+        unit=gate.unit, scale=gate.scale, **figures,
+    )  # fmt: skip
+
+
+def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies: float) -> str:
+    ends = "the one-sided 95% bounds are " + " and ".join(shown(end, gate, signed=True) for end in (interval.low, interval.high))
+    way = "Better" if interval.mean > 0 else "Worse"
+    start = f"{way} than base by {shown(abs(interval.mean), gate)}" if interval.mean else "No different from base"
+    sentence = f"{start}; {ends}."
+    if gate.kind == "superiority":
+        asked = {
+            "PASS": "The lower one is above zero: an improvement.",
+            "FAIL": "The upper one is not above zero: no improvement.",
+            "INCONCLUSIVE": "They include zero: this set cannot tell.",
+        }
+        return f"{sentence} {asked[verdict]}"
+    assert gate.margin is not None
+    margin = shown(gate.margin, gate)
+    asked = {
+        "PASS": f"No worse than base by {margin} or more.",
+        "FAIL": f"Worse than base by more than the margin of {margin}.",
+        "INCONCLUSIVE": f"Cannot tell at the margin of {margin}.",
+    }
+    return f"{sentence} {asked[verdict]} This set can certify ±{shown(certifies, gate)} (80% power)."
+
+
+def shown(value: float, gate: Gate | GateResult, *, signed: bool = False) -> str:
+    """A figure of a gate as people read it: scaled, three significant digits, with its unit."""
+    if math.isinf(value):
+        return "−∞" if value < 0 else "∞"
+    scaled = value * gate.scale
+    text = f"{scaled:+.3g}" if signed else f"{scaled:.3g}"
+    return f"{text.replace('-', '−')} {gate.unit}".rstrip()
+
+
+def _spoken(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,119 @@
+"""A folder with a model in it: which of its files count, and what is refused in one line before anything is loaded."""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from timbre.artifacts import FileInput, HashCache, digest_json
+from timbre.settings import settings
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG, GENERATION = "config.json", "generation_config.json"
+_TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
+    "tokenizer.model", "spiece.model", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+_TOKENIZER_CORE = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_CARD = "README.md"
+PATTERNS = (CONFIG, GENERATION, "*.safetensors", INDEX, _CARD, *_TOKENIZER)
+"""What is fetched of a model on a hub."""
+
+
+@dataclass(frozen=True)
+class ModelFolder(FileInput):
+    """A model folder as a stage's input: its digest covers the files that count, and nothing that lies beside them."""
+
+    @cached_property
+    def digest(self) -> str:
+        settings().home.mkdir(parents=True, exist_ok=True)
+        hashes = HashCache(settings().home / "hashes.json")
+        return digest_json({path.name: hashes.sha256(path) for path in model_files(self.path)})
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Configuration, weights, tokenizer and card, in name order.
+
+    Raises:
+        ValueError: not a model folder that Timbre can use; the sentence says what is missing.
+    """
+    if not (folder / CONFIG).is_file():
+        adapter = " (it holds an adapter: give the folder of its base model)" if (folder / "adapter_config.json").is_file() else ""
+        raise ValueError(f"the model folder {folder} has no {CONFIG}{adapter}")
+    weights = _weight_files(folder)
+    if not any((folder / name).is_file() for name in _TOKENIZER_CORE):
+        raise ValueError(f"the model folder {folder} has no tokenizer: save it there too (tokenizer.json and tokenizer_config.json)")
+    others = [folder / name for name in (CONFIG, GENERATION, _CARD, *_TOKENIZER) if (folder / name).is_file()]
+    return sorted([*weights, *others])
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        names = sorted(set(_json(folder / INDEX).get("weight_map", {}).values()))
+        if wrong := [name for name in names if Path(name).name != name or not (folder / name).is_file()]:
+            raise ValueError(f"the model folder {folder} lacks the shards {', '.join(wrong)} that its {INDEX} lists")
+        if names:
+            return [folder / INDEX, *(folder / name for name in names)]
+    if pickled := sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES):
+        raise ValueError(
+            f"the model folder {folder} holds pickled weights ({pickled[0]}), which can run code when loaded: "
+            "convert them to safetensors with save_pretrained"
+        )
+    raise ValueError(f"the model folder {folder} has no weights: {WEIGHTS} or {INDEX} is needed")
+
+
+def check_config(folder: Path) -> None:
+    """Refuse by config.json alone what is not a causal language model of transformers in full precision.
+
+    Raises:
+        ValueError: remote code, an unknown or not causal architecture, or quantised weights.
+    """
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+
+    config = _json(folder / CONFIG)
+    kind = str(config.get("model_type"))
+    if kind not in CONFIG_MAPPING:
+        why = "it needs code from its folder, which is never run" if "auto_map" in config else "this transformers does not know it"
+        raise ValueError(f"the model in {folder} is of type {kind!r}: {why}; use a Llama-, Mistral-, Qwen- or GPT-2-shaped model")
+    architectures = config.get("architectures") or [CAUSAL.get(kind)]
+    if not set(architectures) & set(CAUSAL.values()) or config.get("is_encoder_decoder"):
+        raise ValueError(f"the model in {folder} is a {architectures[0] or kind}, not a causal language model: it cannot continue a text")
+    if config.get("quantization_config"):
+        raise ValueError(f"the model in {folder} is quantised: give the folder with its full-precision weights")
+
+
+def licence_of(folder: Path) -> str:
+    """The licence that the model card's front matter names, or `unknown`."""
+    card = folder / _CARD
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    found = re.match(r"---\s*\n(?:.*\n)*?license:\s*[\"']?([\w.+-]+)", text)
+    return found.group(1) if found else "unknown"
+
+
+def take_weights(folder: Path, output: Path) -> None:
+    """Configuration and weights, hard-linked where the file system allows it, else copied."""
+    for path in model_files(folder):
+        if path.suffix == ".safetensors" or path.name in (INDEX, CONFIG, GENERATION):
+            link = path.suffix == ".safetensors"
+            try:
+                os.link(path.resolve(), output / path.name) if link else shutil.copyfile(path, output / path.name)
+            except OSError:
+                shutil.copyfile(path, output / path.name)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} does not hold a JSON object")
+    return value

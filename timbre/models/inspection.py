@@ -1,0 +1,62 @@
+"""Proving that a model can be used before anything is built on it: by running it, not by trusting its configuration."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from timbre.models.loading import head_weight, hidden_states, load_folder, tokenizer_digest, tokenizer_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_PROBE_TOKENS = 8
+
+
+def inspect_model(folder: Path) -> dict[str, Any]:
+    """Load a folder, try it, and give the facts that other stages need.
+
+    Raises:
+        ValueError: a tokenizer larger than the embedding, a model that sees the future, or logits that are not the last
+            hidden states times the output embedding.
+    """
+    model, tokenizer = load_folder(folder, dtype="auto"), tokenizer_of(folder)
+    config = model.config.get_text_config()
+    rows = head_weight(model).shape[0]
+    if len(tokenizer) > rows:
+        raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, the model {rows} rows: they do not belong together")
+    _check_head(model)
+    _check_runs(model, min(len(tokenizer), rows))
+    context = getattr(config, "max_position_embeddings", None)
+    return {
+        "architecture": type(model).__name__, "parameters": model.num_parameters(), "vocab_size": len(tokenizer), "embedding_rows": rows,
+        "context": int(context or min(tokenizer.model_max_length, 1 << 20)), "tokenizer_digest": tokenizer_digest(tokenizer),
+    }  # fmt: skip
+
+
+def _check_head(model: "PreTrainedModel") -> None:
+    name, config = type(model).__name__, model.config.get_text_config()
+    head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if getattr(head, "bias", None) is not None:
+        raise ValueError(f"{name} has a bias in its head, which Timbre's loss does not know: choose a model without")
+    if getattr(config, "final_logit_softcapping", None):
+        raise ValueError(f"{name} caps its logits (final_logit_softcapping), which Timbre's loss does not know: choose a model without")
+
+
+def _check_runs(model: "PreTrainedModel", vocab_size: int) -> None:
+    name = type(model).__name__
+    ids = torch.arange(_PROBE_TOKENS).remainder(vocab_size).unsqueeze(0)
+    changed = ids.clone()
+    changed[0, -1] = (changed[0, -1] + 1) % vocab_size
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        states, after = hidden_states(model, ids, mask), hidden_states(model, changed, mask)
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+        ours = (states @ head_weight(model).T).float()
+    if not torch.isfinite(logits).all():
+        raise ValueError(f"{name} gives logits that are not finite: its weights are damaged")
+    tolerance = 1e-3 if states.dtype == torch.float32 else 5e-2
+    if not torch.allclose(states[:, :-1].float(), after[:, :-1].float(), rtol=tolerance, atol=tolerance):
+        raise ValueError(f"{name} reads what comes after a token (an encoder): it cannot continue a text")
+    if not torch.allclose(ours, logits, rtol=tolerance, atol=tolerance * float(logits.abs().max())):
+        raise ValueError(f"{name} scales or changes its logits after the head, which Timbre's loss does not know: choose another model")

@@ -1,0 +1,152 @@
+"""Loading a resolved model: fp32 on a CPU, bf16 on a CUDA device, always from the artifact, never with remote code.
+
+The loss kernels want hidden states and head apart, so that positions × vocabulary logits are never all in memory.
+"""
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from timbre.artifacts import Artifact, digest_json
+from timbre.settings import settings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+def device() -> torch.device:
+    """Where models run: `TIMBRE_DEVICE`, or a CUDA device if there is one.
+
+    Raises:
+        ValueError: cuda was asked for and there is none, or an unknown device.
+    """
+    wanted = settings().device
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"TIMBRE_DEVICE is {wanted!r}: choose auto, cpu or cuda")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ValueError("TIMBRE_DEVICE is cuda, but torch finds no CUDA device: set it to auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def load_tokenizer(model: Artifact) -> "PreTrainedTokenizerBase":
+    """The model's tokenizer; where it has no padding token, its end-of-text token pads (masks, not ids, say what is padding)."""
+    return tokenizer_of(model.path)
+
+
+def load_model(model: Artifact, *, adapter: Artifact | Path | None = None, trainable: bool = False) -> "PreTrainedModel":
+    """The model in eval mode on `device()`, all weights frozen.
+
+    Args:
+        adapter: a LoRA adapter (artifact or folder), merged in fp32 before any rounding to bf16.
+        trainable: keep the adapter apart and its weights trainable (the result is then a `PeftModel`).
+
+    Raises:
+        ValueError: the adapter does not fit this model.
+    """
+    loaded: Any = load_folder(model.path)
+    loaded.requires_grad_(False)
+    target, dtype = device(), torch.bfloat16 if device().type == "cuda" else torch.float32
+    if adapter is None:
+        return loaded.to(device=target, dtype=dtype)  # type: ignore[no-any-return]
+    from peft import PeftModel
+
+    folder = adapter if isinstance(adapter, Path) else adapter.path
+    if trainable:
+        loaded = loaded.to(device=target, dtype=dtype)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that will change
+            loaded = PeftModel.from_pretrained(loaded, str(folder), is_trainable=trainable)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"the adapter in {folder} does not fit {model_name(model)}: use the model that it was trained on") from error
+    if not trainable:
+        loaded = loaded.merge_and_unload().to(device=target, dtype=dtype)
+        loaded.requires_grad_(False)
+    return loaded.eval()  # type: ignore[no-any-return]
+
+
+def model_name(model: Artifact) -> str:
+    """The short name in `model.json`."""
+    return str(model.json("model.json")["name"])
+
+
+def hidden_states(model: Any, input_ids_NT: Tensor, attention_mask_NT: Tensor) -> Tensor:
+    """Last hidden states after the final norm, N×T×D: what the head is applied to. Also for a `PeftModel`."""
+    body = _causal(model).base_model
+    output = body(input_ids=input_ids_NT, attention_mask=attention_mask_NT, use_cache=False)
+    states: Tensor = output.last_hidden_state
+    return states
+
+
+def head_weight(model: Any) -> Tensor:
+    """Rows of the output embedding, V×D. Logits are hidden states times its transpose: `inspect_model` has made sure."""
+    weight: Tensor = _causal(model).get_output_embeddings().weight
+    return weight
+
+
+def load_folder(folder: Path, dtype: torch.dtype | str = torch.float32) -> "PreTrainedModel":
+    """A causal model from a folder, in eval mode on the CPU.
+
+    Raises:
+        ValueError: weights that are damaged or do not fit the configuration.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # its bars would stand between ours
+
+    try:
+        found: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, output_loading_info=True, **_LOCAL)
+    except (SafetensorError, RuntimeError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"the model's weights cannot be loaded ({str(error).splitlines()[0]})") from error
+    loaded, report = found
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"the model's weights lack {len(missing)} tensors, {missing[0]} among them: save the whole model")
+    model: PreTrainedModel = loaded.eval()
+    return model
+
+
+def save_tokenizer(folder: Path, output: Path) -> None:
+    """The tokenizer in its standard files, whichever it came in.
+
+    Raises:
+        ValueError: it cannot be loaded.
+    """
+    tokenizer_of(folder).save_pretrained(str(output))
+
+
+def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """sha256 over vocabulary, merges, normalisation and added tokens: what decides which ids a text gets."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return digest_json({"vocabulary": tokenizer.get_vocab(), "class": type(tokenizer).__name__})
+    return digest_json(json.loads(backend.to_str()) | {"truncation": None, "padding": None})
+
+
+def tokenizer_of(folder: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer in a folder.
+
+    Raises:
+        ValueError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), **_LOCAL)
+    except Exception as error:  # transformers raises nearly anything for a tokenizer it cannot read
+        raise ValueError(f"the model's tokenizer cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+    if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _causal(model: Any) -> Any:
+    """The causal model inside a `PeftModel`, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

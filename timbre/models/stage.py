@@ -1,0 +1,101 @@
+"""The stage "model": whatever names a base model becomes one checked artifact that all other stages read.
+
+A model is the packaged default, a local folder, or a name on a model hub with the commit that fixes it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, write_atomically
+from timbre.config import ModelConfig
+from timbre.models import packaged
+from timbre.models.folder import PATTERNS, ModelFolder, check_config, licence_of, model_files, take_weights
+from timbre.settings import settings
+
+FACTS = "model.json"
+
+
+def resolve_model(config: ModelConfig, store: ArtifactStore) -> Artifact:
+    """The artifact of a base model, found or built.
+
+    Raises:
+        ValueError: no such model, or one that cannot be used; the sentence says why.
+        IntegrityError: a download or the stored artifact is damaged.
+    """
+    return store.build(STAGE, config, model_inputs(config))
+
+
+def model_inputs(config: ModelConfig) -> dict[str, Input]:
+    """The model folder, if the model is one; a packaged or hub model is fixed by its configuration alone.
+
+    Raises:
+        ValueError: a path without a folder, a folder without a model, or a hub name without a commit.
+    """
+    if config.name == packaged.NAME:
+        return {}
+    folder = Path(config.name).expanduser()
+    if folder.is_dir():
+        model_files(folder)
+        return {"folder": ModelFolder(folder)}
+    if folder.is_file() or folder.is_absolute() or config.name.startswith((".", "~")) or config.name.count("/") != 1:
+        raise ValueError(f"unknown model {config.name!r}: give {packaged.NAME!r}, an existing model folder, or OWNER/NAME on a hub")
+    if config.revision is None or not re.fullmatch(r"[0-9a-f]{40}", config.revision):
+        raise ValueError(f"the hub model {config.name} needs model.revision, its 40-digit commit: the same name is then the same model")
+    return {}
+
+
+def model_facts(model: Artifact) -> dict[str, Any]:
+    """`model.json`: name, architecture, parameters, vocab_size, embedding_rows, context, licence, tokenizer_digest, source.
+
+    `vocab_size` is the true one, the tokenizer's; rows of the embedding beyond it are padding.
+    """
+    facts: dict[str, Any] = model.json(FACTS)
+    return facts
+
+
+def _build(config: ModelConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
+    from timbre.models.inspection import inspect_model
+    from timbre.models.loading import save_tokenizer
+
+    folder, name, source = _locate(config, inputs, workspace)
+    check_config(folder)
+    take_weights(folder, workspace.output)
+    save_tokenizer(folder, workspace.output)
+    licence = packaged.LICENCE if config.name == packaged.NAME else licence_of(folder)
+    facts = inspect_model(workspace.output) | {"name": name, "source": source, "licence": licence}
+    write_atomically(workspace.output / FACTS, json.dumps(facts, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def _locate(config: ModelConfig, inputs: Mapping[str, Input], workspace: Workspace) -> tuple[Path, str, str]:
+    """Folder, short name and source."""
+    if "folder" in inputs:
+        given = inputs["folder"]
+        assert isinstance(given, ModelFolder), "the input 'folder' is a model folder"
+        name = given.path.resolve().name
+        return given.path, name, f"folder {name}"
+    if config.name == packaged.NAME:
+        return packaged.convert(workspace.scratch), packaged.NAME, packaged.SOURCE
+    return _from_hub(config), config.name.rpartition("/")[2], f"hub {config.name}@{config.revision}"
+
+
+def _from_hub(config: ModelConfig) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        folder = snapshot_download(
+            config.name, revision=config.revision, allow_patterns=list(PATTERNS), cache_dir=settings().downloads / "hub"
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise ValueError(
+            f"the hub model {config.name} is not in downloads and could not be fetched ({type(error).__name__}): check the name, "
+            "go online and unset HF_HUB_OFFLINE, or give a local folder"
+        ) from error
+    model_files(Path(folder))
+    return Path(folder)
+
+
+STAGE: Stage[ModelConfig] = Stage("model", 1, _build)

@@ -1,0 +1,131 @@
+"""What happens between a model's logits and the next token: pure functions, for numpy and torch alike.
+
+Each function takes `logits_BV` (rows are independent, the last axis is the vocabulary) as a numpy array or a torch tensor
+and gives the same kind back. Only operations that both libraries spell the same way are used, and whatever decides which
+tokens stay is computed in float64, so that both give the same tokens. Tokens that are taken out get −inf. Tokens tied
+with the last one kept are kept as well: a tie is then broken neither by the library nor by the device.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from timbre.config import SamplerConfig
+
+Logits = Any
+"""`numpy.ndarray` or `torch.Tensor`, floating point, shape (..., V)."""
+
+_NEVER = float("-inf")
+
+
+def temperature(logits_BV: Logits, value: float) -> Logits:
+    """Divide by a temperature > 0. Temperature 0 is not a division: `sample` takes the argmax instead."""
+    if value <= 0:
+        raise ValueError(f"temperature must be above 0 to divide by, got {value}; 0 means greedy and is handled by `sample`")
+    return logits_BV if value == 1.0 else logits_BV / value
+
+
+def top_k(logits_BV: Logits, k: int) -> Logits:
+    """Keep the k most likely tokens (and those tied with the k-th); 0 or ≥ V keeps all."""
+    if k <= 0 or k >= logits_BV.shape[-1]:
+        return logits_BV
+    return _from(logits_BV, _descending(logits_BV)[..., k - 1 : k])
+
+
+def top_p(logits_BV: Logits, p: float) -> Logits:
+    """Keep the smallest set of most likely tokens whose probability is ≥ p (nucleus sampling, 1904.09751 §3.1)."""
+    if p >= 1.0:
+        return logits_BV
+    xp = _namespace(logits_BV)
+    sorted_BV = _descending(logits_BV)
+    probabilities_BV = _softmax(sorted_BV)
+    before_BV = xp.cumsum(probabilities_BV, -1) - probabilities_BV  # mass of the tokens ranked above
+    kept_B1 = (before_BV < p).sum(-1)[..., None]
+    threshold_B1 = xp.take_along_axis(sorted_BV, kept_B1 - 1, -1) if xp is np else sorted_BV.gather(-1, kept_B1 - 1)
+    return _from(logits_BV, threshold_B1)
+
+
+def min_p(logits_BV: Logits, p: float) -> Logits:
+    """Keep tokens at least p times as likely as the most likely one (2407.01082)."""
+    if p <= 0.0:
+        return logits_BV
+    xp = _namespace(logits_BV)
+    best_B1 = xp.amax(_double(logits_BV), -1)[..., None]
+    return xp.where(_double(logits_BV) >= best_B1 + float(np.log(p)), logits_BV, _NEVER)
+
+
+def process(logits_BV: Logits, sampler: SamplerConfig) -> Logits:
+    """Temperature, then top-k, then top-p, as `transformers` orders them. `sampler.temperature` must be above 0."""
+    return top_p(top_k(temperature(logits_BV, sampler.temperature), sampler.top_k), sampler.top_p)
+
+
+def probabilities(logits_BV: Logits) -> Logits:
+    """Softmax in float64; rows sum to 1, −inf gives 0.
+
+    Raises:
+        FloatingPointError: a row has NaN, +inf, or nothing left to choose from.
+    """
+    _best(logits_BV)
+    return _softmax(logits_BV)
+
+
+def draw(logits_BV: Logits, uniform_B: Logits) -> Logits:
+    """The token at which the cumulative distribution passes `uniform_B` (in [0, 1)): inverse-transform sampling.
+
+    One number a row decides, so a row's text depends on its own random stream and not on the batch it is in.
+    """
+    xp = _namespace(logits_BV)
+    cumulative_BV = xp.cumsum(probabilities(logits_BV), -1)
+    target_B1 = uniform_B[..., None] * cumulative_BV[..., -1:]
+    return (cumulative_BV <= target_B1).sum(-1)
+
+
+def greedy(logits_BV: Logits) -> Logits:
+    """The most likely token; the lowest id of those tied."""
+    xp = _namespace(logits_BV)
+    best_B1 = _best(logits_BV)[..., None]
+    return (xp.cumsum(logits_BV == best_B1, -1) == 0).sum(-1)
+
+
+def sample(logits_BV: Logits, uniform_B: Logits, sampler: SamplerConfig) -> Logits:
+    """Next token ids: greedy at temperature 0, else drawn with `uniform_B` from the processed distribution.
+
+    Raises:
+        FloatingPointError: the logits are not numbers to draw from.
+    """
+    return greedy(logits_BV) if sampler.temperature == 0 else draw(process(logits_BV, sampler), uniform_B)
+
+
+def _namespace(array: Logits) -> Any:
+    if isinstance(array, np.ndarray):
+        return np
+    import torch
+
+    return torch
+
+
+def _best(logits_BV: Logits) -> Logits:
+    xp = _namespace(logits_BV)
+    best_B = xp.amax(logits_BV, -1)  # NaN wins a maximum in both libraries
+    if not bool(xp.isfinite(best_B).all()):
+        raise FloatingPointError("the model gave NaN or infinite logits: no token can be drawn from them")
+    return best_B
+
+
+def _double(array: Logits) -> Logits:
+    return array.astype(np.float64) if isinstance(array, np.ndarray) else array.double()
+
+
+def _descending(logits_BV: Logits) -> Logits:
+    return -np.sort(-logits_BV, -1) if isinstance(logits_BV, np.ndarray) else logits_BV.sort(-1, descending=True).values
+
+
+def _softmax(logits_BV: Logits) -> Logits:
+    xp = _namespace(logits_BV)
+    wide_BV = _double(logits_BV)
+    weights_BV = xp.exp(wide_BV - xp.amax(wide_BV, -1)[..., None])
+    return weights_BV / weights_BV.sum(-1)[..., None]
+
+
+def _from(logits_BV: Logits, threshold_B1: Logits) -> Logits:
+    return _namespace(logits_BV).where(logits_BV >= threshold_B1, logits_BV, _NEVER)

@@ -1,0 +1,1 @@
+"""Writing text with a bundle. Nothing here imports torch or transformers."""

@@ -1,0 +1,122 @@
+"""Writing text from a bundle, piece by piece: tokenizers, ONNX Runtime and numpy; no torch.
+
+engine = Engine.open(bundle)
+for piece in engine.stream("It was", max_new_tokens=80, seed=1):
+    print(piece, end="", flush=True)
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from timbre.artifacts import Artifact, HashCache
+from timbre.config import SamplerConfig
+from timbre.export.facts import BundleFacts
+from timbre.export.session import Decoder
+from timbre.sampling.processors import sample
+from timbre.serving.detokenizer import Detokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PREFILL = 256
+"""Prompt tokens a call: bounds the logits of a long prompt to PREFILL × vocabulary floats."""
+
+
+class Engine:
+    """A verified bundle, loaded. `stream` may be called from several threads: it keeps no state between texts."""
+
+    def __init__(self, facts: BundleFacts, tokenizer: "Tokenizer", decoder: Decoder, digest: str) -> None:
+        self.facts = facts
+        self.digest = digest
+        self._tokenizer = tokenizer
+        self._decoder = decoder
+
+    @classmethod
+    def open(cls, bundle: Path, hashes: HashCache | None = None) -> "Engine":
+        """Verify and load a bundle.
+
+        Args:
+            bundle: its folder, with manifest.json.
+            hashes: remembered file hashes; without them every file is read once.
+
+        Raises:
+            IntegrityError: a file is not what the manifest says.
+            ValueError: this is an artifact of another stage, or `TIMBRE_DEVICE=cuda` and there is none.
+        """
+        from tokenizers import Tokenizer
+
+        artifact = Artifact.open(bundle, hashes)
+        if artifact.stage != "bundle":
+            raise ValueError(f"{bundle} holds a {artifact.stage}, not a bundle: make one with `timbre stage export`")
+        facts = BundleFacts.read(artifact)
+        tokenizer = Tokenizer.from_file(str(artifact.file("tokenizer.json")))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode_special_tokens = True  # "<|im_end|>" in a prompt is text like any other
+        return cls(facts, tokenizer, Decoder.open(artifact.file(facts.onnx)), artifact.digest)
+
+    @property
+    def provider(self) -> str:
+        """What runs the model, e.g. `CPUExecutionProvider`."""
+        return self._decoder.provider
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = 128,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Pieces of the continuation of `prompt`, which itself is not repeated; whole characters only.
+
+        It ends at an end token, after `max_new_tokens`, or when the context is full. The same arguments give the same text
+        on the same provider. What is None comes from the bundle; temperature 0 is greedy.
+
+        Raises:
+            ValueError: at once, not at the first piece: the prompt is as long as the context or longer, is empty and the
+                model has no begin token, or a sampler value is out of range.
+        """
+        given = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+        chosen = self.facts.sampler.model_dump() | {name: value for name, value in given.items() if value is not None}
+        sampler = SamplerConfig.model_validate(chosen)
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is {max_new_tokens}: ask for at least 1")
+        return self._write(self.prompt_ids(prompt), max_new_tokens, sampler, seed)
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The tokens a prompt is read as; special tokens written in it are plain text.
+
+        Raises:
+            ValueError: too long for the context, or empty where the model has no begin token.
+        """
+        ids: list[int] = self._tokenizer.encode(prompt, add_special_tokens=False).ids
+        if not ids:
+            if self.facts.bos_token_id is None:
+                raise ValueError("the prompt is empty, and this model has no token to begin with: write at least one word")
+            ids = [self.facts.bos_token_id]
+        if len(ids) >= self.facts.context:
+            raise ValueError(f"the prompt is {len(ids)} tokens long and the model reads {self.facts.context} at most: shorten it")
+        return ids
+
+    def _write(self, ids: list[int], max_new_tokens: int, sampler: SamplerConfig, seed: int) -> Iterator[str]:
+        random = np.random.default_rng(seed)
+        text = Detokenizer(self._tokenizer, ids)
+        cache = self._decoder.empty_cache(1)
+        for start in range(0, len(ids), PREFILL):
+            logits, cache = self._decoder.step(np.array([ids[start : start + PREFILL]], np.int64), cache)
+        for left in range(min(max_new_tokens, self.facts.context - len(ids)), 0, -1):
+            token = int(sample(logits[:, -1, : self.facts.vocab_size], random.random(1), sampler)[0])
+            if token in self.facts.eos_token_ids:
+                break
+            if piece := text.push(token):
+                yield piece
+            if left > 1:
+                logits, cache = self._decoder.step(np.array([[token]], np.int64), cache)
+        if rest := text.flush():
+            yield rest

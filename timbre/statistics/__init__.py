@@ -1,0 +1,27 @@
+"""Intervals and verdicts: is the difference there, is it small enough, or can this set not tell?
+
+Differences are always *better minus worse*: d > 0 means the candidate is better. `low` and `high` are one-sided bounds,
+each at the stated confidence, so that "low > −margin" errs in at most 5 of 100 releases that stand on the margin.
+
+Choices, and what they rest on (tests/unit/test_statistics_*.py repeat the simulations):
+
+* Means over items in clusters: the wider of two bounds. The CR2 cluster-robust t bound with degrees of freedom that follow
+  from the cluster sizes (Bell & McCaffrey 2002) holds 5% with 10–60 clusters of uneven size where the usual G − 1 form lets
+  up to 17% pass; the bootstrap-t adds what skewed losses need. The percentile bootstrap passes up to 10% and is not used.
+  Neither is safe with few clusters *and* heavy skew (exponential losses shared by whole clusters: 6–10% at 10–25 clusters).
+* Paired binary outcomes: Tango's score bound (1998); below 60 discordant pairs the exact unconditional bound on the same
+  statistic (Sidik 2003), since the normal approximation is no longer safe there. In clusters: on counts divided by the
+  design effect.
+
+numpy and scipy are imported inside the functions: gates are looked up far more often than they are computed.
+"""
+
+from timbre.statistics.clustered import clustered_bound
+from timbre.statistics.interval import Interval
+from timbre.statistics.paired import clustered_tango_bound, tango_bound
+from timbre.statistics.verdicts import Verdict, certifiable_margin, items_needed, superiority, three_way, upper_bound_rate
+
+__all__ = [
+    "Interval", "Verdict", "certifiable_margin", "clustered_bound", "clustered_tango_bound", "items_needed", "superiority",
+    "tango_bound", "three_way", "upper_bound_rate",
+]  # fmt: skip

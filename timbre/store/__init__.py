@@ -1,0 +1,25 @@
+"""Sparse next-token target distributions on disk: `TargetWriter` puts them there, `TargetReader` gives them back."""
+
+from timbre.store.format import (
+    DamagedStoreError,
+    StoreHeader,
+    TargetRow,
+    TooManyTokensError,
+    WrongCorpusError,
+    WrongMassError,
+    WrongTokenizerError,
+)
+from timbre.store.reader import TargetReader
+from timbre.store.writer import TargetWriter
+
+__all__ = [
+    "DamagedStoreError",
+    "StoreHeader",
+    "TargetReader",
+    "TargetRow",
+    "TargetWriter",
+    "TooManyTokensError",
+    "WrongCorpusError",
+    "WrongMassError",
+    "WrongTokenizerError",
+]

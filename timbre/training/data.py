@@ -1,0 +1,131 @@
+"""From passages with targets to padded batches; which passages form which step is a function of the seed alone.
+
+Convention: a passage of T tokens has T−1 positions. Position t sees the tokens up to t and predicts token t+1, so the
+model is fed the first T−1 tokens, and labels and targets are those of the tokens 1…T−1.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from timbre.corpus.passages import Passage
+from timbre.store import TargetRow
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """T tokens, and which of their T−1 positions count: those that predict the tokens from `first_label` on."""
+
+    token_ids_T: npt.NDArray[Any]
+    ids_TK: npt.NDArray[Any] | None = None
+    probs_TK: npt.NDArray[Any] | None = None
+    tail_T: npt.NDArray[Any] | None = None
+    first_label: int = 1
+
+    @property
+    def positions(self) -> int:
+        """How many predictions count."""
+        return max(0, len(self.token_ids_T) - self.first_label)
+
+    @classmethod
+    def of_row(cls, row: TargetRow) -> "Example":
+        """A row of a target store."""
+        return cls(row.token_ids_T, row.ids_TK, row.probs_TK, row.tail_T)
+
+    @classmethod
+    def of_passage(cls, passage: Passage) -> "Example":
+        """Plain text, without a target distribution."""
+        return cls(passage.token_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B examples padded on the right to T, and the N positions that count, in one line.
+
+    Padding is known by `attention_mask_BT` alone: its token id means something in many vocabularies.
+    """
+
+    input_ids_BT: Tensor
+    attention_mask_BT: Tensor
+    counted_BT: Tensor
+    labels_N: Tensor
+    ids_NK: Tensor | None
+    probs_NK: Tensor | None
+    tail_N: Tensor | None
+
+    @property
+    def positions(self) -> int:
+        return len(self.labels_N)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{name: value if value is None else value.to(device) for name, value in values.items()})
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """One padded batch. Targets are taken along only if every example has them."""
+    length = max(len(example.token_ids_T) for example in examples) - 1
+    shape = (len(examples), length)
+    input_ids, attention, counted = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
+    for row, example in enumerate(examples):
+        fed = len(example.token_ids_T) - 1
+        input_ids[row, :fed] = example.token_ids_T[:-1]
+        attention[row, :fed] = 1
+        counted[row, example.first_label - 1 : fed] = True
+    labels = np.concatenate([example.token_ids_T[example.first_label :] for example in examples]).astype(np.int64)
+    return Batch(
+        torch.from_numpy(input_ids), torch.from_numpy(attention), torch.from_numpy(counted), torch.from_numpy(labels),
+        _joined([example.ids_TK for example in examples], np.int64),
+        _joined([example.probs_TK for example in examples], np.float32),
+        _joined([example.tail_T for example in examples], np.float32),
+    )  # fmt: skip
+
+
+def _joined(parts: Sequence[npt.NDArray[Any] | None], dtype: type[np.generic]) -> Tensor | None:
+    present = [part for part in parts if part is not None]
+    return torch.from_numpy(np.concatenate(present).astype(dtype)) if len(present) == len(parts) else None
+
+
+def plan_steps(positions: Sequence[int], *, epochs: int, batch_tokens: int, seed: int) -> list[list[int]]:
+    """Which examples form which optimizer step: every example once an epoch, in an order drawn by (seed, epoch).
+
+    A step holds as many examples as fit `batch_tokens` positions, and at least one.
+    """
+    steps: list[list[int]] = []
+    for epoch in range(epochs):
+        order = [index for index, count in enumerate(positions) if count > 0]
+        random.Random(f"passages {seed} {epoch}").shuffle(order)
+        steps.extend(pack(order, positions, batch_tokens))
+    return steps
+
+
+def pack(order: Sequence[int], positions: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Cut `order` into consecutive groups of at most `batch_tokens` positions, and at least one example."""
+    groups: list[list[int]] = []
+    room = 0
+    for index in order:
+        if not groups or positions[index] > room:
+            groups.append([])
+            room = batch_tokens
+        groups[-1].append(index)
+        room -= positions[index]
+    return groups
+
+
+def draw_replay(items: int, count: int, step: int, seed: int) -> list[int]:
+    """The replay items of step 1, 2, …: every item once before any comes again, in orders drawn by (seed, round)."""
+    if not items:
+        return []
+    drawn = []
+    for place in range((step - 1) * count, step * count):
+        order = list(range(items))
+        random.Random(f"replay {seed} {place // items}").shuffle(order)
+        drawn.append(order[place % items])
+    return drawn

@@ -1,0 +1,82 @@
+"""The accuracy term's own text: facts and instructions that a model should not forget while it learns a style."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from timbre.training.data import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class ReplayItem:
+    """A question or instruction and the answer that is to stay likely."""
+
+    id: str
+    kind: str
+    prompt: str
+    answer: str
+
+
+def read_replay(path: Path) -> list[ReplayItem]:
+    """The items of a JSON-lines file with id, kind (fact or instruction), prompt and answer.
+
+    Raises:
+        ValueError: a line that is not such an item, or an id twice; the sentence names file and line.
+    """
+    items: dict[str, ReplayItem] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        item = _item(line, f"{path.name} line {number}")
+        if item.id in items:
+            raise ValueError(f"{path.name} line {number}: the id {item.id!r} was used before")
+        items[item.id] = item
+    return list(items.values())
+
+
+def _item(line: str, where: str) -> ReplayItem:
+    try:
+        value: Any = json.loads(line)
+        item = ReplayItem(**{name: value[name] for name in ("id", "kind", "prompt", "answer")})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{where}: not a JSON object with id, kind, prompt and answer ({error})") from error
+    if item.kind not in ("fact", "instruction") or not all(isinstance(text, str) and text.strip() for text in (item.prompt, item.answer)):
+        raise ValueError(f"{where}: kind must be fact or instruction, and prompt and answer must hold text")
+    return item
+
+
+def encode_replay(items: list[ReplayItem], tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> list[Example]:
+    """Prompt and answer as tokens, the loss on the answer only; in the chat template if the tokenizer has one.
+
+    Raises:
+        ValueError: an item longer than the model's context.
+    """
+    return [_encode(item, tokenizer, max_tokens) for item in items]
+
+
+def _encode(item: ReplayItem, tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> Example:
+    prompt, answer = _chat(item, tokenizer) if tokenizer.chat_template else _plain(item, tokenizer)
+    prompt_ids, answer_ids = (tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in (prompt, answer))
+    token_ids = np.asarray([*prompt_ids, *answer_ids], dtype=np.int32)
+    if len(token_ids) > max_tokens:
+        raise ValueError(f"replay item {item.id!r} has {len(token_ids)} tokens, the model reads {max_tokens}: shorten it")
+    return Example(token_ids, first_label=len(prompt_ids))
+
+
+def _chat(item: ReplayItem, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, str]:
+    question = [{"role": "user", "content": item.prompt}]
+    prompt = str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True))
+    whole = str(tokenizer.apply_chat_template([*question, {"role": "assistant", "content": item.answer}], tokenize=False))
+    # Some templates change what stands before the answer once there is one; then only the answer itself is taken.
+    answer = whole.removeprefix(prompt) if whole.startswith(prompt) else item.answer + (tokenizer.eos_token or "")
+    return prompt, answer.rstrip("\n")
+
+
+def _plain(item: ReplayItem, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, str]:
+    return item.prompt.rstrip(), f" {item.answer.strip()}{tokenizer.eos_token or ''}"

@@ -1,0 +1,90 @@
+"""The stage "adapter": target, corpus, model and replay set in; LoRA adapter, learning curve and summary out."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace, write_atomically
+from timbre.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from timbre.store import TargetReader
+    from timbre.training.data import Example
+
+
+def train_adapter(
+    config: TrainingConfig, target: Artifact, corpus: Artifact, model: Artifact, replay: FileInput, store: ArtifactStore
+) -> Artifact:
+    """The adapter trained towards `target`, found or built.
+
+    Raises:
+        ValueError: the target belongs to another corpus or tokenizer, nothing is held out, or the loss diverged.
+        IntegrityError: the target is damaged.
+    """
+    return store.build(STAGE, config, {"target": target, "corpus": corpus, "model": model, "replay": replay})
+
+
+def _build(config: TrainingConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
+    from timbre.models import load_model, load_tokenizer, model_facts
+    from timbre.store import TargetReader
+    from timbre.training.adapters import save_adapter
+    from timbre.training.data import Example
+    from timbre.training.trainer import CURVE, train
+
+    target, corpus, model = (_artifact(inputs, name) for name in ("target", "corpus", "model"))
+    facts, tokenizer = model_facts(model), load_tokenizer(model)
+    reader = TargetReader(target.path, tokenizer_digest=facts["tokenizer_digest"], corpus_digest=corpus.digest, verify=False)
+    examples = [Example.of_row(row) for row in reader]
+    longest = max(len(example.token_ids_T) for example in examples)
+    if longest > facts["context"]:
+        raise ValueError(f"passages of {longest} tokens exceed the model's context of {facts['context']}: lower target.passage_tokens")
+    result = train(
+        load_model(model), examples, config, vocab_size=facts["vocab_size"],
+        held_out=_held_out(config, corpus, tokenizer, longest), replay=_replay(config, inputs["replay"], tokenizer, facts),
+        scratch=workspace.scratch, progress=workspace.progress,
+    )  # fmt: skip
+    save_adapter(result.model, workspace.output)
+    shutil.copyfile(result.curve, workspace.output / CURVE)
+    summary = result.summary | _header(reader)
+    write_atomically(workspace.output / "summary.json", json.dumps(summary, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def _artifact(inputs: Mapping[str, Input], name: str) -> Artifact:
+    value = inputs[name]
+    assert isinstance(value, Artifact), f"the input {name!r} is an artifact"
+    return value
+
+
+def _held_out(config: TrainingConfig, corpus: Artifact, tokenizer: "PreTrainedTokenizerBase", passage_tokens: int) -> "list[Example]":
+    from timbre.corpus.documents import read_documents
+    from timbre.corpus.passages import select_passages
+    from timbre.training.data import Example
+
+    documents = read_documents(corpus, "validation")
+    if not documents:
+        raise ValueError("the corpus holds no validation documents to judge by: add documents or raise corpus.validation_share")
+    # A fixed seed: runs that differ in their own seed are judged by the same text.
+    passages = select_passages(documents, tokenizer, budget_tokens=config.validation_tokens, passage_tokens=max(passage_tokens, 16), seed=0)
+    return [Example.of_passage(passage) for passage in passages]
+
+
+def _replay(config: TrainingConfig, source: Input, tokenizer: "PreTrainedTokenizerBase", facts: Mapping[str, Any]) -> "list[Example]":
+    from timbre.training.replay import encode_replay, read_replay
+
+    if config.replay_weight == 0 or config.replay_items == 0:
+        return []
+    assert isinstance(source, FileInput), "the input 'replay' is a file"
+    items = read_replay(source.path)
+    if not items:
+        raise ValueError(f"{source.path.name} holds no replay item: add some, or set training.replay_weight to 0")
+    return encode_replay(items, tokenizer, facts["context"])
+
+
+def _header(reader: "TargetReader") -> dict[str, Any]:
+    return {"target_rows": len(reader), "target_top_k": reader.header.top_k, "target_alpha": reader.header.alpha}
+
+
+STAGE: Stage[TrainingConfig] = Stage("adapter", 1, _build)
