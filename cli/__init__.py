@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a bug, 2 usage or input, 3 a gate says FAIL, 4 INCONCLUSIV
 6 integrity, 7 lost the compare-and-set, 130 Ctrl-C.
 """
 
+import signal
 import sys
 
 import typer
@@ -26,13 +27,21 @@ app.add_typer(data.app, name="target")
 app.add_typer(stage.app, name="stage")
 
 
+def _interrupt(number: int, _frame: object) -> None:
+    """A polite kill ends what we started, as Ctrl-C does."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
 def main() -> None:
     """Run the command; turn what went wrong into one sentence and an exit code."""
     from cli.errors import explain
 
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except (Exception, KeyboardInterrupt) as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # Prefect raises one of its own on SIGTERM
         message, code = explain(error)
         print(f"timbre: {message}", file=sys.stderr)
         sys.exit(code)

@@ -31,7 +31,7 @@ def _table() -> list[tuple[tuple[type[BaseException], ...], int, Callable[[Any],
     interrupted = "interrupted; run the same command again to go on where it stopped"
     refused = (_loaded("timbre.registry.promotion", "PromotionRefused"), _loaded("timbre.targets.admission", "TargetRefused"))
     return [
-        ((KeyboardInterrupt,), INTERRUPTED, lambda error: interrupted),
+        ((KeyboardInterrupt, _loaded("prefect.exceptions", "TerminationSignal")), INTERRUPTED, lambda error: interrupted),
         ((_loaded("timbre.artifacts", "IntegrityError"),), INTEGRITY, str),
         ((_loaded("timbre.registry.ledger", "CompareAndSetLost"),), LOST_RACE, str),
         (refused, GATE_FAIL, str),

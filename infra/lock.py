@@ -1,5 +1,7 @@
 """Make `requirements.lock`: one set of versions, with hashes, for Python 3.11–3.13 and for CPU and CUDA builds of torch.
 
+And `infra/server.lock`: what the containers of server mode need besides (infra/server.in), at versions that fit.
+
 Run by `make lock`. The packages that only a CUDA build of torch needs get the marker `extra == 'cuda'`, which
 installers leave out; `infra/install.sh` installs them when the torch that was found is such a build. Builds of the
 same release that are not on the registry (a CPU wheel kept on disk) are added by their sha256 from TORCH_WHEELS.
@@ -10,14 +12,16 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
+SERVER = ROOT / "infra" / "server.lock"
 CUDA = re.compile(r"^(nvidia-|cuda-|triton==)")
 
 
-def compiled() -> list[str]:
+def compiled(source: str, *options: str) -> list[str]:
     """The lines that uv resolves, each requirement followed by its hashes."""
     environment = {name: value for name, value in os.environ.items() if name != "UV_FIND_LINKS"}
     command = [
@@ -30,9 +34,8 @@ def compiled() -> list[str]:
         "--generate-hashes",
         "--no-header",
         "--no-annotate",
-        "--extra",
-        "dev",
-        "pyproject.toml",
+        *options,
+        source,
     ]
     result = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
     return result.stdout.splitlines()
@@ -54,14 +57,32 @@ def marked(line: str) -> str:
 
 
 def main() -> None:
-    """Write the lock."""
+    """Write both locks."""
     lines, elsewhere = [], extra_hashes()
     lines += [f"# torch elsewhere: {digest}" for digest in elsewhere]
-    for line in compiled():
+    for line in compiled("pyproject.toml", "--extra", "dev"):
         lines.append(marked(line) if CUDA.match(line) else line)
         if line.startswith("torch=="):
             lines += [f"    --hash=sha256:{digest} \\" for digest in elsewhere]
     LOCK.write_text("\n".join(lines) + "\n")
+    SERVER.write_text("\n".join(added(lines)) + "\n")
+
+
+def added(locked: list[str]) -> list[str]:
+    """What `server.in` needs at the versions of `locked`, without what stands there."""
+    pins = [line.removesuffix(" \\") for line in locked if "==" in line and line[0].isalpha()]
+    known = {pin.partition("==")[0] for pin in pins}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.write("\n".join(pins))
+        constraints.flush()
+        lines = compiled("infra/server.in", "--constraint", constraints.name)
+    kept, on = [], False
+    for line in lines:
+        if line[0].isalpha():
+            on = line.partition("==")[0] not in known
+        if on:
+            kept.append(line)
+    return kept
 
 
 if __name__ == "__main__":

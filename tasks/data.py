@@ -1,13 +1,16 @@
 """Corpus and target through the data registry: one owner at a time, reproduced by DVC, committed, tagged, pushed."""
 
 import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 from prefect import State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Completed
 
 from tasks.stage import Built, find, open_store, run_stage
@@ -18,6 +21,7 @@ from timbre.config import ReleaseConfig
 from timbre.settings import settings
 
 SLOT = "timbre-data-registry"
+_LEASE_SECONDS = 60
 
 
 def run_data_stage(stage: Literal["corpus", "target"], config: ReleaseConfig, *upstream: Built) -> State[Built]:
@@ -30,8 +34,7 @@ def run_data_stage(stage: Literal["corpus", "target"], config: ReleaseConfig, *u
     missing = found is None
 
     def build() -> Artifact:
-        _ensure_slot()
-        with concurrency(SLOT, occupy=1, strict=True):
+        with _slot():
             result = registry.build(stage, config.corpus, config.target, config.model, model_digest=model)
         return open_store().open(road.STEP[stage].stage.name, result.digest)
 
@@ -48,14 +51,26 @@ def data_tags(config: ReleaseConfig, corpus: Built, target: Built) -> dict[str, 
     return {name: tag for name, tag in tags.items() if tag is not None}
 
 
-def _ensure_slot() -> None:
+@contextmanager
+def _slot() -> Iterator[None]:
+    """Prefect's slot for the one owner, where a server that several machines share hands it out.
+
+    An ephemeral server runs no service that takes a slot back from a killed holder, and there the lock of the registry
+    (which the operating system takes back) is enough.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        yield
+        return
+    asyncio.run(_ensure_slot())
+    with concurrency(SLOT, occupy=1, strict=True, lease_duration=_LEASE_SECONDS):
+        yield
+
+
+async def _ensure_slot() -> None:
     """Without the limit, Prefect would only warn and let everybody in."""
-
-    async def create() -> None:
-        async with get_client() as client:
-            try:
+    async with get_client() as client:
+        try:
+            await client.read_global_concurrency_limit_by_name(SLOT)
+        except ObjectNotFound:
+            with suppress(ObjectAlreadyExists):
                 await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=SLOT, limit=1))
-            except ObjectAlreadyExists:
-                return
-
-    asyncio.run(create())

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.environment import environment, server_file
+from tasks.stores.processes import end_group
 from timbre.artifacts import write_atomically
 from timbre.settings import Settings
 
 _START_SECONDS, _GRACE_SECONDS = 300, 20
+_TOKEN = "TIMBRE_WORKER_TOKEN"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Servers:
         self.mlflow = f"http://127.0.0.1:{mlflow_port}"
         self._ports = {"prefect": prefect_port, "mlflow": mlflow_port}
         self._children: list[_Child] = []
+        self._token = uuid.uuid4().hex
 
     def start(self) -> None:
         """Start all, and wait until the servers answer.
@@ -73,14 +77,20 @@ class Servers:
         raise RuntimeError(f"{ended.name} ended by itself; see {ended.log}")
 
     def stop(self) -> None:
-        """End what was started here, and only that: the worker first, so that a run it holds can still say that it ended."""
+        """End what was started here, and only that.
+
+        First the worker's runs and their stages, each of which has a process group of its own, so that a run can still
+        tell the server how it ended; then the worker; then the servers.
+        """
         if not self._children:
             return
         server_file(self._home).unlink(missing_ok=True)
         for child in reversed(self._children):
-            _signal_group(child.process, signal.SIGTERM)
             if child.name == "worker":
-                _wait(child.process, _GRACE_SECONDS)
+                end_group(self._token, variable=_TOKEN, spare=child.process.pid)
+                end_group(self._token, child.process, variable=_TOKEN)
+            else:
+                _signal_group(child.process, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SECONDS
         for child in self._children:
             _wait(child.process, max(deadline - time.monotonic(), 0.1))
@@ -118,8 +128,8 @@ class Servers:
                 # Eight idle processes for jobs that Timbre has none of.
                 variables["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
             case _:
-                # Runs of the worker have no terminal: what they say is read on the page.
-                variables |= {"PREFECT_API_URL": self.prefect, "TIMBRE_MLFLOW_TRACKING_URI": self.mlflow, "PREFECT_LOGGING_LEVEL": "INFO"}
+                variables |= {"PREFECT_API_URL": self.prefect, "TIMBRE_MLFLOW_TRACKING_URI": self.mlflow, _TOKEN: self._token}
+                variables["PREFECT_LOGGING_LEVEL"] = "INFO"  # its runs have no terminal; what they say is read on the page
         return variables
 
     def _await(self, name: str, url: str) -> None:

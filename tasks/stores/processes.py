@@ -84,8 +84,8 @@ def end_leftovers(token_file: Path) -> bool:
     return True
 
 
-def end_group(token: str, process: "subprocess.Popen[bytes] | None" = None) -> None:
-    """Interrupt, then terminate, then kill every process that carries the token.
+def end_group(token: str, process: "subprocess.Popen[bytes] | None" = None, *, variable: str = _TOKEN, spare: int = 0) -> None:
+    """Interrupt, then terminate, then kill every process, except `spare`, that carries the token in this environment variable.
 
     Raises:
         RuntimeError: one of them cannot be ended.
@@ -94,7 +94,7 @@ def end_group(token: str, process: "subprocess.Popen[bytes] | None" = None) -> N
     def alive() -> list[int]:
         if process is not None:
             process.poll()  # a child that has ended but was not waited for would still be listed
-        return _carriers(token)
+        return [pid for pid in _carriers(token, variable) if pid != spare]
 
     for kind, grace in _STEPS:
         if not (running := alive()):
@@ -109,9 +109,9 @@ def end_group(token: str, process: "subprocess.Popen[bytes] | None" = None) -> N
     raise RuntimeError(f"processes {', '.join(map(str, alive()))} of an interrupted build cannot be ended; end them, then try again")
 
 
-def _carriers(token: str) -> list[int]:
+def _carriers(token: str, variable: str) -> list[int]:
     """Processes, other than this one, with the token in their environment; zombies have none."""
-    needle = f"{_TOKEN}={token}".encode()
+    needle = f"{variable}={token}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():

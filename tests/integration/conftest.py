@@ -108,3 +108,10 @@ def checkout(
         return place
 
     return make
+
+
+@pytest.fixture(scope="session")
+def walked(checkout: Callable[[], Checkout]) -> tuple[Checkout, dict[str, Any]]:
+    """A checkout in which the road was walked once; it takes minutes, so the tests that look at it share it."""
+    place = checkout()
+    return place, place.run()

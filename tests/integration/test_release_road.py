@@ -1,6 +1,5 @@
 """The whole road as a newcomer walks it: the real flow, DVC, Great Expectations, MLflow and ONNX on a tiny model."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,13 +8,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Checkout
 
 pytestmark = pytest.mark.road
-
-
-@pytest.fixture(scope="module")
-def walked(checkout: "Callable[[], Checkout]") -> "tuple[Checkout, dict[str, object]]":
-    """A checkout in which the road was walked once."""
-    place = checkout()
-    return place, place.run()
 
 
 def test_first_run_ends_with_a_promoted_champion(walked: "tuple[Checkout, dict[str, object]]") -> None:

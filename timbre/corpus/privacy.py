@@ -52,11 +52,12 @@ def _bare(word: str) -> str:
 
 
 def _is_ip(candidate: str) -> bool:
+    """An address of some machine: not loopback, unspecified or a network's mask."""
     try:
-        ipaddress.ip_address(candidate)
+        address = ipaddress.ip_address(candidate)
     except ValueError:
         return False
-    return True
+    return not (address.is_loopback or address.is_unspecified or address.is_reserved)
 
 
 def _is_card(candidate: str) -> bool:

@@ -87,14 +87,15 @@ def _measure_merged(
     config: ExportConfig, model: Artifact, adapter: Artifact, corpus: Artifact, folder: Path, facts: BundleFacts, decoder: "Decoder"
 ) -> "tuple[Trial, float, dict[str, Any]]":
     """The trial against a merged model of its own (not the traced one), its largest difference, and latency."""
-    from timbre.export.latency import measure_latency
+    from timbre.export.latency import WARM_UP, measure_latency
     from timbre.export.parity import largest_difference, run_trial
 
     prompts, new_tokens = _prompts(config, corpus, folder, facts)
     merged = merged_model(model, adapter)
     trial = run_trial(merged, decoder, prompts, new_tokens, facts.vocab_size)
     difference = largest_difference(merged, trial.rows, trial.logits, facts.vocab_size)
-    latency = measure_latency(merged, decoder, prompts[0], config.latency_tokens, facts.vocab_size)
+    tokens = max(1, min(config.latency_tokens, facts.context // 2 - WARM_UP))  # learned positions end with the context
+    latency = measure_latency(merged, decoder, prompts[0][: facts.context // 2], tokens, facts.vocab_size)
     return trial, difference, latency
 
 

@@ -34,7 +34,7 @@ def _base(model: Artifact) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # the stage shows one bar of its own
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the stage shows one bar of its own
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         str(model.path), dtype=torch.float32, attn_implementation="eager", local_files_only=True, trust_remote_code=False
     )

@@ -100,7 +100,7 @@ def load_folder(folder: Path, dtype: torch.dtype | str = torch.float32) -> "PreT
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # its bars would stand between ours
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would stand between ours
 
     try:
         found: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, output_loading_info=True, **_LOCAL)

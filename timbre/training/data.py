@@ -65,8 +65,11 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{name: value if value is None else value.to(device) for name, value in values.items()})
+        moved: dict[str, Any] = {}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            moved[part.name] = value if value is None else value.to(device)
+        return Batch(**moved)
 
 
 def collate(examples: Sequence[Example]) -> Batch:

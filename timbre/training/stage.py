@@ -48,7 +48,9 @@ def _build(config: TrainingConfig, inputs: Mapping[str, Input], workspace: Works
     )  # fmt: skip
     save_adapter(result.model, workspace.output)
     shutil.copyfile(result.curve, workspace.output / CURVE)
-    summary = result.summary | _header(reader)
+    width = int(target.manifest.config["passage_tokens"])
+    trained = [[row.doc_id, row.index * width] for row in reader]
+    summary = result.summary | _header(reader) | {"trained_passages": trained}
     write_atomically(workspace.output / "summary.json", json.dumps(summary, indent=2, sort_keys=True).encode() + b"\n")
 
 
