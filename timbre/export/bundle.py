@@ -39,7 +39,7 @@ def write_bundle(config: ExportConfig, model: Artifact, adapter: Artifact, corpu
     import torch
 
     from timbre.export.card import card
-    from timbre.export.parity import Parity, largest_difference
+    from timbre.export.parity import TOLERANCE, Parity, largest_difference
     from timbre.export.session import Decoder
 
     torch.set_num_threads(settings().threads)
@@ -54,9 +54,12 @@ def write_bundle(config: ExportConfig, model: Artifact, adapter: Artifact, corpu
     next(work)
     against_adapter = largest_difference(unmerged_model(model, adapter), trial.rows, trial.logits, facts.vocab_size)
     next(work)
+    difference = max(against_merged, against_adapter)
+    tied = trial.tied(min(difference, TOLERANCE))
     parity = Parity(
-        max_abs_logit_difference=max(against_merged, against_adapter), against_merged=against_merged, against_adapter=against_adapter,
-        greedy_equal=trial.equal, greedy_total=len(trial.rows), greedy_tokens=trial.tokens, provider=decoder.provider,
+        max_abs_logit_difference=difference, against_merged=against_merged, against_adapter=against_adapter,
+        greedy_equal=trial.equal, greedy_tied=tied, greedy_agreed=trial.equal + tied, greedy_total=len(trial.rows),
+        greedy_tokens=trial.tokens, provider=decoder.provider,
     )  # fmt: skip
     _write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
     _write_json(folder / "parity.json", asdict(parity))

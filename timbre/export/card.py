@@ -37,7 +37,7 @@ A causal language model whose next-token distribution was trained towards a targ
 
 On {parity.greedy_total} openings of unseen documents, {parity.greedy_tokens} tokens each, with {parity.provider}:
 largest difference of a logit {parity.max_abs_logit_difference:.2e} (tolerance {parity.tolerance:.0e}: {"kept" if kept else "NOT kept"}),
-the same greedy text on {parity.greedy_equal} of {parity.greedy_total}.
+the same greedy text on {parity.greedy_equal} of {parity.greedy_total}, and {parity.greedy_tied} that part at a tie.
 
 ## Use
 

@@ -34,6 +34,8 @@ class Parity:
     Attributes:
         max_abs_logit_difference: against the merged and the unmerged model, the larger one.
         greedy_equal: prompts with the same greedy text.
+        greedy_tied: prompts whose texts part where torch's own lead of its token over ONNX Runtime's is within twice the
+            largest logit difference, so that rounding decides on either side.
         greedy_total: prompts tried.
         provider: what ran the ONNX side.
     """
@@ -42,6 +44,8 @@ class Parity:
     against_merged: float
     against_adapter: float | None
     greedy_equal: int
+    greedy_tied: int
+    greedy_agreed: int
     greedy_total: int
     greedy_tokens: int
     provider: str
@@ -68,20 +72,43 @@ def parity_prompts(documents: "Sequence[Document]", tokenizer: "Tokenizer", coun
     return rows
 
 
-def torch_greedy(model: Any, rows: Sequence[Sequence[int]], new_tokens: int, vocab_size: int) -> Ids:
-    """`timbre.export.session.greedy` computed by torch: [batch, new_tokens]."""
+@dataclass(frozen=True)
+class Written:
+    """Greedy text by torch: its tokens, the second best ones, and the lead in logits of the best over the second."""
+
+    best: Ids
+    second: Ids
+    lead: NDArray[np.float32]
+
+    def leads_where_parted(self, other: Ids) -> list[float]:
+        """For each row that differs from `other`, torch's lead at the first difference; infinite if not over its second."""
+        leads = []
+        for row, parted in enumerate(self.best != other):
+            if parted.any():
+                place = int(parted.argmax())
+                second = self.second[row, place] == other[row, place]
+                leads.append(float(self.lead[row, place]) if second else float("inf"))
+        return leads
+
+
+def torch_greedy(model: Any, rows: Sequence[Sequence[int]], new_tokens: int, vocab_size: int) -> Written:
+    """`timbre.export.session.greedy` computed by torch; every array is [batch, new_tokens]."""
     ids, mask = (torch.from_numpy(array) for array in left_padded(rows))
     chosen: list[torch.Tensor] = []
+    leads: list[torch.Tensor] = []
     cache = None
     with torch.inference_mode():
         while len(chosen) < new_tokens:
             positions = _positions(mask)[:, -ids.shape[1] :]
             output = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
             cache = output.past_key_values
-            ids = output.logits[:, -1, :vocab_size].argmax(-1, keepdim=True)
-            chosen.append(ids)
+            values, places = output.logits[:, -1, :vocab_size].topk(2, dim=-1)
+            ids = places[:, :1]
+            chosen.append(places)
+            leads.append(values[:, 0] - values[:, 1])
             mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
-    return torch.cat(chosen, dim=1).numpy()
+    both = torch.stack(chosen, dim=1).numpy()
+    return Written(both[..., 0], both[..., 1], torch.stack(leads, dim=1).numpy())
 
 
 def onnx_logits(decoder: Decoder, rows: Sequence[Sequence[int]], new_tokens: int) -> NDArray[np.float32]:
@@ -110,16 +137,25 @@ class Trial:
 
     rows: list[list[int]]
     logits: NDArray[np.float32]
-    equal: int
+    leads: list[float]
+    """torch's lead at the first difference, for each prompt whose texts differ."""
     tokens: int
+
+    @property
+    def equal(self) -> int:
+        return len(self.rows) - len(self.leads)
+
+    def tied(self, difference: float) -> int:
+        """Differing prompts that logits as far apart as `difference` on both sides explain."""
+        return sum(lead <= 2 * difference for lead in self.leads)
 
 
 def run_trial(merged: Any, decoder: Decoder, prompts: list[list[int]], new_tokens: int, vocab_size: int) -> Trial:
     """Continue the prompts on both sides, and score prompt and continuation in ONNX Runtime."""
     written = torch_greedy(merged, prompts, new_tokens, vocab_size)
-    equal = int((greedy(decoder, prompts, new_tokens, vocab_size) == written).all(axis=1).sum())
-    rows = [prompt + continuation.tolist() for prompt, continuation in zip(prompts, written, strict=True)]
-    return Trial(rows, onnx_logits(decoder, rows, new_tokens), equal, new_tokens)
+    leads = written.leads_where_parted(greedy(decoder, prompts, new_tokens, vocab_size))
+    rows = [prompt + continuation.tolist() for prompt, continuation in zip(prompts, written.best, strict=True)]
+    return Trial(rows, onnx_logits(decoder, rows, new_tokens), leads, new_tokens)
 
 
 def _positions(mask: torch.Tensor) -> torch.Tensor:

@@ -76,7 +76,7 @@ class Scene:
     base: Rows = field(default_factory=lambda: measured(1))
     candidate_summary: dict[str, Any] = field(default_factory=lambda: summary(0.02))
     base_summary: dict[str, Any] = field(default_factory=lambda: summary(0.0))
-    parity: dict[str, Any] = field(default_factory=lambda: {"max_abs_logit_difference": 2e-5, "greedy_equal": 20, "greedy_total": 20})
+    parity: dict[str, Any] = field(default_factory=lambda: {"max_abs_logit_difference": 2e-5, "greedy_agreed": 20, "greedy_total": 20})
     admission: dict[str, Any] = field(default_factory=lambda: {"admitted": True})
     adapter_seed: int = 1
     lineage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -1,0 +1,83 @@
+"""What is scheduled and how the servers are set up: the files say what the code expects, and hold no secrets."""
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from timbre.config import ReleaseConfig, release_config
+from timbre.settings import PROJECT_ROOT
+
+
+@pytest.fixture(scope="module")
+def deployments() -> dict[str, dict[str, Any]]:
+    tree = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text())
+    return {deployment["name"]: deployment for deployment in tree["deployments"]}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "infra" / "compose.yaml").read_text())
+    return tree
+
+
+def test_prefect_itself_reads_every_deployment(deployments: dict[str, dict[str, Any]]) -> None:
+    from prefect.cli.deploy._models import DeploymentConfig, RawScheduleConfig
+
+    for deployment in deployments.values():
+        TypeAdapter(DeploymentConfig).validate_python(deployment)
+        for schedule in deployment["schedules"]:
+            TypeAdapter(RawScheduleConfig).validate_python(schedule)
+
+
+def test_every_entry_point_takes_the_parameters_of_its_deployment(deployments: dict[str, dict[str, Any]]) -> None:
+    for deployment in deployments.values():
+        path, name = deployment["entrypoint"].split(":")
+        assert (PROJECT_ROOT / path).is_file()
+        flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+        inspect.signature(flow.fn).bind(**deployment["parameters"])
+
+
+def test_the_weekly_release_is_paused_alone_and_the_same_as_the_command(deployments: dict[str, dict[str, Any]]) -> None:
+    weekly = deployments["weekly"]
+    (schedule,) = weekly["schedules"]
+    assert (schedule["cron"], schedule["timezone"], schedule["active"]) == ("0 3 * * 1", "UTC", False)
+    assert weekly["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+    assert ReleaseConfig.model_validate(weekly["parameters"]["config"]) == release_config("literary", "quick")
+
+
+def test_deployments_share_the_pool_of_timbre_up_and_name_no_folder(deployments: dict[str, dict[str, Any]]) -> None:
+    from tasks.deployments import POOL
+
+    assert {deployment["work_pool"]["name"] for deployment in deployments.values()} == {POOL}
+    tree = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text())
+    (step,) = tree["pull"]
+    assert step == {"prefect.deployments.steps.set_working_directory": {"directory": "{{ checkout.stdout }}"}}
+
+
+def test_every_password_of_server_mode_comes_from_a_secret_file(compose: dict[str, Any]) -> None:
+    files = {f"/run/secrets/{name}" for name in compose["secrets"]}
+    for name, service in compose["services"].items():
+        given = {f"/run/secrets/{secret}" for secret in service.get("secrets", [])}
+        for variable, value in service.get("environment", {}).items():
+            if variable.endswith("_FILE"):
+                assert value in files & given, f"{name}: {variable} names a secret that it is not given"
+            else:
+                assert not any(word in variable for word in ("PASSWORD", "SECRET", "AUTH_STRING", "ACCESS_KEY")), f"{name}: {variable}"
+
+
+def test_pages_of_server_mode_are_open_on_loopback_only(compose: dict[str, Any]) -> None:
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert ports and all(port.startswith("127.0.0.1:") for port in ports)
+    waiting = [need for service in compose["services"].values() for need in service.get("depends_on", {})]
+    checked = {name for name, service in compose["services"].items() if "healthcheck" in service}
+    assert set(waiting) <= checked | {"buckets"}
+
+
+def test_examples_hold_names_and_no_values() -> None:
+    lines = [line for line in (PROJECT_ROOT / "infra" / ".env.example").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines and all(line.endswith("=") for line in lines)
+    assert "admin_password" not in (PROJECT_ROOT / "mlflow" / "basic_auth.ini").read_text()
