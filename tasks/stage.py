@@ -91,10 +91,10 @@ def run_stage(step: str, config: ReleaseConfig, *upstream: Built, build: Callabl
     """
     started = time.monotonic()
     if (found := find(step, config, upstream)) is not None:
-        return Completed(name="Cached", message=found.digest[:12], data=_built(step, found, started))
+        return Completed(name="Cached", message=found.digest[:12], data=_built(step, found, started, cached=True))
     artifact = build() if build is not None else _in_process_group(step, config, upstream)
     get_run_logger().info("%s %s", step, artifact.digest[:12])
-    return Completed(message=artifact.digest[:12], data=_built(step, artifact, started))
+    return Completed(message=artifact.digest[:12], data=_built(step, artifact, started, cached=False))
 
 
 def run_command(command: list[str], *, log: Path | None = None) -> None:
@@ -166,5 +166,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 continue
 
 
-def _built(step: str, artifact: Artifact, started: float) -> Built:
-    return Built(step=step, digest=artifact.digest, cached=artifact.cached, seconds=round(time.monotonic() - started, 2))
+def _built(step: str, artifact: Artifact, started: float, *, cached: bool) -> Built:
+    return Built(step=step, digest=artifact.digest, cached=cached, seconds=round(time.monotonic() - started, 2))

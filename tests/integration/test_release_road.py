@@ -13,7 +13,9 @@ pytestmark = pytest.mark.road
 def test_first_run_ends_with_a_promoted_champion(walked: "tuple[Checkout, dict[str, object]]") -> None:
     place, outcome = walked
     assert (outcome["exit"], outcome["verdict"], outcome["version"], outcome["champion"], outcome["promoted"]) == (0, "PASS", 1, 1, True)
-    assert {gate["name"]: gate["verdict"] for gate in outcome["gates"]} == {"held_out_nll": "PASS", "parity": "PASS", "bias": "PASS"}  # type: ignore[attr-defined]
+    gates = {gate["name"]: gate["verdict"] for gate in outcome["gates"]}  # type: ignore[attr-defined]
+    assert gates == dict.fromkeys(("lineage", "held_out_nll", "parity", "bias"), "PASS")
+    assert not any(step["cached"] for step in outcome["steps"].values())  # type: ignore[attr-defined]
     rows = place.json("status")["models"]
     assert [(row["champion"], row["previous"], row["challenger"]) for row in rows] == [(1, None, None)]
 
