@@ -74,29 +74,36 @@ def print_summary(config: "ReleaseConfig", outcome: "Outcome", plan: "Plan") -> 
         steps.add_row(name, built.digest[:12], "" if planned[name].cached else f"{planned[name].seconds:.0f} s", actual)
     console.print(steps)
 
+    run = [name for name, built in outcome.steps.items() if not built.cached]
+    if run:
+        expected = sum(planned[name].seconds for name in run)
+        console.print(f"planned {expected:.0f} s, actual {sum(outcome.steps[name].seconds for name in run):.0f} s")
+
     gates = Table(box=None, pad_edge=False, title="\nGates", title_justify="left", title_style="bold")
-    for name, justify in (
-        ("gate", "left"),
-        ("verdict", "left"),
-        ("figure", "right"),
-        ("95% bounds", "right"),
-        ("margin", "right"),
-        ("n", "right"),
-    ):
-        gates.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("gate", "verdict", "figure", "95% bounds", "asked", "n"):
+        gates.add_column(name, justify="right" if name in ("figure", "n") else "left", no_wrap=True)
     for gate in outcome.steps["verdict"].open().json("verdict.json")["gates"]:
-        bounds = "" if gate.get("low") is None else f"{_figure(gate['low'])} … {_figure(gate['high'])}"
-        colour = _COLOURS[gate["verdict"]]
-        gates.add_row(
-            gate["name"],
-            f"[{colour}]{gate['verdict']}[/]",
-            _figure(gate.get("value")),
-            bounds,
-            _figure(gate.get("margin")),
-            str(gate.get("n") or ""),
-        )
+        gates.add_row(*_gate_row(gate))
     console.print(gates)
     _print_release(console, config, outcome)
+
+
+def _gate_row(gate: dict[str, Any]) -> tuple[str, ...]:
+    """A gate's verdict, figure, one-sided bounds, and what the policy asks, in the gate's unit."""
+    scale = float(gate["scale"])
+
+    def figure(name: str, digits: int = 3) -> str:
+        return "" if gate[name] is None else f"{scale * gate[name]:.{digits}g}"
+
+    asked = {
+        "superiority": "> 0",
+        "non_inferiority": f"> -{figure('margin')}",
+        "ceiling": f"<= {figure('limit')}",
+        "floor": f">= {figure('limit')}",
+    }.get(gate["kind"], "yes")
+    bounds = f"{figure('low', 2)} … {figure('high', 2)}" if gate["low"] is not None else ""
+    verdict = f"[{_COLOURS[gate['verdict']]}]{gate['verdict']}[/]"
+    return gate["name"], verdict, figure("value"), bounds, f"{asked} {gate['unit']}".strip(), str(gate["n"] or "")
 
 
 def _print_release(console: "Console", config: "ReleaseConfig", outcome: "Outcome") -> None:
@@ -126,7 +133,3 @@ def _console() -> "Console":
     from rich.console import Console
 
     return Console(width=min(shutil.get_terminal_size((80, 24)).columns, 110), highlight=False)
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
