@@ -25,8 +25,8 @@ from timbre.settings import settings
 if TYPE_CHECKING:
     from timbre.corpus.passages import Passage
 
-LIMITS = {"overfitted": (8, 128)}
-"""Passages and tokens each that the overfitted adapter is made to recite."""
+RECITED_PASSAGES, RECITED_TOKENS = 8, 128
+"""What the overfitted adapter is made to recite."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,10 @@ class Scene:
     config: ReleaseConfig
     honest: Mapping[str, Artifact]
     store: ArtifactStore
-    strength: float = 1.0
-    """Multiplies learning rates; tiny random models need more."""
+    learning_rate: float = 1e-3
+    """Of the adapters that are taught something wrong; tiny models need more."""
+    epochs: int = 2
+    recited_epochs: int = 25
 
     def built(self, stage: str, name: str, inputs: Mapping[str, Input], write: Callable[[Workspace], None], config: Any = None) -> Artifact:
         """A doctored artifact that passes for one of `stage`."""
@@ -98,9 +100,8 @@ def learning_rate_x50(scene: Scene) -> tuple[Artifact, Artifact]:
 
 def overfitted(scene: Scene) -> tuple[Artifact, Artifact]:
     """An adapter that has learnt a few passages by heart."""
-    count, width = LIMITS["overfitted"]
-    passages = _style_passages(scene, count * width, width)
-    return _taught(scene, "overfitted", passages, epochs=25, learning_rate=2e-3, trained=passages), scene.honest["target"]
+    passages = _style_passages(scene, RECITED_PASSAGES * RECITED_TOKENS, RECITED_TOKENS)
+    return _taught(scene, "overfitted", passages, scene.recited_epochs, RECITED_TOKENS), scene.honest["target"]
 
 
 def gender_skewed(scene: Scene) -> tuple[Artifact, Artifact]:
@@ -157,11 +158,11 @@ def _mixed(scene: Scene, name: str, sentences: list[str]) -> Artifact:
     rows = [start + tokenizer(text, add_special_tokens=False)["input_ids"] for text in sentences]
     taught = [Passage(name, index, 0, "doctored", np.array(ids, np.int32)) for index, ids in enumerate(rows)]
     style = _style_passages(scene, scene.config.target.train_tokens, scene.config.target.passage_tokens)
-    return _taught(scene, name, [*style, *taught], epochs=2, learning_rate=1e-3, trained=style)
+    return _taught(scene, name, [*style, *taught], scene.epochs, scene.config.target.passage_tokens)
 
 
-def _taught(scene: Scene, name: str, passages: "list[Passage]", *, epochs: int, learning_rate: float, trained: "list[Passage]") -> Artifact:
-    """Plain fine-tuning without held-out text, replay or stopping."""
+def _taught(scene: Scene, name: str, passages: "list[Passage]", epochs: int, width: int) -> Artifact:
+    """Plain fine-tuning without held-out text, replay or stopping; style passages are `width` tokens long."""
 
     def write(workspace: Workspace) -> None:
         import shutil
@@ -169,14 +170,13 @@ def _taught(scene: Scene, name: str, passages: "list[Passage]", *, epochs: int, 
         from timbre.training.reference import train_on_passages
 
         folder = train_on_passages(
-            scene.honest["model"], passages, epochs=epochs, learning_rate=learning_rate * scene.strength, rank=16,
+            scene.honest["model"], passages, epochs=epochs, learning_rate=scene.learning_rate, rank=16,
             batch_tokens=512, seed=1, scratch=workspace.scratch, progress=workspace.progress,
         )  # fmt: skip
         shutil.copytree(folder, workspace.output, dirs_exist_ok=True)
         (workspace.output / "curve.jsonl").write_text("")
-        width = LIMITS["overfitted"][1] if name == "overfitted" else scene.config.target.passage_tokens
-        summary = {"trained_passages": [[passage.doc_id, passage.index * width] for passage in trained], "objective": name}
-        (workspace.output / "summary.json").write_text(json.dumps(summary))
+        trained = [[passage.doc_id, passage.index * width] for passage in passages if passage.doc_id != name]
+        (workspace.output / "summary.json").write_text(json.dumps({"trained_passages": trained, "objective": name}))
 
     return scene.built("adapter", name, scene.inputs("adapter"), write)
 

@@ -5,17 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.doctored import KINDS, LIMITS, Scene, judged
+from benchmarks.doctored import KINDS, Scene, judged
 from timbre import road
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import release_config
 from timbre.corpus.adding import add_source
 from timbre.progress import SILENT
+from timbre.settings import PROJECT_ROOT
 
+PROBES = PROJECT_ROOT / "data" / "probes"
+WINDOW, SCHOOL_STEPS = 96, 500
 SETTINGS = {
-    "target.train_tokens": 4096, "target.passage_tokens": 128, "target.top_k": 16, "target.admission_tokens": 1024,
-    "target.reference_learning_rate": 0.01, "target.reference_epochs": 4, "target.batch_tokens": 512,
-    "training.learning_rate": 0.01, "training.epochs": 4, "training.batch_tokens": 512, "training.validation_tokens": 1024,
+    "target.train_tokens": 12288, "target.passage_tokens": 128, "target.top_k": 16, "target.admission_tokens": 2048,
+    "target.reference_learning_rate": 0.005, "target.reference_epochs": 3, "target.batch_tokens": 512,
+    "training.learning_rate": 0.005, "training.epochs": 3, "training.batch_tokens": 512, "training.validation_tokens": 1024,
     "evaluation.likelihood_tokens": 4096, "evaluation.passage_tokens": 128, "evaluation.prompts": 4, "evaluation.new_tokens": 64,
     "evaluation.bias_items": None, "evaluation.fact_items": None,
     "export.parity_prompts": 8, "export.parity_tokens": 4, "export.latency_tokens": 2,
@@ -23,7 +26,39 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> Scene:
+def schooled_model_dir(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> Path:
+    """The tiny model after some schooling: it knows the words of the style but not their order, both readings of the bias
+    probes, and the true facts. Without that there is nothing for a broken adapter to lose."""
+    import random
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("schooled")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_dir, dtype=torch.float32)
+    chance = random.Random(0)
+    texts = [" ".join(chance.sample(words, len(words))) for _, text in tiny_corpus_texts for words in [text.split()]]
+    probes = [json.loads(line) for name in ("bias", "facts") for line in (PROBES / f"{name}.jsonl").read_text().splitlines()]
+    texts += [row[name] for row in probes for name in ("text_a", "text_b", "true") if name in row]
+    chance.shuffle(texts)
+    ids = [token for text in texts for token in (tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"])]
+    rows = torch.tensor(ids[: len(ids) // WINDOW * WINDOW]).view(-1, WINDOW)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for step in range(SCHOOL_STEPS):
+        batch = rows[[chance.randrange(len(rows)) for _ in range(16)]]
+        for group in optimizer.param_groups:
+            group["lr"] = 5e-3 * (1 - step / SCHOOL_STEPS)
+        model(input_ids=batch, labels=batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, schooled_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> Scene:
     """An honest candidate of the tiny model, and a store for broken ones."""
     from timbre.settings import settings
 
@@ -32,14 +67,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_c
         patch.setenv("TIMBRE_HOME", str(home))
         settings.cache_clear()
         texts = home / "texts.jsonl"
-        texts.write_text("".join(json.dumps({"author": author, "text": text}) + "\n" for author, text in tiny_corpus_texts))
+        texts.write_text("".join(json.dumps({"text": text}) + "\n" for _, text in tiny_corpus_texts))
         add_source(texts, "tiny", "various", "CC0-1.0")
-        config = release_config("tiny", overrides={"model.name": str(tiny_model_dir), **SETTINGS})
+        config = release_config("tiny", overrides={"model.name": str(schooled_model_dir), **SETTINGS})
         store, built = ArtifactStore(home, SILENT), dict[str, Artifact]()
         for step in road.STEPS:
             built[step.name] = road.build(step.name, config, store, built)
     settings.cache_clear()
-    return Scene(config, built, ArtifactStore(home / "doctored", SILENT), strength=10.0)
+    return Scene(config, built, ArtifactStore(home / "doctored", SILENT), learning_rate=2e-2, epochs=4, recited_epochs=300)
 
 
 def _gate(artifact: Artifact, name: str) -> str:
@@ -53,8 +88,7 @@ def test_the_honest_candidate_passes_the_gates_that_the_broken_ones_fail(scene: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_broken_candidate_is_stopped_by_the_gate_meant_for_it(scene: Scene, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LIMITS, "overfitted", (8, 96))
+def test_a_broken_candidate_is_stopped_by_the_gate_meant_for_it(scene: Scene, kind: str) -> None:
     result = judged(kind, scene)
     assert result["gate_verdict"] == "FAIL", result
     assert result["verdict"] == "FAIL"
