@@ -22,7 +22,7 @@ run: setup  ## the main job; STYLE=… PROFILE=… choose another
 	@$(BIN)/timbre run --style $(STYLE) --profile $(PROFILE)
 
 test: setup  ## the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install  ## formatting, lint, types, import rules, container files
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

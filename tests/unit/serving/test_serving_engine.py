@@ -43,7 +43,7 @@ def test_greedy_text_is_that_of_the_trained_model_also_for_a_long_prompt(
     model = unmerged_model(tiny_parts["model"], tiny_parts["adapter"])
     for prompt in (PROMPT, long):
         ids = tokenizer.encode(prompt, add_special_tokens=False).ids
-        expected = tokenizer.decode([*ids, *torch_greedy(model, [ids], 12, engine.facts.vocab_size)[0].tolist()])
+        expected = tokenizer.decode([*ids, *torch_greedy(model, [ids], 12, engine.facts.vocab_size).best[0].tolist()])
         assert prompt + "".join(engine.stream(prompt, max_new_tokens=12, temperature=0)) == expected.rstrip("�")
 
 
