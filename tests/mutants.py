@@ -36,7 +36,10 @@ MUTANTS = (
     ),
     Mutant("fold leak", "timbre/targets/reference.py", "if passage.fold != fold]", "if passage.fold >= 0]", "tests/unit/targets"),
     Mutant("split leak", "timbre/targets/assembly.py", 'read_documents(corpus, "train")', "read_documents(corpus)", "tests/unit/targets"),
-    Mutant("margin comparison", "timbre/statistics/verdicts.py", "if low > -margin:", "if high > -margin:", "tests/unit/test_statistics_paired.py"),
+    Mutant(
+        "margin comparison", "timbre/statistics/verdicts.py",
+        "if low > -margin:", "if high > -margin:", "tests/unit/test_statistics_paired.py",
+    ),
     Mutant(
         "digest check", "timbre/artifacts.py",
         "if hash_of(path / name) != record.sha256:", "if not hash_of(path / name):", "tests/unit/ground/test_artifacts.py",
