@@ -36,7 +36,8 @@ def main() -> None:
     """Run the command; turn what went wrong into one sentence and an exit code."""
     from cli.errors import explain
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         app()
     except SystemExit:

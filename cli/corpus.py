@@ -23,12 +23,13 @@ def add(
     author: Annotated[str, typer.Option(help="Who wrote them.")] = "",
     licence: Annotated[str, typer.Option(help="Under which terms you may use them, for example CC-BY-4.0 or 'own work'.")] = "",
     consent: Annotated[str, typer.Option(help="How the author agreed, if that is recorded.")] = "",
+    name: Annotated[str | None, typer.Option(help="Name of the source, if the style and file name do not make a good one.")] = None,
     json_output: Json = False,
 ) -> None:
     """Register texts under a style, by content; then: timbre run --style NAME."""
     from timbre.corpus.adding import add_source
 
-    entry = add_source(path, style, author, licence, consent=consent or None)
+    entry = add_source(path, style, author, licence, consent=consent or None, name=name)
     if json_output:
         print(json.dumps({"style": style, "source": str(entry)}))
     else:

@@ -16,7 +16,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     Only a bug shows a traceback. The classes of heavy rooms are looked up among the modules that are loaded already:
     an error of a class can only come from a module that was imported.
     """
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or any(words in str(error) for words in ("No space left on device", "disk is full")):
         return "the disk is full; free some space and run the same command again", INPUT
     for kinds, code, sentence in _table():
         if isinstance(error, kinds):

@@ -22,7 +22,7 @@ def run(
     seed: Seed = 1,
     model: Model = DEFAULT_MODEL,
     settings: Set = [],  # noqa: B006  (typer copies it)
-    objective: Annotated[str, typer.Option(help="forward_kl (DFT), or sft for the baseline.")] = "forward_kl",
+    objective: Annotated[str | None, typer.Option(help="forward_kl (DFT, the default), or sft for the baseline.")] = None,
     config: Annotated[Path | None, typer.Option(help="A release as JSON, instead of the options above.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     gpu_hour_price: Annotated[float | None, typer.Option(help="With --dry-run: price of a GPU hour, to estimate cost.")] = None,
@@ -34,7 +34,8 @@ def run(
     if config is not None:
         release = ReleaseConfig.model_validate_json(config.read_bytes())
     else:
-        release = resolve(style, profile, seed, model, [*settings, f"training.objective={objective}"])
+        chosen = [] if objective is None else [f"training.objective={objective}"]
+        release = resolve(style, profile, seed, model, [*settings, *chosen])
     if dry_run:
         _show_plan(release, gpu_hour_price, json_output)
         return
@@ -46,12 +47,13 @@ def _release(config: "ReleaseConfig", json_output: bool) -> int:
 
     from cli.lock import only_run
     from cli.summary import as_json, exit_code, print_summary
-    from tasks.environment import prepare
+    from tasks.environment import prepare, start_api
     from timbre.settings import settings
 
-    prepare(settings())
-    plan = _show_plan(config, None, quiet=json_output)
     with only_run(settings().home):
+        prepare(settings())
+        plan = _show_plan(config, None, quiet=json_output)
+        start_api()
         from flows.release import release_flow
 
         outcome = release_flow(config)

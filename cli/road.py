@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli.errors import GATE_FAIL, INCONCLUSIVE
 from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, resolve
 
 _VERBS = {
@@ -48,5 +49,8 @@ def _command(step: str) -> Callable[..., None]:
         artifact = road.build(step, release, store, road.find(release, store))
         answer = {"stage": step, "digest": artifact.digest, "path": str(artifact.path), "cached": artifact.cached}
         print(json.dumps(answer) if json_output else artifact.digest)
+        if step == "verdict":
+            outcome = artifact.json("verdict.json")["verdict"]
+            raise typer.Exit({"PASS": 0, "FAIL": GATE_FAIL}.get(outcome, INCONCLUSIVE))
 
     return command

@@ -4,6 +4,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import GATE_FAIL, INCONCLUSIVE, WAITING
+from cli.options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +19,7 @@ _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 def exit_code(config: "ReleaseConfig", outcome: "Outcome") -> int:
     """0 promoted or nothing to do, 3 FAIL, 4 INCONCLUSIVE, 5 passed and waiting for approval."""
     released = outcome.released
-    if released.verdict == "FAIL":
+    if released.verdict == "FAIL" or released.refused:
         return GATE_FAIL
     if released.verdict == "INCONCLUSIVE":
         return INCONCLUSIVE
@@ -109,6 +110,7 @@ def _gate_row(gate: dict[str, Any]) -> tuple[str, ...]:
 def _print_release(console: "Console", config: "ReleaseConfig", outcome: "Outcome") -> None:
     released = outcome.released
     console.print(f"\n[bold]Verdict[/] [{_COLOURS[released.verdict]}]{released.verdict}[/] under policy {config.gate.policy}")
+    which = f" --style {config.style}" + (f" --model {config.model.name}" if config.model.name != DEFAULT_MODEL else "")
     champion = f"v{released.champion} is champion" if released.champion is not None else "there is no champion"
     match released:
         case _ if released.version is None:
@@ -120,13 +122,12 @@ def _print_release(console: "Console", config: "ReleaseConfig", outcome: "Outcom
         case _ if released.champion == released.version:
             console.print(f"{released.model}: nothing new; {champion}")
         case _:
-            console.print(
-                f"{released.model}: v{released.version} stays as it is; {champion}. `timbre promote {released.version}` promotes it"
-            )
+            how = f"`timbre promote {released.version}{which}` promotes it"
+            console.print(f"{released.model}: v{released.version} stays as it is; {champion}. {released.refused or how}")
     for name, path in places(outcome).items():
         console.print(f"{name:9} {path}", soft_wrap=True, highlight=False)
     if released.champion is not None:
-        console.print(f'next      timbre generate --style {config.style} "It was"', highlight=False)
+        console.print(f'next      timbre generate{which} "It was"', highlight=False)
 
 
 def _console() -> "Console":

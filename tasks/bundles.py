@@ -1,5 +1,6 @@
 """Where a served version's bundle lies: in the artifact store, or fetched from MLflow."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +37,10 @@ def bundle_of(style: str, model: ModelConfig, number: int | None = None) -> Serv
     if number is None and champion is None:
         raise ValueError(f"{name} has no champion yet: `timbre run --style {style}` makes one, `timbre status` shows what there is")
     if champion is not None and number in (None, champion.version):
-        verdict = store.open("verdict", champion.verdict).json("verdict.json")
-        return Served(name, champion.version, store.open("bundle", verdict["subject"]["bundle"]))
-    version = find_version(name, number)
+        with suppress(ValueError):  # not on this machine: MLflow has it
+            verdict = store.open("verdict", champion.verdict).json("verdict.json")
+            return Served(name, champion.version, store.open("bundle", verdict["subject"]["bundle"]))
+    version = find_version(name, number if number is not None or champion is None else champion.version)
     try:
         return Served(name, version.number, store.open("bundle", version.bundle))
     except ValueError:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -37,6 +38,22 @@ def prepare(settings: Settings) -> None:
     """Apply `environment` here. Call it before the first import of Prefect, MLflow, DVC or Great Expectations."""
     os.environ.update(environment(settings))
     current.cache_clear()  # a running server may have moved the tracking URI
+
+
+def start_api() -> None:
+    """Start Prefect's ephemeral API, unless a server is named, deaf to Ctrl-C.
+
+    It lies in our process group. If Ctrl-C ended it before us, Prefect would wait for it in vain while it writes down
+    that the run was interrupted.
+    """
+    from prefect.client.orchestration import get_client
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with get_client(sync_client=True):
+            pass
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def server_file(home: Path) -> Path:

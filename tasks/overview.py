@@ -11,6 +11,9 @@ from timbre.settings import settings
 
 def models() -> list[dict[str, Any]]:
     """One row a registered model; aliases are repaired from the ledger on the way."""
+    embedded = settings().mlflow_tracking_uri is None
+    if embedded and not (settings().home / "mlflow.db").exists():
+        return []
     from tasks.stores.mlflow import MlflowStore
 
     store, ledger = MlflowStore.open(settings()), open_ledger()

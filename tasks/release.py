@@ -2,6 +2,7 @@
 
 import subprocess
 
+from filelock import FileLock
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -13,7 +14,7 @@ from timbre.artifacts import Artifact
 from timbre.config import Frozen, ModelConfig, ReleaseConfig
 from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHAMPION, model_name
-from timbre.registry.promotion import publish, repair
+from timbre.registry.promotion import PromotionRefused, publish, repair
 from timbre.settings import settings
 
 
@@ -26,6 +27,8 @@ class Released(Frozen):
     champion: int | None
     promoted: bool
     """Whether this run moved the champion."""
+    refused: str = ""
+    """Why a version that passed was not promoted."""
 
 
 def registered_name(style: str, model: ModelConfig) -> str:
@@ -46,7 +49,9 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
     name = registered_name(config.style, config.model)
     verdict, bundle = steps["verdict"].open(), steps["bundle"].open()
     outcome = str(verdict.json("verdict.json")["verdict"])
-    ledger = open_ledger()
+    ledger, refused = open_ledger(), ""
+    lock = FileLock(settings().home / "publish.lock")  # a run by hand and one by a worker take turns
+    lock.acquire()
     try:
         seen = ledger.latest(name)
         known = next((move for move in ledger.moves(name) if move.verdict == verdict.digest), None)
@@ -56,15 +61,20 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
         if known is None:
             run = _record(config, steps, verdict, store, outcome)
             lineage = _lineage(config, steps, data_tags) | {"timbre.run": run}
-            version, move = publish(
-                name, bundle, verdict, lineage, store, ledger, open_store(), promotion=config.publish.promotion, reason="timbre run"
-            )
+            try:
+                version, move = publish(
+                    name, bundle, verdict, lineage, store, ledger, open_store(), promotion=config.publish.promotion, reason="timbre run"
+                )
+            except PromotionRefused as error:
+                refused, move = str(error), None
+                version = next(item for item in store.versions(name) if item.verdict == verdict.digest)
             store.end_run(run)
         else:
             repair(name, store, ledger)
             version, move = next(item for item in store.versions(name) if item.number == known.version), None
         latest = ledger.latest(name)
     finally:
+        lock.release()
         ledger.close()
     released = Released(
         model=name,
@@ -72,6 +82,7 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
         version=version.number if version else None,
         champion=latest.version if latest else None,
         promoted=move is not None,
+        refused=refused,
     )
     create_markdown_artifact(_markdown(released, steps), key=f"release-{config.style}")
     get_run_logger().info("%s", released)

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -97,7 +98,7 @@ def run_stage(step: str, config: ReleaseConfig, *upstream: Built, build: Callabl
     return Completed(message=artifact.digest[:12], data=_built(step, artifact, started, cached=False))
 
 
-def run_command(command: list[str], *, log: Path | None = None) -> None:
+def run_command(command: list[str], *, accepted: tuple[int, ...] = (0,)) -> None:
     """Run a command as its own process group; when we are interrupted it gets SIGTERM, then SIGKILL.
 
     Raises:
@@ -108,15 +109,16 @@ def run_command(command: list[str], *, log: Path | None = None) -> None:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, env=environment)
     assert process.stderr is not None
     try:
-        tail = _pass_on(process.stderr, log)
+        tail = _pass_on(process.stderr)
         code = process.wait()
     except BaseException:
         _end(process)
         raise
-    if code == 0:
+    if code in accepted:
         return
     text = "".join(tail).strip()
-    last = text.splitlines()[-1].removeprefix("timbre: ") if text else f"{command[0]} ended with {code}"
+    said = [line.removeprefix("timbre: ") for line in text.splitlines() if line.startswith("timbre: ")]
+    last = said[-1] if said else text.splitlines()[-1] if text else f"{command[0]} ended with {code}"
     match code:
         case 2:
             raise ValueError(last)
@@ -133,13 +135,14 @@ def _in_process_group(step: str, config: ReleaseConfig, upstream: tuple[Built, .
     with tempfile.NamedTemporaryFile("w", suffix=".json", prefix="release-") as request:
         request.write(config.model_dump_json())
         request.flush()
-        run_command([sys.executable, "-m", "cli", "stage", item.verb, "--config", request.name])
+        accepted = (0, 3, 4) if step == "verdict" else (0,)  # FAIL and INCONCLUSIVE are answers
+        run_command([sys.executable, "-m", "cli", "stage", item.verb, "--config", request.name], accepted=accepted)
     artifact = find(step, config, upstream)
     assert artifact is not None, f"`timbre stage {item.verb}` ended well but left no artifact"
     return artifact
 
 
-def _pass_on(stream: IO[bytes], log: Path | None) -> deque[str]:
+def _pass_on(stream: IO[bytes]) -> deque[str]:
     """Copy a child's stderr to ours as it comes, bars and all; keep the end of it for an error message."""
     tail: deque[str] = deque(maxlen=30)
     pending = b""
@@ -147,9 +150,6 @@ def _pass_on(stream: IO[bytes], log: Path | None) -> deque[str]:
     while chunk := os.read(descriptor, 4096):
         sys.stderr.buffer.write(chunk)
         sys.stderr.flush()
-        if log is not None:
-            with log.open("ab") as file:
-                file.write(chunk)
         *lines, pending = (pending + chunk).split(b"\n")
         tail.extend(line.rsplit(b"\r", 1)[-1].decode(errors="replace") + "\n" for line in lines)
     tail.append(pending.decode(errors="replace"))
@@ -157,13 +157,12 @@ def _pass_on(stream: IO[bytes], log: Path | None) -> deque[str]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for kind in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
-            os.killpg(process.pid, kind)
-            try:
-                process.wait(_GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(_GRACE_SECONDS)
+        finally:  # also when we are interrupted again, and for children that outlive their parent
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _built(step: str, artifact: Artifact, started: float, *, cached: bool) -> Built:

@@ -229,7 +229,7 @@ class ArtifactStore:
         """
         path = self.home / "artifacts" / stage / digest
         if not path.exists():
-            raise ValueError(f"no {stage} artifact {digest[:12]} under {self.home}; build it with `timbre stage {stage}`")
+            raise ValueError(f"no {stage} artifact {digest[:12]} under {self.home}; `timbre run` builds it")
         return Artifact.open(path, self._hashes)
 
     def build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input]) -> Artifact:
@@ -256,14 +256,17 @@ class ArtifactStore:
         home = self.home / "artifacts" / artifact.stage / artifact.digest
         if not home.exists():
             staging = Path(tempfile.mkdtemp(prefix=".adopt-", dir=_made(home.parent)))
-            shutil.copytree(path, staging, dirs_exist_ok=True)
-            _publish(staging, home)
+            try:
+                shutil.copytree(path, staging, dirs_exist_ok=True)
+                _publish(staging, home)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
         self._point(artifact.manifest)
         return Artifact.open(home, self._hashes)
 
     def all(self) -> list[Path]:
         """Every artifact directory, for `timbre doctor`."""
-        return sorted(path.parent for path in (self.home / "artifacts").glob(f"*/*/{MANIFEST}"))
+        return sorted(path.parent for path in (self.home / "artifacts").glob(f"*/[!.]*/{MANIFEST}"))
 
     def _build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input], key: str, scratch: Path) -> Artifact:
         parent = _made(self.home / "artifacts" / stage.name)

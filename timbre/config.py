@@ -144,6 +144,12 @@ class ReleaseConfig(Frozen):
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
 
+    @model_validator(mode="after")
+    def _one_style(self) -> "ReleaseConfig":
+        if self.corpus.style != self.style:
+            raise ValueError(f"corpus.style is {self.corpus.style!r} in a release of {self.style!r}: set style only")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: Any) -> Any:
@@ -204,5 +210,7 @@ def release_config(style: str, profile: str = "quick", seed: int = 1, overrides:
         branch = tree
         for name in path:
             branch = branch.setdefault(name, {})
+            if not isinstance(branch, dict):
+                raise ValueError(f"{dotted}: {name} is a value, not a section")
         branch[leaf] = value
     return ReleaseConfig.model_validate(tree)

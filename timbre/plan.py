@@ -100,12 +100,15 @@ def _pace(store: ArtifactStore, built: Mapping[str, Artifact]) -> dict[str, floa
     sections = {step.name: step.section for step in road.STEPS}
     seen: dict[str, list[float]] = {}
     for path in store.all():
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        name = stages.get(manifest["stage"])
-        if name is None or name == "model":
-            continue
-        config = ReleaseConfig.model_validate({sections[name]: manifest["config"]})
-        if (estimate := _estimates(config)[name][0]) > 0:
-            seen.setdefault(name, []).append(float(manifest["built"]["seconds"]) / estimate)
+        try:
+            manifest = json.loads((path / MANIFEST).read_bytes())
+            name = stages[manifest["stage"]]
+            section = manifest["config"]
+            config = ReleaseConfig.model_validate({"style": section.get("style", "literary"), sections[name]: section})
+            ratio = float(manifest["built"]["seconds"]) / _estimates(config)[name][0]
+        except (OSError, ValueError, KeyError):
+            continue  # of another version of Timbre, or damaged: no yardstick, and `timbre doctor` says so
+        if name != "model":
+            seen.setdefault(name, []).append(ratio)
     pace = {name: median(ratios) for name, ratios in seen.items()}
     return pace | ({"base_evaluation": pace["evaluation"]} if "evaluation" in pace else {})

@@ -122,7 +122,7 @@ def _brown(path: Path, name: str, source: Source) -> Iterator[RawDocument]:
 
 
 def _jsonl(path: Path, name: str, source: Source) -> Iterator[RawDocument]:
-    for number, line in enumerate(read_text(path, name).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, name).split("\n"), start=1):
         if not line.strip():
             continue
         try:
