@@ -65,6 +65,7 @@ class Servers:
             from tasks.deployments import POOL
 
             self._spawn("worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])
+            self._await("worker", f"{self.prefect}/work_pools/{POOL}")  # the worker makes the pool that deployments name
 
     def wait(self) -> None:
         """Block until a child ends.
