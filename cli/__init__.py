@@ -4,12 +4,18 @@ Exit codes: 0 done, 1 a bug, 2 usage or input, 3 a gate says FAIL, 4 INCONCLUSIV
 6 integrity, 7 lost the compare-and-set, 130 Ctrl-C.
 """
 
+import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 
 import typer
 
 from cli import corpus, data, doctor, generate, promotion, release, road, setup, stage, status, up
+
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE_SECONDS = 20.0
 
 app = typer.Typer(
     name="timbre",
@@ -28,19 +34,38 @@ app.add_typer(stage.app, name="stage")
 
 
 def _interrupt(number: int, _frame: object) -> None:
-    """A polite kill ends what we started, as Ctrl-C does."""
+    """Ctrl-C, a polite kill and a closed terminal end what we started; the second one, and a library that will not let
+    go, end it at once."""
+    for ending in _INTERRUPTIONS:
+        signal.signal(ending, _leave)
+    patience = threading.Timer(_PATIENCE_SECONDS, _leave)
+    patience.daemon = True
+    patience.start()
     raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _leave(*_: object) -> None:
+    """Leave now, and take all children along. Nothing is lost: whatever is finished was renamed into place."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    print("timbre: interrupted; run the same command again to go on where it stopped", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def main() -> None:
     """Run the command; turn what went wrong into one sentence and an exit code."""
-    from cli.errors import explain
+    from cli.errors import INTERRUPTED, explain
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _INTERRUPTIONS:
         signal.signal(number, _interrupt)
     try:
         app()
-    except SystemExit:
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:
+            print(f"timbre: {explain(KeyboardInterrupt())[0]}", file=sys.stderr)
         raise
     except BaseException as error:  # Prefect raises one of its own on SIGTERM
         message, code = explain(error)
