@@ -52,4 +52,10 @@ class _Never(BaseException):
 
 
 def _fields(error: Any) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']} (got {item['input']!r})" for item in error.errors())
+    """Which fields are wrong, and why; what they hold is repeated only where it cannot be a secret."""
+    secret = error.title == "Settings"
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg'].removeprefix('Value error, ')}"
+        + ("" if secret or not item["loc"] else f" (got {item['input']!r})")
+        for item in error.errors()
+    )

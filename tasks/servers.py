@@ -48,7 +48,7 @@ class Servers:
             RuntimeError: a server ended or did not answer in time; the sentence names its log.
         """
         if not (tracking := self._settings.tracking_uri).startswith("sqlite:"):
-            raise ValueError(f"TIMBRE_MLFLOW_TRACKING_URI is {tracking}, a server of its own; unset the variable to see this home's")
+            raise ValueError("TIMBRE_MLFLOW_TRACKING_URI names a server of its own; unset the variable to see this home's")
         for name, port in self._ports.items():
             _require_free(name, port)
         home, (prefect_port, mlflow_port) = self._home, map(str, self._ports.values())

@@ -6,6 +6,7 @@ Nothing here changes what is built, only where it lies and which servers are ask
 import re
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,7 +17,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 class Settings(BaseSettings):
     """The environment of one command. Each field is read from `TIMBRE_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="TIMBRE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TIMBRE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     root: Path = Field(PROJECT_ROOT, description="The checkout: data/, dvc.yaml, params.yaml and mlflow/policies/ are read from here.")
     home: Path = Field(PROJECT_ROOT / ".timbre", description="Everything Timbre writes: artifacts, work in progress, local databases.")
@@ -33,6 +34,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+    @field_validator("data_registry", "data_remote")
+    @classmethod
+    def _without_password(cls, url: str | None) -> str | None:
+        if url is not None and "://" in url and urlsplit(url).password is not None:
+            raise ValueError("holds a password, which would be committed and printed: use a git credential helper, or DVC's config.local")
+        return url
 
     @property
     def registry_path(self) -> Path:
