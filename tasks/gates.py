@@ -19,9 +19,14 @@ def judge(
     gates = artifact.json("verdict.json")["gates"]
     columns = ("name", "verdict", "value", "low", "high", "margin", "n", "clusters")
     create_table_artifact(
-        table=[{column: gate.get(column) for column in columns} for gate in gates],
+        table=[{column: _short(gate.get(column)) for column in columns} for gate in gates],
         key=f"gates-{config.style}",
         description=f"Gates of {config.style} under policy {config.gate.policy}",
     )
     create_link_artifact(artifact.file("report.html").as_uri(), link_text="report", key=f"report-{config.style}")
     return state
+
+
+def _short(value: object) -> object:
+    """Four digits are what a table is read for; `verdict.json` has them all."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value

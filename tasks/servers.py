@@ -59,13 +59,13 @@ class Servers:
         self._spawn("mlflow", ["mlflow", "server", "--host", "127.0.0.1", "--port", mlflow_port, "--workers", "1", *store])
         self._await("prefect", f"{self.prefect}/health")
         self._await("mlflow", f"{self.mlflow}/health")
-        addresses = {"prefect": self.prefect, "mlflow": self.mlflow, "process": str(os.getpid())}
-        write_atomically(server_file(home), json.dumps(addresses).encode())
         if self._worker:
             from tasks.deployments import POOL
 
             self._spawn("worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])
             self._await("worker", f"{self.prefect}/work_pools/{POOL}")  # the worker makes the pool that deployments name
+        addresses = {"prefect": self.prefect, "mlflow": self.mlflow, "process": str(os.getpid())}
+        write_atomically(server_file(home), json.dumps(addresses).encode())
 
     def wait(self) -> None:
         """Block until a child ends.

@@ -46,8 +46,15 @@ class Up:
             headers={"content-type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.loads(response.read() or b"null")
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as response:
+                    return json.loads(response.read() or b"null")
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > deadline:  # SQLite is busy; Prefect's own client asks again too
+                    raise
+                time.sleep(1)
 
     def log(self, name: str) -> str:
         path = self.place.home / "logs" / f"{name}.log"
