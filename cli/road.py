@@ -14,7 +14,8 @@ _VERBS = {
     "train": ("adapter", "Train the adapter; a killed run goes on at its last checkpoint."),
     "evaluate-base": ("base_evaluation", "Measure the untuned base model."),
     "evaluate": ("evaluation", "Measure the candidate."),
-    "export": ("bundle", "Merge, export to ONNX, and check parity."),
+    "trace": ("decoder", "Trace the base model's ONNX graph, once for all its adapters."),
+    "export": ("bundle", "Merge, write the ONNX bundle, and check parity."),
     "gate": ("verdict", "Judge the evidence under the policy."),
 }
 

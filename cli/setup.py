@@ -16,7 +16,7 @@ def setup(
     style: Annotated[list[str], typer.Option(help="Styles whose sources are fetched (repeatable).")] = ["literary"],  # noqa: B006
     model: Model = DEFAULT_MODEL,
 ) -> None:
-    """Fetch the base model and the sources of styles, once; later runs need no network."""
+    """Fetch the base model, trace its graph, and fetch the sources of styles, once; later runs need no network."""
     from tasks.environment import prepare
     from timbre.artifacts import ArtifactStore
     from timbre.config import CorpusConfig, ModelConfig
@@ -25,6 +25,7 @@ def setup(
     prepare(settings())
     from timbre.corpus.loading import fetch_source
     from timbre.corpus.sources import SourceInput, corpus_inputs
+    from timbre.export.trace import resolve_decoder
     from timbre.models import resolve_model
 
     for name in style:
@@ -32,5 +33,8 @@ def setup(
             if isinstance(entry, SourceInput):
                 fetch_source(entry.source)
         print(f"sources of {name} are here")
-    artifact = resolve_model(ModelConfig(name=model), ArtifactStore(settings().home))
+    config, store = ModelConfig(name=model), ArtifactStore(settings().home)
+    artifact = resolve_model(config, store)
     print(f"model {model} is here ({artifact.digest[:12]})")
+    decoder = resolve_decoder(config, artifact, store)
+    print(f"its ONNX graph is here ({decoder.digest[:12]})")

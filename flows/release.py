@@ -11,7 +11,7 @@ from prefect import flow
 from tasks.corpus import build_corpus
 from tasks.data import data_tags
 from tasks.evaluation import evaluate, evaluate_base
-from tasks.export import export
+from tasks.export import export, trace
 from tasks.gates import judge
 from tasks.model import resolve_model
 from tasks.release import Released, release
@@ -37,8 +37,9 @@ def release_flow(config: ReleaseConfig) -> Outcome:
     adapter = train(config, model, corpus, target)
     base_evaluation = evaluate_base(config, model, corpus)
     evaluation = evaluate(config, model, corpus, adapter)
-    bundle = export(config, model, corpus, adapter)
+    decoder = trace(config, model)
+    bundle = export(config, model, corpus, adapter, decoder)
     verdict = judge(config, target, corpus, adapter, bundle, base_evaluation, evaluation)
 
-    steps = {built.step: built for built in (model, corpus, target, adapter, base_evaluation, evaluation, bundle, verdict)}
+    steps = {built.step: built for built in (model, corpus, target, adapter, base_evaluation, evaluation, decoder, bundle, verdict)}
     return Outcome(steps=steps, released=release(config, steps, data_tags(config, corpus, target)))

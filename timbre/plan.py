@@ -80,7 +80,7 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     drawn = (evaluation.prompts + evaluation.memorisation_prompts) * (evaluation.new_tokens + evaluation.prompt_tokens)
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
     measured = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + drawn / _DRAW
-    exported = 60 + config.export.parity_prompts * config.export.parity_tokens / 12
+    exported = 25 + config.export.parity_prompts * config.export.parity_tokens / 12
     trained = 15 + training.epochs * target.train_tokens / _TRAIN * 1.3 + looks * training.validation_tokens / _SCORE
     return {
         "model": (60, config.model.name, True),
@@ -89,6 +89,7 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
         "adapter": (trained, f"{training.objective}, {training.epochs} epochs", True),
         "base_evaluation": (measured, f"{evaluation.prompts} prompts", True),
         "evaluation": (measured, f"{evaluation.prompts} prompts", True),
+        "decoder": (90, config.model.name, False),
         "bundle": (exported, f"ONNX, {config.export.parity_prompts} prompts", True),
         "verdict": (8, f"policy {config.gate.policy}", False),
     }

@@ -35,7 +35,7 @@ class Step:
         return stage
 
 
-_SAME = {name: name for name in ("model", "corpus", "target", "adapter", "bundle")}
+_SAME = {name: name for name in ("model", "corpus", "target", "adapter", "decoder", "bundle")}
 
 
 def _needs(*names: str, **others: str) -> dict[str, str]:
@@ -49,7 +49,8 @@ STEPS: tuple[Step, ...] = (
     Step("adapter", "train", "timbre.training.stage", "training", _needs("target", "corpus", "model")),
     Step("base_evaluation", "evaluate-base", "timbre.evaluation.stage", "evaluation", _needs("model", "corpus")),
     Step("evaluation", "evaluate", "timbre.evaluation.stage", "evaluation", _needs("model", "corpus", "adapter")),
-    Step("bundle", "export", "timbre.export.stage", "export", _needs("model", "adapter", "corpus")),
+    Step("decoder", "trace", "timbre.export.trace", "model", _needs("model")),
+    Step("bundle", "export", "timbre.export.stage", "export", _needs("model", "adapter", "corpus", "decoder")),
     Step(
         "verdict",
         "gate",

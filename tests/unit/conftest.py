@@ -92,9 +92,14 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
 
 @pytest.fixture(scope="session")
 def tiny_parts(tiny_store: ArtifactStore, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> dict[str, Artifact]:
-    """The three inputs of an export: model, adapter, corpus."""
+    """The inputs of an export: model, adapter, corpus, traced decoder."""
+    from timbre.export.trace import resolve_decoder
+
     model = model_artifact(tiny_store, tiny_model_dir)
-    return {"model": model, "adapter": adapter_artifact(tiny_store, model), "corpus": corpus_artifact(tiny_store, tiny_corpus_texts)}
+    return {
+        "model": model, "adapter": adapter_artifact(tiny_store, model), "corpus": corpus_artifact(tiny_store, tiny_corpus_texts),
+        "decoder": resolve_decoder(ModelConfig(name="tiny"), model, tiny_store),
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ card.md                       what this is, for people
 import json
 import shutil
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,22 @@ COPIED_FILES = (
 _LOCAL_KEYS = {"name_or_path", "_name_or_path", "tokenizer_file", "special_tokens_map_file", "is_local", "local_files_only"}
 
 
-def write_bundle(config: ExportConfig, model: Artifact, adapter: Artifact, corpus: Artifact, folder: Path, progress: Progress) -> None:
+@dataclass(frozen=True)
+class Parts:
+    """What a bundle is made of."""
+
+    model: Artifact
+    adapter: Artifact
+    corpus: Artifact
+    decoder: Artifact
+    """The traced graph of the model (timbre.export.trace)."""
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {name: getattr(self, name).digest for name in ("model", "adapter", "corpus", "decoder")}
+
+
+def write_bundle(config: ExportConfig, parts: Parts, folder: Path, progress: Progress) -> None:
     """Merge, export, compare and describe, into the empty `folder`.
 
     Only one copy of the model is in memory besides that of ONNX Runtime: the merged one goes before the unmerged one comes.
@@ -43,16 +58,16 @@ def write_bundle(config: ExportConfig, model: Artifact, adapter: Artifact, corpu
     from timbre.export.session import Decoder
 
     torch.set_num_threads(settings().threads)
-    work = progress.track(("merge and export", "compare", "compare with the adapter", "describe"), f"export {adapter.digest[:8]}")
+    work = progress.track(("merge and write", "compare", "compare with the adapter", "describe"), f"export {parts.adapter.digest[:8]}")
     next(work)
-    _copy_tokenizer(model, folder)
-    facts = _export(model, adapter, corpus, folder)
+    _copy_tokenizer(parts.model, folder)
+    facts = _export(parts, folder)
     next(work)
     decoder = Decoder.open(folder / facts.onnx)
     facts = facts.model_copy(update={"provider": decoder.provider})
-    trial, against_merged, latency = _measure_merged(config, model, adapter, corpus, folder, facts, decoder)
+    trial, against_merged, latency = _measure_merged(config, parts, folder, facts, decoder)
     next(work)
-    against_adapter = largest_difference(unmerged_model(model, adapter), trial.rows, trial.logits, facts.vocab_size)
+    against_adapter = largest_difference(unmerged_model(parts.model, parts.adapter), trial.rows, trial.logits, facts.vocab_size)
     next(work)
     difference = max(against_merged, against_adapter)
     tied = trial.tied(min(difference, TOLERANCE))
@@ -64,37 +79,43 @@ def write_bundle(config: ExportConfig, model: Artifact, adapter: Artifact, corpu
     _write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
     _write_json(folder / "parity.json", asdict(parity))
     _write_json(folder / "latency.json", latency)
-    (folder / "card.md").write_text(card(facts, parity, corpus), encoding="utf-8")
+    (folder / "card.md").write_text(card(facts, parity, parts.corpus), encoding="utf-8")
     next(work, None)
 
 
-def _export(model: Artifact, adapter: Artifact, corpus: Artifact, folder: Path) -> BundleFacts:
-    from timbre.export.decoder import MODEL_FILE, export_decoder
+def _export(parts: Parts, folder: Path) -> BundleFacts:
+    """The traced graph, and the merged weights where it looks for them."""
+    from timbre.export.decoder import MODEL_FILE, CacheShape
+    from timbre.export.trace import read_slots
+    from timbre.export.weights import DATA_FILE, weights_of, write_weights
 
-    merged = merged_model(model, adapter)
-    shape = export_decoder(merged, folder)
+    model = parts.model
+    merged = merged_model(model, parts.adapter)
+    shape = CacheShape.of(merged)
+    shutil.copyfile(parts.decoder.file(MODEL_FILE), folder / MODEL_FILE)
+    write_weights(read_slots(parts.decoder), weights_of(merged), folder / DATA_FILE)
     about = model.json("model.json")
     generation = model.json("generation_config.json") if "generation_config.json" in model.manifest.files else {}
     config = merged.config.get_text_config(decoder=True)
     ends = generation.get("eos_token_id", config.eos_token_id)
     return BundleFacts(
-        onnx=MODEL_FILE, style=corpus.manifest.config["style"], base_model=about["name"], licence=about.get("licence"),
+        onnx=MODEL_FILE, style=parts.corpus.manifest.config["style"], base_model=about["name"], licence=about.get("licence"),
         architecture=about["architecture"], layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim,
         vocab_size=about["vocab_size"], context=about["context"], bos_token_id=generation.get("bos_token_id", config.bos_token_id),
         eos_token_ids=tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,),
-        provider="", digests={"model": model.digest, "adapter": adapter.digest, "corpus": corpus.digest}, sampler=SamplerConfig(),
+        provider="", digests=parts.digests, sampler=SamplerConfig(),
     )  # fmt: skip
 
 
 def _measure_merged(
-    config: ExportConfig, model: Artifact, adapter: Artifact, corpus: Artifact, folder: Path, facts: BundleFacts, decoder: "Decoder"
+    config: ExportConfig, parts: Parts, folder: Path, facts: BundleFacts, decoder: "Decoder"
 ) -> "tuple[Trial, float, dict[str, Any]]":
-    """The trial against a merged model of its own (not the traced one), its largest difference, and latency."""
+    """The trial against a merged model of its own (not the written one), its largest difference, and latency."""
     from timbre.export.latency import WARM_UP, measure_latency
     from timbre.export.parity import largest_difference, run_trial
 
-    prompts, new_tokens = _prompts(config, corpus, folder, facts)
-    merged = merged_model(model, adapter)
+    prompts, new_tokens = _prompts(config, parts.corpus, folder, facts)
+    merged = merged_model(parts.model, parts.adapter)
     trial = run_trial(merged, decoder, prompts, new_tokens, facts.vocab_size)
     difference = largest_difference(merged, trial.rows, trial.logits, facts.vocab_size)
     tokens = max(1, min(config.latency_tokens, facts.context // 2 - WARM_UP))  # learned positions end with the context

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from timbre.export.graph import scrub
+from timbre.export.graph import scrub, simplify
+from timbre.export.weights import Slot, detach_weights, weights_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,38 +88,45 @@ class CachedDecoder(nn.Module):
         return {"full_attention": full, "sliding_attention": sliding}
 
 
-def export_decoder(model: "PreTrainedModel", folder: Path) -> CacheShape:
-    """Write `model.onnx` and, beside it, its weights as `model.onnx.data`.
+def trace_decoder(model: "PreTrainedModel", folder: Path) -> list[Slot]:
+    """Write `model.onnx`, the decoder of this architecture without its weights, and say where they belong.
 
-    The same model gives the same bytes: stack traces, source paths and tool versions are taken out of the graph.
+    Tracing takes a minute and more, and knows nothing of what the weights are: one trace of the base serves every adapter
+    (`timbre.export.weights.write_weights`). The same architecture gives the same bytes: stack traces, source paths and
+    tool versions are taken out of the graph.
 
     Args:
         model: fp32, on CPU, in eval mode, loaded with eager attention.
 
+    Returns:
+        One slot a weight of the graph, in file order.
+
     Raises:
         ValueError: this architecture keeps another kind of cache than keys and values of every layer.
     """
+    import onnx_ir
+
     assert model.config._attn_implementation == "eager", "the exported mask is only right for eager attention"
     assert next(model.parameters()).dtype == torch.float32
     shape = CacheShape.of(model)
     decoder = CachedDecoder(model).eval()
     example = _example(shape)
     _check_cache(decoder, example, shape)
-    batch, past = "batch", "past_sequence_length"
+    batch, sequence, past = (torch.export.Dim(name) for name in ("batch", "sequence_length", "past_sequence_length"))
     cache_axes = [{0: batch, 2: past}] * (2 * shape.layers)
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
-            decoder, example, dynamo=True, opset_version=OPSET, optimize=True, verbose=False,
+            decoder, example, dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
             input_names=["input_ids", "attention_mask", "position_ids", *shape.names("past_key_values")],
             output_names=["logits", *shape.names("present")],
-            dynamic_shapes=(
-                {0: batch, 1: "sequence_length"}, {0: batch, 1: "total_sequence_length"}, {0: batch, 1: "sequence_length"}, cache_axes,
-            ),
+            dynamic_shapes=({0: batch, 1: sequence}, {0: batch, 1: torch.export.Dim.AUTO}, {0: batch, 1: sequence}, cache_axes),
         )  # fmt: skip
     assert program is not None
-    program.save(folder / MODEL_FILE, external_data=True)
+    slots = detach_weights(program.model, weights_of(model))
+    simplify(program.model, {slot.name for slot in slots})
+    onnx_ir.save(program.model, folder / MODEL_FILE)
     scrub(folder / MODEL_FILE)
-    return shape
+    return slots
 
 
 @contextmanager

@@ -7,22 +7,25 @@ from timbre.config import ExportConfig
 
 
 def _build(config: ExportConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
-    from timbre.export.bundle import write_bundle
+    from timbre.export.bundle import Parts, write_bundle
 
-    model, adapter, corpus = (inputs[name] for name in ("model", "adapter", "corpus"))
-    assert isinstance(model, Artifact) and isinstance(adapter, Artifact) and isinstance(corpus, Artifact)
-    write_bundle(config, model, adapter, corpus, workspace.output, workspace.progress)
-
-
-STAGE: Stage[ExportConfig] = Stage("bundle", 1, _build)
+    parts = {name: part for name, part in inputs.items() if isinstance(part, Artifact)}
+    write_bundle(config, Parts(**parts), workspace.output, workspace.progress)
 
 
-def export_bundle(config: ExportConfig, model: Artifact, adapter: Artifact, corpus: Artifact, store: ArtifactStore) -> Artifact:
+STAGE: Stage[ExportConfig] = Stage("bundle", 2, _build)
+
+
+def export_bundle(
+    config: ExportConfig, model: Artifact, adapter: Artifact, corpus: Artifact, decoder: Artifact, store: ArtifactStore
+) -> Artifact:
     """The bundle of `adapter` merged into `model`, compared with torch on test documents of `corpus`: found, or built.
+
+    `decoder` is the traced graph of `model` (timbre.export.trace).
 
     Differences are written into parity.json and judged by the gate, not here: a bundle that differs is evidence, too.
 
     Raises:
         ValueError: the model cannot be exported, lacks tokenizer.json, or the corpus has no test text.
     """
-    return store.build(STAGE, config, {"model": model, "adapter": adapter, "corpus": corpus})
+    return store.build(STAGE, config, {"model": model, "adapter": adapter, "corpus": corpus, "decoder": decoder})

@@ -26,8 +26,8 @@ from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ExportConfig, Frozen, ModelConfig
 from timbre.export.stage import export_bundle
 home, config, *parts = sys.argv[1:]
-model, adapter, corpus = (Artifact.open(Path(part)) for part in parts)
-export_bundle(ExportConfig.model_validate_json(config), model, adapter, corpus, ArtifactStore(Path(home)))
+parts = [Artifact.open(Path(part)) for part in parts]
+export_bundle(ExportConfig.model_validate_json(config), *parts, ArtifactStore(Path(home)))
 """
 
 
@@ -55,14 +55,14 @@ def test_bundle_proves_that_it_is_the_trained_model(tiny_bundle: Artifact) -> No
 def test_card_names_texts_licences_and_digests(tiny_bundle: Artifact, tiny_parts: dict[str, Artifact]) -> None:
     card = tiny_bundle.file("card.md").read_text(encoding="utf-8")
     assert "| generated | CC0-1.0 | public domain | 30 |" in card
-    assert all(part.digest in card for part in tiny_parts.values())
+    assert all(tiny_parts[name].digest in card for name in ("model", "adapter", "corpus"))
     assert "5 of 5" in card and "kept" in card and "NOT kept" not in card
 
 
 def test_same_inputs_give_the_same_bytes_in_another_process_and_place(
     tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    parts = [str(tiny_parts[name].path) for name in ("model", "adapter", "corpus")]
+    parts = [str(tiny_parts[name].path) for name in ("model", "adapter", "corpus", "decoder")]
     config = ExportConfig.model_validate(tiny_bundle.manifest.config).model_dump_json()
     root = Path(__file__).resolve().parents[3]
     environment = os.environ | {"PYTHONHASHSEED": "4242", "PYTHONPATH": str(root)}
@@ -91,7 +91,7 @@ def test_model_without_fast_tokenizer_is_refused_with_what_to_do(
     store = ArtifactStore(tmp_path)
     model = make_artifact(store, "model", ModelConfig(name="bare"), without)
     with pytest.raises(ValueError, match=r"tokenizer\.json"):
-        export_bundle(ExportConfig(), model, tiny_parts["adapter"], tiny_parts["corpus"], store)
+        export_bundle(ExportConfig(), model, tiny_parts["adapter"], tiny_parts["corpus"], tiny_parts["decoder"], store)
     assert not list(tmp_path.glob("artifacts/bundle/[0-9a-f]*")), "a refused export leaves no artifact"
 
 
@@ -119,7 +119,7 @@ def test_finding_a_cached_bundle_imports_neither_torch_nor_onnxruntime(tiny_bund
     check = REBUILD + "assert not {'torch', 'onnxruntime', 'transformers', 'peft'} & set(sys.modules), 'too much is imported'"
     home = tiny_bundle.path.parents[2]
     before = json.dumps(sorted(str(path) for path in home.glob("artifacts/bundle/*")))
-    parts = [str(tiny_parts[name].path) for name in ("model", "adapter", "corpus")]
+    parts = [str(tiny_parts[name].path) for name in ("model", "adapter", "corpus", "decoder")]
     config = ExportConfig.model_validate(tiny_bundle.manifest.config).model_dump_json()
     root = Path(__file__).resolve().parents[3]
     subprocess.run([sys.executable, "-c", check, str(home), config, *parts], check=True, env=os.environ | {"PYTHONPATH": str(root)})

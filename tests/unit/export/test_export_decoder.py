@@ -35,11 +35,15 @@ def test_decoder_equals_the_model_with_padding_and_cache(shape: str, tmp_path: P
     import torch
     from transformers import AutoModelForCausalLM
 
-    from timbre.export.decoder import MODEL_FILE, export_decoder
+    from timbre.export.decoder import MODEL_FILE, trace_decoder
+    from timbre.export.weights import DATA_FILE, weights_of, write_weights
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(_config(shape), attn_implementation="eager").eval()
-    export_decoder(model, tmp_path)
+    slots = trace_decoder(model, tmp_path)
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(_config(shape), attn_implementation="eager").eval()
+    write_weights(slots, weights_of(model), tmp_path / DATA_FILE)
     decoder = Decoder.open(tmp_path / MODEL_FILE)
 
     difference = largest_difference(model, ROWS, onnx_logits(decoder, ROWS, 5), VOCABULARY)
