@@ -82,4 +82,4 @@ def _hub_rows(source: Source) -> Iterator[RawDocument]:
 
 def known_suffix(name: str) -> bool:
     """Whether a file's ending is one that a reader takes."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return PurePosixPath(name.lower().removesuffix(".gz")).suffix in SUFFIXES

@@ -1,8 +1,12 @@
 """From a file of any known format to raw documents: text, and what the file says about author and date."""
 
+import gzip
 import json
 import re
+import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path, PurePosixPath
@@ -15,6 +19,9 @@ SUFFIXES = {
     ".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html",
     ".rst": "rst", ".jsonl": "jsonl", ".parquet": "parquet", ".eml": "mail",
 }  # fmt: skip
+
+_LARGEST_TEXT = 256 << 20
+"""Bytes of an unpacked file; a small archive must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,10 @@ def read_file(path: Path, name: str, source: Source) -> Iterator[RawDocument]:
     Raises:
         ValueError: not a known format, not text, not UTF-8, or a column is missing; the sentence names file and place.
     """
+    if PurePosixPath(name).suffix.lower() == ".gz":
+        with _gunzipped(path, name) as plain:
+            yield from (replace(document, name=document.name + ".gz") for document in read_file(plain, name[:-3], source))
+        return
     kind = source.format if source.format != "auto" else SUFFIXES.get(PurePosixPath(name).suffix.lower())
     if kind is None:
         raise ValueError(f"{name}: unknown format; known are {', '.join(SUFFIXES)}")
@@ -43,6 +54,22 @@ def read_file(path: Path, name: str, source: Source) -> Iterator[RawDocument]:
             continue
         for number, chapter in enumerate(chapters(document.text, source.chapter_pattern), start=1):
             yield replace(document, name=f"{document.name}#{number}", text=chapter)
+
+
+@contextmanager
+def _gunzipped(path: Path, name: str) -> Iterator[Path]:
+    """A gzipped file unpacked for as long as it is read; Debian packages keep their texts so."""
+    with tempfile.NamedTemporaryFile(prefix="timbre-") as plain:
+        try:
+            with gzip.open(path) as packed:
+                text = packed.read(_LARGEST_TEXT + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{name}: not a whole gzip file ({error}); fetch it again") from error
+        if len(text) > _LARGEST_TEXT:
+            raise ValueError(f"{name}: more than {_LARGEST_TEXT >> 20} MiB once unpacked; cut it into several files")
+        plain.write(text)
+        plain.flush()
+        yield Path(plain.name)
 
 
 def read_text(path: Path, name: str) -> str:
