@@ -23,7 +23,7 @@ SOURCE = Source(
 
 def test_a_gzipped_text_is_read_as_what_it_holds(tmp_path: Path) -> None:
     path = tmp_path / "store"  # named by hash in the store: only the given name says what it is
-    path.write_bytes(gzip.compress("Ein Wal! Ein Wal!".encode()))
+    path.write_bytes(gzip.compress(b"Ein Wal! Ein Wal!"))
     [document] = read_file(path, "doc/notes.txt.gz", SOURCE)
     assert (document.name, document.text.strip()) == ("doc/notes.txt.gz", "Ein Wal! Ein Wal!")
 
