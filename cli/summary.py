@@ -1,6 +1,7 @@
 """What a person reads before and after a run."""
 
 import shutil
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import GATE_FAIL, INCONCLUSIVE, WAITING
@@ -80,21 +81,31 @@ def print_summary(config: "ReleaseConfig", outcome: "Outcome", plan: "Plan") -> 
         expected = sum(planned[name].seconds for name in run)
         console.print(f"planned {expected:.0f} s, actual {sum(outcome.steps[name].seconds for name in run):.0f} s")
 
-    gates = Table(box=None, pad_edge=False, title="\nGates", title_justify="left", title_style="bold")
-    for name in ("gate", "verdict", "figure", "95% bounds", "asked", "n"):
-        gates.add_column(name, justify="right" if name in ("figure", "n") else "left", no_wrap=True)
-    for gate in outcome.steps["verdict"].open().json("verdict.json")["gates"]:
-        gates.add_row(*_gate_row(gate))
-    console.print(gates)
+    print_gates(outcome.steps["verdict"].open().json("verdict.json")["gates"])
     _print_release(console, config, outcome)
 
 
-def _gate_row(gate: dict[str, Any]) -> tuple[str, ...]:
+def print_gates(rows: Iterable[Mapping[str, Any]]) -> None:
+    """One line a gate: verdict, figure, one-sided bounds, what is asked, and on how many items it rests."""
+    from rich.table import Table
+
+    gates = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title="\nGates", title_justify="left", title_style="bold")
+    for name in ("gate", "verdict", "figure", "95% bounds", "asked", "n"):
+        gates.add_column(name, justify="right" if name in ("figure", "n") else "left", no_wrap=True)
+    for gate in rows:
+        gates.add_row(*_gate_row(gate))
+    _console().print(gates)
+
+
+def _gate_row(gate: Mapping[str, Any]) -> tuple[str, ...]:
     """A gate's verdict, figure, one-sided bounds, and what the policy asks, in the gate's unit."""
     scale = float(gate["scale"])
 
     def figure(name: str, digits: int = 3) -> str:
-        return "" if gate[name] is None else f"{scale * gate[name]:.{digits}g}"
+        if gate[name] is None:
+            return ""
+        value = scale * gate[name]
+        return f"{value:.{digits if abs(value) >= 0.01 else digits - 1}g}"  # all of a row fits 80 columns
 
     asked = {
         "superiority": "> 0",

@@ -5,11 +5,14 @@ import os
 import signal
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 
 from timbre.settings import Settings
 from timbre.settings import settings as current
 
+_RENAMED = "`is_gradient_checkpointing` is deprecated"
+"""What transformers tells peft at each loading, and no user can act upon."""
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -17,11 +20,13 @@ _QUIET = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command says itself what went wrong
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "240",
+    "PYTHONWARNINGS": f"ignore:{_RENAMED}:FutureWarning",  # of the processes we start
     "TOKENIZERS_PARALLELISM": "false",
 }
 
@@ -37,6 +42,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def prepare(settings: Settings) -> None:
     """Apply `environment` here. Call it before the first import of Prefect, MLflow, DVC or Great Expectations."""
     os.environ.update(environment(settings))
+    warnings.filterwarnings("ignore", message=_RENAMED, category=FutureWarning)
     current.cache_clear()  # a running server may have moved the tracking URI
 
 

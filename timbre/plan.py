@@ -1,7 +1,7 @@
 """The plan of a release: which steps stand, and what the others will take here.
 
 Seconds come from tokens and measured rates of the default base on two CPU cores, scaled by the size of the model, and
-then by how this machine did before: the median of actual over estimated seconds in the manifests it holds.
+then by how this machine did before with this model: the median of actual over estimated seconds in the manifests it holds.
 """
 
 import json
@@ -61,7 +61,7 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
     built = road.find(config, store)
     parameters = int(built["model"].json("model.json")["parameters"]) if "model" in built else _REFERENCE_PARAMETERS
     size = parameters / _REFERENCE_PARAMETERS
-    pace = _pace(store, built)
+    pace = _pace(store, built.get("model"), size)
     items = tuple(
         Item(step, step in built, seconds * (size if scales else 1) * pace.get(step, 1.0), what)
         for step, (seconds, what, scales) in _estimates(config).items()
@@ -95,8 +95,8 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     }
 
 
-def _pace(store: ArtifactStore, built: Mapping[str, Artifact]) -> dict[str, float]:
-    """Actual over estimated seconds of the steps that this machine has built before, a step."""
+def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str, float]:
+    """Actual over estimated seconds of the steps that this machine has built before, a step; those of other models do not count."""
     stages = {step.stage.name: step.name for step in road.STEPS}
     sections = {step.name: step.section for step in road.STEPS}
     seen: dict[str, list[float]] = {}
@@ -105,8 +105,11 @@ def _pace(store: ArtifactStore, built: Mapping[str, Artifact]) -> dict[str, floa
             manifest = json.loads((path / MANIFEST).read_bytes())
             name = stages[manifest["stage"]]
             section = manifest["config"]
+            if "model" in manifest["inputs"] and (model is None or manifest["inputs"]["model"] != model.digest):
+                continue
             config = ReleaseConfig.model_validate({"style": section.get("style", "literary"), sections[name]: section})
-            ratio = float(manifest["built"]["seconds"]) / _estimates(config)[name][0]
+            estimate, _, scales = _estimates(config)[name]
+            ratio = float(manifest["built"]["seconds"]) / (estimate * (size if scales else 1))
         except (OSError, ValueError, KeyError):
             continue  # of another version of Timbre, or damaged: no yardstick, and `timbre doctor` says so
         if name != "model":

@@ -16,6 +16,7 @@ Items = Mapping[str, Mapping[str, tuple[str, float]]]
 """metric -> item -> (cluster, value)"""
 
 ITEMS_FILE = "items.parquet"
+BASE = "base"
 _COLUMNS = ("metric", "item", "cluster", "value")
 _DOCUMENTS = {
     "candidate": ("summary",), "base": ("summary",), "bundle": ("parity", "latency"), "target": ("admission", "summary"),
@@ -31,11 +32,13 @@ class Evidence:
         items: "candidate" and "base" -> their `items.parquet`.
         documents: artifact -> file without ".json" -> its content.
         refused: artifact -> why its evidence does not count.
+        rival: what the candidate is compared with, as people call it: "base", or a version.
     """
 
     items: Mapping[str, Items] = field(default_factory=dict)
     documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    rival: str = BASE
 
     def values(self, side: str, metric: str) -> Mapping[str, tuple[str, float]]:
         """item -> (cluster, value) of one metric of one side.
@@ -80,9 +83,12 @@ class Evidence:
             raise ValueError(self.refused[artifact])
 
 
-def read_evidence(artifacts: Mapping[str, Artifact]) -> Evidence:
-    """Read the evidence out of "candidate", "base", "bundle", "adapter", "target" and "corpus"."""
-    refused = stale(artifacts)
+def read_evidence(artifacts: Mapping[str, Artifact], rival: str = BASE) -> Evidence:
+    """Read the evidence out of "candidate", "base", "bundle", "adapter", "target" and "corpus".
+
+    With a `rival`, "base" is the evaluation of another version instead of the untuned model's.
+    """
+    refused = stale(artifacts, rival)
     items: dict[str, Items] = {}
     documents: dict[str, dict[str, Any]] = {}
 
@@ -104,7 +110,7 @@ def read_evidence(artifacts: Mapping[str, Artifact]) -> Evidence:
         for file in files:
             if name in artifacts and f"{file}.json" in artifacts[name].manifest.files:
                 attempt(name, lambda name=name, file=file: read_document(name, file))  # type: ignore[misc]
-    return Evidence(items, documents, refused)
+    return Evidence(items, documents, refused, rival)
 
 
 def items_of(evaluation: Artifact) -> dict[str, dict[str, tuple[str, float]]]:
@@ -128,7 +134,7 @@ def items_of(evaluation: Artifact) -> dict[str, dict[str, tuple[str, float]]]:
     return items
 
 
-def stale(artifacts: Mapping[str, Artifact]) -> dict[str, str]:
+def stale(artifacts: Mapping[str, Artifact], rival: str = BASE) -> dict[str, str]:
     """Artifacts whose evidence is about something else than this candidate, and why.
 
     The candidate's digests are those of the artifacts given; each of their manifests must name the same ones. Base and
@@ -145,7 +151,7 @@ def stale(artifacts: Mapping[str, Artifact]) -> dict[str, str]:
         named = artifacts[name].manifest.inputs
         if wrong := [needed for needed in inputs if not expected[needed] or named.get(needed) != expected[needed]]:
             refused[name] = f"stale: the {name} is about another {' and another '.join(wrong)}; build it again"
-    if "adapter" in artifacts["base"].manifest.inputs:
+    if rival == BASE and "adapter" in artifacts["base"].manifest.inputs:
         refused["base"] = "stale: the base scores are those of an adapter, not of the base model"
     if reason := _measured_differently(artifacts["candidate"], artifacts["base"]):
         refused.setdefault("base", reason)

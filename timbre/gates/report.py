@@ -29,12 +29,17 @@ _HEADLINES = {
 
 
 def write_report(
-    folder: Path, verdict: Mapping[str, Any], judgement: Judgement, evidence: Evidence, artifacts: Mapping[str, Artifact]
+    folder: Path,
+    verdict: Mapping[str, Any],
+    judgement: Judgement,
+    evidence: Evidence,
+    artifacts: Mapping[str, Artifact],
+    headline: str = "",
 ) -> None:
-    """Write report.html and report.md into `folder`."""
+    """Write report.html and report.md into `folder`; without a `headline` the verdict is what they say first."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    context = report_context(verdict, judgement, evidence, artifacts)
+    context = report_context(verdict, judgement, evidence, artifacts, headline)
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     for template, autoescape in (("report.html", True), ("report.md", False)):
         environment = Environment(
@@ -51,12 +56,13 @@ def write_report(
 
 
 def report_context(
-    verdict: Mapping[str, Any], judgement: Judgement, evidence: Evidence, artifacts: Mapping[str, Artifact]
+    verdict: Mapping[str, Any], judgement: Judgement, evidence: Evidence, artifacts: Mapping[str, Artifact], headline: str = ""
 ) -> dict[str, Any]:
     """What the templates show."""
     return {
         "verdict": verdict,
-        "headline": _HEADLINES[judgement.verdict],
+        "headline": headline or _HEADLINES[judgement.verdict],
+        "rival": evidence.rival,
         "in_words": _in_words(judgement, verdict["policy"]["name"]),
         "gates": [{"result": gate, "chart": _gate_chart(gate), "figures": _gate_figures(gate)} for gate in judgement.gates],
         "style_rows": style_rows(evidence),

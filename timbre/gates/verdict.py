@@ -91,7 +91,7 @@ def _judge_paired(evidence: Evidence, gate: Gate) -> GateResult:
         assert gate.margin is not None
         verdict = three_way(interval.low, interval.high, gate.margin)
     certifies = certifiable_margin(interval)
-    sentence = _paired_sentence(gate, interval, verdict, certifies)
+    sentence = _paired_sentence(gate, interval, verdict, certifies, evidence.rival)
     if interval.n < gate.minimum_items or interval.clusters < gate.minimum_clusters:
         verdict = "INCONCLUSIVE" if verdict == "PASS" else verdict
         needed = f"{gate.minimum_items} items in {gate.minimum_clusters} clusters"
@@ -144,7 +144,7 @@ def _judge_figure(evidence: Evidence, gate: Gate) -> GateResult:
     assert gate.limit is not None
     kept = value <= gate.limit if gate.kind == "ceiling" else value >= gate.limit
     bound = "at most" if gate.kind == "ceiling" else "at least"
-    over = " above the base model's" if gate.over_base else ""
+    over = f" above that of {evidence.rival}" if gate.over_base else ""
     sentence = f"{gate.title} is {shown(value, gate)}{over}; {bound} {shown(gate.limit, gate)} is asked."
     return _result(gate, "PASS" if kept else "FAIL", sentence, value=float(value), limit=gate.limit)
 
@@ -156,10 +156,10 @@ def _result(gate: Gate, verdict: Verdict, sentence: str, **figures: Any) -> Gate
     )  # fmt: skip
 
 
-def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies: float) -> str:
+def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies: float, rival: str) -> str:
     ends = "the one-sided 95% bounds are " + " and ".join(shown(end, gate, signed=True) for end in (interval.low, interval.high))
     way = "Better" if interval.mean > 0 else "Worse"
-    start = f"{way} than base by {shown(abs(interval.mean), gate)}" if interval.mean else "No different from base"
+    start = f"{way} than {rival} by {shown(abs(interval.mean), gate)}" if interval.mean else f"No different from {rival}"
     sentence = f"{start}; {ends}."
     if gate.kind == "superiority":
         asked = {
@@ -171,8 +171,8 @@ def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies
     assert gate.margin is not None
     margin = shown(gate.margin, gate)
     asked = {
-        "PASS": f"No worse than base by {margin} or more.",
-        "FAIL": f"Worse than base by more than the margin of {margin}.",
+        "PASS": f"No worse than {rival} by {margin} or more.",
+        "FAIL": f"Worse than {rival} by more than the margin of {margin}.",
         "INCONCLUSIVE": f"Cannot tell at the margin of {margin}.",
     }
     return f"{sentence} {asked[verdict]} This set can certify ±{shown(certifies, gate)} (80% power)."

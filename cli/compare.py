@@ -1,0 +1,52 @@
+"""`timbre compare`: one registered version against another."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import DEFAULT_MODEL, Json, Model, Style
+
+if TYPE_CHECKING:
+    from tasks.comparison import Comparison
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands of this file."""
+    app.command("compare")(compare)
+
+
+def compare(
+    candidate: Annotated[int, typer.Argument(help="The version that is judged; `timbre status` lists them.")],
+    rival: Annotated[int, typer.Argument(help="The version it is compared with.")],
+    style: Style = "literary",
+    model: Model = DEFAULT_MODEL,
+    out: Annotated[Path | None, typer.Option(help="Folder for the page; otherwise under the home.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Judge one version against another on the same items: the gates, and the page of a release. Moves nothing."""
+    from tasks.comparison import compare_versions
+    from timbre.config import ModelConfig
+
+    comparison = compare_versions(style, ModelConfig(name=model), candidate, rival, out)
+    if json_output:
+        print(json.dumps(_as_json(comparison), indent=2))
+        return
+    from cli.summary import print_gates
+
+    print(f"{comparison.model}: v{candidate} against v{rival}")
+    print_gates([gate.as_json() for gate in comparison.judgement.gates])
+    print(f"\n{comparison.judgement.verdict} under the policy of v{candidate}; page: {comparison.page}")
+
+
+def _as_json(comparison: "Comparison") -> dict[str, object]:
+    judgement = comparison.judgement
+    return {
+        "model": comparison.model,
+        "candidate": comparison.candidate,
+        "rival": comparison.rival,
+        "verdict": judgement.verdict,
+        "gates": [gate.as_json() for gate in judgement.gates],
+        "page": str(comparison.page),
+    }

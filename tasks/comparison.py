@@ -1,0 +1,59 @@
+"""Two registered versions side by side, from the artifacts that their tags name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.bundles import find_version
+from tasks.environment import prepare
+from tasks.release import registered_name
+from tasks.stage import open_store
+from timbre import road
+from timbre.artifacts import Artifact, FileInput
+from timbre.config import ModelConfig
+from timbre.gates.verdict import Judgement
+from timbre.registry.ports import Version
+from timbre.settings import settings
+
+_STEPS = ("evaluation", "bundle", "adapter", "target", "corpus")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the gates say of one version against the other, and where the page lies."""
+
+    model: str
+    candidate: int
+    rival: int
+    judgement: Judgement
+    page: Path
+
+
+def compare_versions(style: str, model: ModelConfig, candidate: int, rival: int, folder: Path | None = None) -> Comparison:
+    """Judge version `candidate` against version `rival` under the policy that the candidate was released under.
+
+    Raises:
+        ValueError: no such version, or its evidence is not on this machine.
+        IntegrityError: the evidence is damaged.
+    """
+    prepare(settings())
+    from timbre.gates.comparison import compare
+
+    name = registered_name(style, model)
+    ours, theirs = find_version(name, candidate), find_version(name, rival)
+    artifacts = {step: _artifact(ours, step) for step in _STEPS}
+    artifacts["candidate"], artifacts["base"] = artifacts.pop("evaluation"), _artifact(theirs, "evaluation")
+    place = folder or settings().home / "comparisons" / f"{name}-v{candidate}-v{rival}"
+    place.mkdir(parents=True, exist_ok=True)
+    policy = FileInput(road.policy_path(ours.tags["timbre.policy"]))
+    judgement = compare(artifacts, policy, (f"v{candidate}", f"v{rival}"), place)
+    return Comparison(name, candidate, rival, judgement, place / "report.html")
+
+
+def _artifact(version: Version, step: str) -> Artifact:
+    digest = version.tags.get(f"timbre.{step}", "")
+    try:
+        return open_store().open(road.STEP[step].stage.name, digest)
+    except ValueError as error:
+        raise ValueError(
+            f"the {step} of {version.model} v{version.number} is not on this machine ({digest[:12] or 'no tag'}): compare where it was made"
+        ) from error

@@ -1,0 +1,36 @@
+"""Two released versions against each other: the same items, the same gates, one page."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from timbre.artifacts import Artifact, FileInput
+from timbre.config import EvaluationConfig
+from timbre.gates.comparison import compare
+from timbre.gates.verdict import Judgement
+
+
+def against(studio: Any, quick: FileInput, ours: Any, theirs: Any, folder: Path) -> tuple[Judgement, str]:
+    artifacts: dict[str, Artifact] = studio.artifacts(ours) | {"base": studio.artifacts(theirs)["candidate"]}
+    judgement = compare(artifacts, quick, ("v5", "v3"), folder)
+    return judgement, (folder / "report.html").read_text()
+
+
+def test_the_better_version_passes_and_the_worse_one_fails(studio: Any, quick: FileInput, scene: Any, tmp_path: Path) -> None:
+    worse = replace(scene, candidate=scene.base, adapter_seed=2)
+    judgement, page = against(studio, quick, scene, worse, tmp_path)
+    likelihood = next(gate for gate in judgement.gates if gate.name == "held_out_nll")
+    assert judgement.verdict == "PASS" and likelihood.sentence.startswith("Better than v3 by")
+    assert "v5 compared with v3." in page and "Differences to the base" not in page and "<th>v3</th>" in page
+
+    judgement, _ = against(studio, quick, worse, scene, tmp_path)
+    likelihood = next(gate for gate in judgement.gates if gate.name == "held_out_nll")
+    assert (judgement.verdict, likelihood.verdict) == ("FAIL", "FAIL") and likelihood.sentence.startswith("Worse than v3 by")
+
+
+def test_versions_measured_differently_are_not_compared(studio: Any, quick: FileInput, scene: Any, tmp_path: Path) -> None:
+    artifacts = studio.artifacts(scene)
+    other = studio.artifacts(replace(scene, base_config=EvaluationConfig(prompts=99), adapter_seed=2))
+    judgement = compare(artifacts | {"base": other["base"]}, quick, ("v5", "v3"), tmp_path)
+    assert judgement.verdict == "FAIL"
+    assert "measured with another prompts" in next(gate for gate in judgement.gates if gate.name == "lineage").sentence
