@@ -5,7 +5,6 @@ then by how this machine did before with this model: the median of actual over e
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
