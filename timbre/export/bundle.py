@@ -86,14 +86,12 @@ def write_bundle(config: ExportConfig, parts: Parts, folder: Path, progress: Pro
 def _export(parts: Parts, folder: Path) -> BundleFacts:
     """The traced graph, and the merged weights where it looks for them."""
     from timbre.export.decoder import MODEL_FILE, CacheShape
-    from timbre.export.trace import read_slots
-    from timbre.export.weights import DATA_FILE, weights_of, write_weights
+    from timbre.export.trace import write_decoder
 
     model = parts.model
     merged = merged_model(model, parts.adapter)
     shape = CacheShape.of(merged)
-    shutil.copyfile(parts.decoder.file(MODEL_FILE), folder / MODEL_FILE)
-    write_weights(read_slots(parts.decoder), weights_of(merged), folder / DATA_FILE)
+    write_decoder(parts.decoder, merged, folder)
     about = model.json("model.json")
     generation = model.json("generation_config.json") if "generation_config.json" in model.manifest.files else {}
     config = merged.config.get_text_config(decoder=True)

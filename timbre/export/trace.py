@@ -1,18 +1,20 @@
 """The stage "decoder": the graph of an architecture, traced once a base model and filled with weights at each export.
 
 model.onnx      the decoder with its cache; every weight points into a data file that is not there yet
-weights.json    the weights in file order: name, shape, transposed or not, offset
+weights.json    the structure of the model, and its weights in file order: name, shape, transposed or not, offset
 """
 
 import json
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, write_atomically
 from timbre.config import ModelConfig
 
 if TYPE_CHECKING:
-    from timbre.export.weights import Slot
+    from transformers import PreTrainedModel
 
 WEIGHTS_FILE = "weights.json"
 
@@ -20,6 +22,7 @@ WEIGHTS_FILE = "weights.json"
 def _build(config: ModelConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
     from timbre.export.decoder import trace_decoder
     from timbre.export.merge import merged_model
+    from timbre.export.weights import structure_of, weights_of
 
     model = inputs["model"]
     assert isinstance(model, Artifact)
@@ -28,8 +31,8 @@ def _build(config: ModelConfig, inputs: Mapping[str, Input], workspace: Workspac
     base = merged_model(model)
     next(work)
     slots = trace_decoder(base, workspace.output)
-    rows = [slot.model_dump(mode="json") for slot in slots]
-    write_atomically(workspace.output / WEIGHTS_FILE, json.dumps(rows, indent=1).encode() + b"\n")
+    layout = {"structure": structure_of(weights_of(base)), "slots": [slot.model_dump(mode="json") for slot in slots]}
+    write_atomically(workspace.output / WEIGHTS_FILE, json.dumps(layout, indent=1).encode() + b"\n")
     next(work, None)
 
 
@@ -45,8 +48,19 @@ def resolve_decoder(config: ModelConfig, model: Artifact, store: ArtifactStore) 
     return store.build(STAGE, config, {"model": model})
 
 
-def read_slots(decoder: Artifact) -> "list[Slot]":
-    """Where the weights of a traced decoder go, in file order."""
-    from timbre.export.weights import Slot
+def write_decoder(decoder: Artifact, merged: "PreTrainedModel", folder: Path) -> None:
+    """The graph with the weights of `merged` into `folder`.
 
-    return [Slot.model_validate(row) for row in decoder.json(WEIGHTS_FILE)]
+    An adapter that changes the structure (a corrected head has a bias, and is no longer tied to the embedding) needs a graph
+    of its own, and is traced here.
+    """
+    from timbre.export.decoder import MODEL_FILE, trace_decoder
+    from timbre.export.weights import DATA_FILE, Slot, structure_of, weights_of, write_weights
+
+    layout, weights = decoder.json(WEIGHTS_FILE), weights_of(merged)
+    if layout["structure"] == structure_of(weights):
+        shutil.copyfile(decoder.file(MODEL_FILE), folder / MODEL_FILE)
+        slots = [Slot.model_validate(row) for row in layout["slots"]]
+    else:
+        slots = trace_decoder(merged, folder)
+    write_weights(slots, weights, folder / DATA_FILE)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timbre.artifacts import digest_json
 from timbre.config import Frozen
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ def weights_of(model: Any) -> dict[str, "Tensor"]:
     return weights
 
 
+def structure_of(weights: Mapping[str, "Tensor"]) -> str:
+    """Digest of names, shapes and ties: models that share it share a graph."""
+    first: dict[int, str] = {}
+    return digest_json({name: [list(weight.shape), first.setdefault(weight.data_ptr(), name)] for name, weight in weights.items()})
+
+
 def detach_weights(graph_model: Any, weights: Mapping[str, "Tensor"]) -> list[Slot]:
     """Take the weights out of a freshly traced `onnx_ir.Model`, in place, before anything is folded into them.
 
@@ -66,22 +73,16 @@ def detach_weights(graph_model: Any, weights: Mapping[str, "Tensor"]) -> list[Sl
 
 
 def write_weights(slots: Sequence[Slot], weights: Mapping[str, "Tensor"], path: Path) -> None:
-    """Write the data file of a graph for these weights.
-
-    Raises:
-        ValueError: a weight is missing or has another shape: the model is of another architecture than the graph.
-    """
+    """Write the data file of a graph for weights of its structure."""
     import torch
 
     with path.open("wb") as stream:
         for slot in slots:
-            weight = weights.get(slot.parameter)
-            stored = weight.detach().T if weight is not None and slot.transposed else weight
-            if stored is None or tuple(stored.shape) != slot.shape:
-                found = "none" if stored is None else list(stored.shape)
-                raise ValueError(f"the traced decoder wants {slot.parameter} of shape {list(slot.shape)}, and the model has {found}")
+            weight = weights[slot.parameter].detach()
+            stored = weight.T if slot.transposed else weight
+            assert tuple(stored.shape) == slot.shape, f"{slot.parameter} is of another model than the graph"
             stream.write(b"\0" * (slot.offset - stream.tell()))
-            stream.write(stored.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+            stream.write(stored.to("cpu", torch.float32).contiguous().numpy().tobytes())
 
 
 def _slot(parameter: str, weight: "Tensor", transposed: bool, before: Sequence[Slot]) -> Slot:

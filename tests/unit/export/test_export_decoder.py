@@ -99,3 +99,18 @@ def test_inputs_and_outputs_have_the_names_other_runtimes_know(tiny_bundle: Arti
     assert shapes["past_key_values.1.key"] == ["batch", 2, "past_sequence_length", 8]
     assert shapes["present.1.value"][:2] == ["batch", 2] and isinstance(shapes["present.1.value"][2], str)
     assert shapes["logits"] == ["batch", "sequence_length", 384]
+
+
+def test_a_model_of_another_structure_gets_a_graph_of_its_own(tiny_parts: dict[str, Artifact], tmp_path: Path) -> None:
+    import torch
+
+    from timbre.export.merge import merged_model
+    from timbre.export.trace import write_decoder
+
+    model: Any = merged_model(tiny_parts["model"])
+    head = torch.nn.Linear(model.lm_head.in_features, model.lm_head.out_features, bias=True)
+    model.set_output_embeddings(head)
+    model.config.tie_word_embeddings = False
+    write_decoder(tiny_parts["decoder"], model, tmp_path)
+    logits = onnx_logits(Decoder.open(tmp_path / "model.onnx"), ROWS, 3)
+    assert largest_difference(model, ROWS, logits, VOCABULARY) < 2e-5
