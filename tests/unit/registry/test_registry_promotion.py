@@ -11,7 +11,7 @@ from timbre.config import Frozen
 from timbre.progress import SILENT
 from timbre.registry.ledger import CompareAndSetLost, Ledger
 from timbre.registry.ports import Version, model_name
-from timbre.registry.promotion import PromotionRefused, promote, publish, repair, rollback
+from timbre.registry.promotion import PromotionRefused, gone, promote, publish, repair, rollback
 
 MODEL = "timbre-literary"
 
@@ -173,6 +173,20 @@ def test_rollback_without_previous_says_so(house: House) -> None:
     house.publish("a")
     with pytest.raises(ValueError, match="no previous champion"):
         rollback(MODEL, house.registry, house.ledger, reason="x")
+
+
+def test_rollback_to_a_version_that_is_gone_moves_nothing(house: House) -> None:
+    house.publish("a")
+    house.publish("b")
+    del house.registry.items[0]
+    with pytest.raises(ValueError, match=r"v1, the champion before, is gone .* nothing was rolled back"):
+        rollback(MODEL, house.registry, house.ledger, reason="x")
+    assert [move.version for move in house.ledger.moves(MODEL)] == [1, 2]
+    assert house.registry.holders["champion"] == 2
+    repair(MODEL, house.registry, house.ledger)
+    assert gone(MODEL, house.registry, house.ledger) == [
+        "timbre-literary v1 is previous in the ledger but gone from the registry: no rollback"
+    ]
 
 
 def test_two_promoters_that_saw_the_same_champion_cannot_both_win(house: House) -> None:
