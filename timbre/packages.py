@@ -49,7 +49,9 @@ def fetch(kind: Kind, name: str, version: str, sha256: str, downloads: Path) -> 
     with FileLock(downloads / f"{sha256}.lock"):
         if (present := _present(folder, sha256)) is not None:
             return present
-        staging = Path(tempfile.mkdtemp(prefix=".fetching-", dir=downloads))
+        for leftover in downloads.glob(f".fetching-{sha256}-*"):  # of a killed one: the lock is ours
+            shutil.rmtree(leftover, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".fetching-{sha256}-", dir=downloads))
         try:
             archive = _CLIENTS[kind](name, version, sha256, staging, downloads)
             found = sha256_file(archive)

@@ -109,20 +109,29 @@ def _check_readable(files: dict[str, Path], source: Source) -> None:
 
 
 def _register(folder: Path, files: dict[str, Path], source: Source) -> None:
+    from filelock import FileLock
+
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
-    try:
-        (staging / "files").mkdir()
-        for record in source.files:
-            copy = staging / "files" / (record.sha256 + Path(record.name).suffix.lower())
-            shutil.copyfile(files[record.name], copy)
-            if sha256_file(copy) != record.sha256:
-                raise ValueError(f"{record.name} changed while it was copied: nothing was added; try again")
-        write_atomically(staging / "source.toml", _toml(source).encode())
-        staging.chmod(0o755)
-        staging.rename(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with FileLock(folder.parent / "adding.lock"):
+        for leftover in folder.parent.glob(".adding-*"):  # of a killed one: the lock is ours
+            shutil.rmtree(leftover, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
+        try:
+            _copy(staging, files, source)
+            staging.chmod(0o755)
+            staging.rename(folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _copy(staging: Path, files: dict[str, Path], source: Source) -> None:
+    (staging / "files").mkdir()
+    for record in source.files:
+        copy = staging / "files" / (record.sha256 + Path(record.name).suffix.lower())
+        shutil.copyfile(files[record.name], copy)
+        if sha256_file(copy) != record.sha256:
+            raise ValueError(f"{record.name} changed while it was copied: nothing was added; try again")
+    write_atomically(staging / "source.toml", _toml(source).encode())
 
 
 def _join(home: Path, style: str, name: str, source: Source) -> None:
