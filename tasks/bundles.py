@@ -3,8 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tasks.release import open_ledger, registered_name
-from tasks.stage import open_store
+from tasks.standing import open_ledger, open_store, registered_name
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ModelConfig
 from timbre.registry.ports import Version

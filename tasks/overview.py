@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks.release import open_ledger
+from tasks.standing import open_ledger
 from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHALLENGER, ModelRegistry
 from timbre.registry.promotion import gone, repair

@@ -76,6 +76,10 @@ def inputs_of(step: Step, config: ReleaseConfig, built: Mapping[str, Artifact]) 
 
 def config_of(step: Step, config: ReleaseConfig) -> BaseModel:
     """The part of the configuration that `step` is built with."""
+    if step.name == "model":
+        from timbre.models import canonical
+
+        return canonical(config.model)
     section: BaseModel = getattr(config, step.section)
     return section
 

@@ -85,7 +85,7 @@ def shared(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 @pytest.mark.usefixtures("shared")
 def test_status_goes_on_and_says_it_when_a_champion_is_gone_from_the_registry(store: MlflowStore, bundle: Path) -> None:
     from tasks.overview import models, moves
-    from tasks.release import open_ledger
+    from tasks.standing import open_ledger
 
     ledger, run = open_ledger(), store.run_for("k4", "gone", "one", {})
     facts: dict[str, Any] = {"kind": "promote", "verdict": "v" * 64, "policy": "quick", "strictness": 1, "reason": "x"}

@@ -219,6 +219,6 @@ def test_the_ledger_is_written_before_any_alias_moves(house: House) -> None:
     assert [move.version for move in house.ledger.moves(MODEL)] == [1]
 
 
-@pytest.mark.parametrize(("base", "name"), [("default", "timbre-literary"), ("some/Qwen-0.5B", "timbre-literary--qwen-0.5b")])
-def test_model_names_tell_the_base_apart(base: str, name: str) -> None:
-    assert model_name("literary", base, "default") == name
+@pytest.mark.parametrize(("base", "name"), [(None, "timbre-literary"), ("some--qwen-0.5b", "timbre-literary--some--qwen-0.5b")])
+def test_model_names_tell_the_base_apart(base: str | None, name: str) -> None:
+    assert model_name("literary", base) == name
