@@ -37,6 +37,31 @@ def resolve(style: str, profile: str, seed: int, model: str, settings: list[str]
     return release_config(style, profile, seed, overrides)
 
 
+def refuse_beside(context: typer.Context, option: str, *allowed: str) -> None:
+    """Refuse options that would be ignored because `option` was given.
+
+    Args:
+        option, allowed: names of the command's parameters.
+
+    Raises:
+        ValueError: options other than `allowed` were given; the sentence names them.
+    """
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in (option, *allowed) and _was_given(context, str(parameter.name))
+    ]
+    if given:
+        raise ValueError(
+            f"--{option} holds the whole release, so {', '.join(given)} would be ignored: write it into the file, or leave it out"
+        )
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import GATE_FAIL, INCONCLUSIVE
-from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, resolve
+from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, refuse_beside, resolve
 
 _VERBS = {
     "model": ("model", "Fetch and convert the base model."),
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def _command(step: str) -> Callable[..., None]:
     def command(
+        context: typer.Context,
         style: Style = "literary",
         profile: Profile = "quick",
         seed: Seed = 1,
@@ -43,6 +44,8 @@ def _command(step: str) -> Callable[..., None]:
         from timbre.config import ReleaseConfig
         from timbre.settings import settings as environment
 
+        if config is not None:
+            refuse_beside(context, "config", "json_output")
         prepare(environment())
         release = ReleaseConfig.model_validate_json(config.read_bytes()) if config else resolve(style, profile, seed, model, settings)
         store = ArtifactStore(environment().home)
