@@ -61,8 +61,14 @@ def _table() -> list[tuple[tuple[type[BaseException], ...], int, Callable[[Any],
         ((_loaded("timbre.registry.ledger", "CompareAndSetLost"),), LOST_RACE, str),
         (refused, GATE_FAIL, str),
         ((_loaded("pydantic", "ValidationError"),), INPUT, _fields),
-        ((ValueError, PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError), INPUT, str),
+        ((PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError), INPUT, _file),
+        ((ValueError,), INPUT, str),
     ]
+
+
+def _file(error: OSError) -> str:
+    """The file and what is wrong with it, without the number."""
+    return str(error) if error.filename is None or not error.strerror else f"{error.filename}: {error.strerror.lower()}"
 
 
 def _loaded(module: str, name: str) -> type[BaseException]:
@@ -79,7 +85,11 @@ def _fields(error: Any) -> str:
     """Which fields are wrong, and why; what they hold is repeated only where it cannot be a secret."""
     secret = error.title == "Settings"
     return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(map(str, item['loc'])) or 'value'}: {_reason(item)}"
         + ("" if secret or not item["loc"] else f" (got {item['input']!r})")
         for item in error.errors()
     )
+
+
+def _reason(item: Any) -> str:
+    return "no such field" if item["type"] == "extra_forbidden" else str(item["msg"].removeprefix("Value error, "))

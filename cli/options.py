@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +36,21 @@ def resolve(style: str, profile: str, seed: int, model: str, settings: list[str]
             raise ValueError(f"--set {assignment}: write it as section.field=value, for example target.alpha=0.75")
         overrides[name.strip()] = _value(text)
     return release_config(style, profile, seed, overrides)
+
+
+def read_release(path: Path) -> "ReleaseConfig":
+    """A release from a JSON file.
+
+    Raises:
+        ValueError: not JSON, an unknown field, or a value out of range; a JSON error names the file.
+    """
+    from timbre.config import ReleaseConfig
+
+    try:
+        tree = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error})") from error
+    return ReleaseConfig.model_validate(tree)
 
 
 def refuse_beside(context: typer.Context, option: str, *allowed: str) -> None:

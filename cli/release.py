@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, refuse_beside, resolve
+from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
 
 if TYPE_CHECKING:
     from timbre.config import ReleaseConfig
@@ -30,13 +30,11 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Take a style from raw text to a promoted, exported model. Run it again at any time: what is built stays built."""
-    from timbre.config import ReleaseConfig
-
     if gpu_hour_price is not None and not dry_run:
         raise ValueError("--gpu-hour-price counts with --dry-run only: add it, or leave the price out")
     if config is not None:
         refuse_beside(context, "config", "dry_run", "gpu_hour_price", "json_output")
-        release = ReleaseConfig.model_validate_json(config.read_bytes())
+        release = read_release(config)
     else:
         chosen = [] if objective is None else [f"training.objective={objective}"]
         release = resolve(style, profile, seed, model, [*settings, *chosen])

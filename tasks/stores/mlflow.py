@@ -35,8 +35,9 @@ class MlflowStore:
         import logging
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
         from mlflow.tracking import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # after the import, which sets it to INFO
 
         local = settings.tracking_uri.startswith("sqlite")
         location = (settings.home / "mlflow-artifacts").resolve().as_uri() if local else None

@@ -6,14 +6,19 @@ a short style sheet of ours stands in, and what needed a script is folded open.
 
 import re
 import shutil
+from ast import literal_eval
+from html import escape
 from pathlib import Path
+from typing import Any
 
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
-_WHEN = re.compile(r"\b20\d{6}T\d{6}\.\d+Z|\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00| UTC)?")
+_WHEN = re.compile(r"\b(?!20000101T)20\d{6}T\d{6}\.\d+Z|\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00| UTC)?")
+"""Any time but the fixed one of the run, which names the folder that the index leads to."""
 _TOUR = re.compile(r"\S+\.gif")
 _SCRIPT = re.compile(r"<script\b.*?</script\s*>\s*", re.DOTALL | re.IGNORECASE)
 _OUTSIDE = re.compile(r"<(?:link|img)\b[^>]*?\b(?:href|src)\s*=\s*[\"']?(?:https?:)?//[^>]*>\s*", re.IGNORECASE)
 _IMPORT = re.compile(r"@import\s[^;]*;|url\(\s*[\"']?(?:https?:)?//[^)]*\)", re.IGNORECASE)
+_TABLE = re.compile(r"\$\('#(?P<id>[\w-]+)'\)\.bootstrapTable\(.*?columns: (?P<columns>\[.*?\]),\n\s*data: (?P<rows>\[.*?\]),\n", re.DOTALL)
 _FOOTER = re.compile(r"<footer\b.*?</footer\s*>\s*", re.DOTALL | re.IGNORECASE)
 _STYLE = """<style>
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 0; }
@@ -55,7 +60,25 @@ def settle(built: Path, home: Path) -> None:
 
 
 def offline(page: str) -> str:
-    """A page without scripts, nor style sheets, fonts and pictures of other hosts, and with a style sheet of ours."""
+    """A page without scripts, nor style sheets, fonts and pictures of other hosts, and with a style sheet of ours.
+
+    What a script would have laid out (the lists of the index) is laid out here.
+    """
+    for script in _TABLE.finditer(page):
+        page = _filled(page, script["id"], literal_eval(script["columns"]), literal_eval(script["rows"]))
     for outside in (_SCRIPT, _FOOTER, _OUTSIDE, _IMPORT):
         page = outside.sub("", page)
     return page.replace("</head>", f"{_STYLE}</head>", 1)
+
+
+def _filled(page: str, table: str, columns: list[dict[str, str]], rows: list[dict[str, Any]]) -> str:
+    """The page with the rows in its empty table of this id; each cell leads to the page of its row."""
+
+    def cell(row: dict[str, Any], field: str) -> str:
+        link, content = row.get("_table_row_link_path"), str(row.get(field, "")).strip()
+        return f'<td><a href="{escape(link)}">{content}</a></td>' if link else f"<td>{content}</td>"
+
+    head = "".join(f"<th>{escape(str(column['title']))}</th>" for column in columns)
+    body = "".join(f"<tr>{''.join(cell(row, column['field']) for column in columns)}</tr>\n" for row in rows)
+    empty = re.compile(rf'(<table\b[^>]*\bid="{re.escape(table)}"[^>]*>).*?</table>', re.DOTALL)
+    return empty.sub(lambda found: f"{found[1]}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>", page, count=1)

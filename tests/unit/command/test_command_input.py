@@ -40,6 +40,20 @@ def test_files_that_no_reader_knows_are_counted_and_named(home: Path, tmp_path: 
     assert answer["skipped"] == {".docx": 2, ".pdf": 1, "none": 1}
 
 
+def test_a_file_or_field_that_is_wrong_is_named(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "odd.json").write_text('{"styl": "literary"}')
+    for name, words in (
+        ("bad.json", "bad.json is not JSON"),
+        ("none.json", "none.json: no such file"),
+        ("odd.json", "styl: no such field"),
+    ):
+        done = typed("run", "--dry-run", "--config", str(tmp_path / name))
+        assert done.exception is not None
+        sentence, code = explain(done.exception)
+        assert code == 2 and words in sentence
+
+
 def test_a_value_error_that_is_a_bug_shows_where_it_was_raised_on_request(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
