@@ -43,7 +43,7 @@ def _full_disk(error: BaseException) -> str:
 
     if str(error).startswith(_FULL):
         return str(error)
-    named = getattr(error, "filename", None)
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None)  # of a copy, the second is where it went
     folder = Path(named).absolute().parent if isinstance(named, str | os.PathLike) and os.fspath(named) else settings().home
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent

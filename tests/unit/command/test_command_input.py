@@ -1,5 +1,6 @@
 """What a person types: nothing is ignored in silence, and a mistake is one sentence with its exit code."""
 
+import errno
 import fcntl
 import json
 import subprocess
@@ -52,6 +53,12 @@ def test_a_file_or_field_that_is_wrong_is_named(home: Path, tmp_path: Path) -> N
         assert done.exception is not None
         sentence, code = explain(done.exception)
         assert code == 2 and words in sentence
+
+
+def test_a_full_disk_is_the_one_that_was_written_to(tmp_path: Path) -> None:
+    (tmp_path / "to").mkdir()
+    sentence, code = explain(OSError(errno.ENOSPC, "No space left on device", "/etc/source.txt", None, str(tmp_path / "to" / "copy.txt")))
+    assert code == 2 and sentence.startswith(f"the disk is full under {tmp_path / 'to'} (")
 
 
 def test_a_value_error_that_is_a_bug_shows_where_it_was_raised_on_request(
