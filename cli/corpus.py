@@ -27,10 +27,15 @@ def add(
     json_output: Json = False,
 ) -> None:
     """Register texts under a style, by content; then: timbre run --style NAME."""
-    from timbre.corpus.adding import add_source
+    from timbre.corpus.adding import add_source, skipped_endings
 
+    skipped = skipped_endings(path)
     entry = add_source(path, style, author, licence, consent=consent or None, name=name)
     if json_output:
-        print(json.dumps({"style": style, "source": str(entry)}))
-    else:
-        print(f"registered {path} under style {style!r}\nnext: timbre run --style {style}")
+        print(json.dumps({"style": style, "source": str(entry), "skipped": skipped}))
+        return
+    print(f"registered {path} under style {style!r}")
+    if skipped:
+        named = ", ".join(f"{ending} ({count})" for ending, count in skipped.items())
+        print(f"skipped {sum(skipped.values())} files whose endings no reader knows: {named}")
+    print(f"next: timbre run --style {style}")

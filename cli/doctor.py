@@ -28,7 +28,9 @@ def doctor(json_output: Json = False) -> None:
         except IntegrityError as error:
             damaged.append(str(error))
     work = home / "work"
-    unfinished = sorted(entry.name[:12] for entry in work.iterdir() if entry.is_dir()) if work.exists() else []
+    unfinished = (
+        sorted(entry.name[:12] for entry in work.iterdir() if entry.is_dir() and not entry.name.startswith(".")) if work.exists() else []
+    )
     if json_output:
         print(json.dumps({"artifacts": len(paths), "damaged": damaged, "unfinished": unfinished}, indent=2))
     else:

@@ -2,29 +2,53 @@
 
 import errno
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 BUG, INPUT, GATE_FAIL, INCONCLUSIVE, WAITING, INTEGRITY, LOST_RACE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 130
+_FULL = "the disk is full"
 
 
 def explain(error: BaseException) -> tuple[str, int]:
     """What to tell the user, and the exit code of DESIGN's contract.
 
-    Only a bug shows a traceback. The classes of heavy rooms are looked up among the modules that are loaded already:
-    an error of a class can only come from a module that was imported.
+    Only a bug shows a traceback, unless TIMBRE_DEBUG is set: then everything does. The classes of heavy rooms are looked
+    up among the modules that are loaded already: an error of a class can only come from a module that was imported.
     """
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or any(words in str(error) for words in ("No space left on device", "disk is full")):
-        return "the disk is full; free some space and run the same command again", INPUT
+    if os.environ.get("TIMBRE_DEBUG") and not isinstance(error, KeyboardInterrupt):
+        traceback.print_exception(error)
+    if _is_full(error):
+        return _full_disk(error), INPUT
     for kinds, code, sentence in _table():
         if isinstance(error, kinds):
             return sentence(error), code
-    if os.environ.get("TIMBRE_DEBUG") or not isinstance(error, RuntimeError):
+    if not os.environ.get("TIMBRE_DEBUG") and not isinstance(error, RuntimeError):
         traceback.print_exception(error)
     return f"{type(error).__name__}: {error}", BUG
+
+
+def _is_full(error: BaseException) -> bool:
+    """By number, or by the words of libraries that pass on no number (SQLite, safetensors, a child's last line)."""
+    known = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return known or any(words in str(error) for words in ("No space left on device", "Disk quota exceeded", "disk is full"))
+
+
+def _full_disk(error: BaseException) -> str:
+    """Which folder, how much is free there, and what to do; what a stage has said already is passed on as it is."""
+    from timbre.settings import settings
+
+    if str(error).startswith(_FULL):
+        return str(error)
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None)  # of a copy, the second is where it went
+    folder = Path(named).absolute().parent if isinstance(named, str | os.PathLike) and os.fspath(named) else settings().home
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 2**20
+    return f"{_FULL} under {folder} ({free:,.0f} MiB free); nothing half-written stays: free some space and run the same command again"
 
 
 def _table() -> list[tuple[tuple[type[BaseException], ...], int, Callable[[Any], str]]]:
@@ -37,8 +61,14 @@ def _table() -> list[tuple[tuple[type[BaseException], ...], int, Callable[[Any],
         ((_loaded("timbre.registry.ledger", "CompareAndSetLost"),), LOST_RACE, str),
         (refused, GATE_FAIL, str),
         ((_loaded("pydantic", "ValidationError"),), INPUT, _fields),
-        ((ValueError, PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError), INPUT, str),
+        ((PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError), INPUT, _file),
+        ((ValueError,), INPUT, str),
     ]
+
+
+def _file(error: OSError) -> str:
+    """The file and what is wrong with it, without the number."""
+    return str(error) if error.filename is None or not error.strerror else f"{error.filename}: {error.strerror.lower()}"
 
 
 def _loaded(module: str, name: str) -> type[BaseException]:
@@ -55,7 +85,11 @@ def _fields(error: Any) -> str:
     """Which fields are wrong, and why; what they hold is repeated only where it cannot be a secret."""
     secret = error.title == "Settings"
     return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(map(str, item['loc'])) or 'value'}: {_reason(item)}"
         + ("" if secret or not item["loc"] else f" (got {item['input']!r})")
         for item in error.errors()
     )
+
+
+def _reason(item: Any) -> str:
+    return "no such field" if item["type"] == "extra_forbidden" else str(item["msg"].removeprefix("Value error, "))

@@ -28,9 +28,12 @@ def generate(
     import json
 
     from tasks.bundles import bundle_of
+    from tasks.environment import prepare
     from timbre.config import ModelConfig
     from timbre.serving.engine import Engine
+    from timbre.settings import settings
 
+    prepare(settings())
     served = bundle_of(style, ModelConfig(name=model), version)
     engine = Engine.open(served.artifact.path)
     pieces = engine.stream(prompt, max_new_tokens=tokens, temperature=temperature, top_p=top_p, top_k=0, seed=seed)

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +36,46 @@ def resolve(style: str, profile: str, seed: int, model: str, settings: list[str]
             raise ValueError(f"--set {assignment}: write it as section.field=value, for example target.alpha=0.75")
         overrides[name.strip()] = _value(text)
     return release_config(style, profile, seed, overrides)
+
+
+def read_release(path: Path) -> "ReleaseConfig":
+    """A release from a JSON file.
+
+    Raises:
+        ValueError: not JSON, an unknown field, or a value out of range; a JSON error names the file.
+    """
+    from timbre.config import ReleaseConfig
+
+    try:
+        tree = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error})") from error
+    return ReleaseConfig.model_validate(tree)
+
+
+def refuse_beside(context: typer.Context, option: str, *allowed: str) -> None:
+    """Refuse options that would be ignored because `option` was given.
+
+    Args:
+        option, allowed: names of the command's parameters.
+
+    Raises:
+        ValueError: options other than `allowed` were given; the sentence names them.
+    """
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in (option, *allowed) and _was_given(context, str(parameter.name))
+    ]
+    if given:
+        raise ValueError(
+            f"--{option} holds the whole release, so {', '.join(given)} would be ignored: write it into the file, or leave it out"
+        )
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _value(text: str) -> Any:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, resolve
+from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
 
 if TYPE_CHECKING:
     from timbre.config import ReleaseConfig
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    context: typer.Context,
     style: Style = "literary",
     profile: Profile = "quick",
     seed: Seed = 1,
@@ -29,10 +30,11 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Take a style from raw text to a promoted, exported model. Run it again at any time: what is built stays built."""
-    from timbre.config import ReleaseConfig
-
+    if gpu_hour_price is not None and not dry_run:
+        raise ValueError("--gpu-hour-price counts with --dry-run only: add it, or leave the price out")
     if config is not None:
-        release = ReleaseConfig.model_validate_json(config.read_bytes())
+        refuse_beside(context, "config", "dry_run", "gpu_hour_price", "json_output")
+        release = read_release(config)
     else:
         chosen = [] if objective is None else [f"training.objective={objective}"]
         release = resolve(style, profile, seed, model, [*settings, *chosen])
@@ -45,9 +47,9 @@ def run(
 def _release(config: "ReleaseConfig", json_output: bool) -> int:
     import json
 
-    from cli.lock import only_run
     from cli.summary import as_json, exit_code, print_summary
     from tasks.environment import prepare, start_api
+    from tasks.runs import only_run
     from timbre.settings import settings
 
     with only_run(settings().home):

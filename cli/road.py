@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import GATE_FAIL, INCONCLUSIVE
-from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, resolve
+from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
 
 _VERBS = {
     "model": ("model", "Fetch and convert the base model."),
@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def _command(step: str) -> Callable[..., None]:
     def command(
+        context: typer.Context,
         style: Style = "literary",
         profile: Profile = "quick",
         seed: Seed = 1,
@@ -41,11 +42,12 @@ def _command(step: str) -> Callable[..., None]:
         from tasks.environment import prepare
         from timbre import road
         from timbre.artifacts import ArtifactStore
-        from timbre.config import ReleaseConfig
         from timbre.settings import settings as environment
 
+        if config is not None:
+            refuse_beside(context, "config", "json_output")
         prepare(environment())
-        release = ReleaseConfig.model_validate_json(config.read_bytes()) if config else resolve(style, profile, seed, model, settings)
+        release = read_release(config) if config else resolve(style, profile, seed, model, settings)
         store = ArtifactStore(environment().home)
         artifact = road.build(step, release, store, road.find(release, store))
         answer = {"stage": step, "digest": artifact.digest, "path": str(artifact.path), "cached": artifact.cached}

@@ -1,6 +1,7 @@
 """`timbre status` and `timbre history`: what is, and what was."""
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -38,6 +39,9 @@ def status(json_output: Json = False) -> None:
         for row in rows:
             table.add_row(*(str(row[column.header]) if row[column.header] is not None else "–" for column in table.columns))  # type: ignore[index]
         Console().print(table)
+        for row in rows:
+            if row["problem"]:
+                print(f"timbre: {row['problem']}", file=sys.stderr)
     print(f"home {settings().home}" + (f", Prefect {server['prefect']}, MLflow {server['mlflow']}" if server else ""))
 
 

@@ -18,8 +18,8 @@ def up(
     worker: Annotated[bool, typer.Option(help="Also start a worker that runs scheduled releases.")] = False,
 ) -> None:
     """Open Prefect's and MLflow's pages on this home until Ctrl-C; meanwhile `timbre run` uses these servers."""
-    from cli.lock import only_run
     from tasks.environment import prepare, running_server
+    from tasks.runs import only_run
     from timbre.settings import settings
 
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -15,10 +15,12 @@ from tasks.export import export, trace
 from tasks.gates import judge
 from tasks.model import resolve_model
 from tasks.release import Released, release
+from tasks.runs import only_run
 from tasks.stage import Built
 from tasks.target import build_target
 from tasks.training import train
 from timbre.config import Frozen, ReleaseConfig
+from timbre.settings import settings
 
 
 class Outcome(Frozen):
@@ -30,7 +32,16 @@ class Outcome(Frozen):
 
 @flow(name="release", flow_run_name="release-{config.style}-{config.profile}", persist_result=False)
 def release_flow(config: ReleaseConfig) -> Outcome:
-    """Corpus, target, adapter, evaluation, bundle, verdict, release."""
+    """Corpus, target, adapter, evaluation, bundle, verdict, release.
+
+    Raises:
+        ValueError: another run of this home goes on; the sentence names its process.
+    """
+    with only_run(settings().home):
+        return _walk(config)
+
+
+def _walk(config: ReleaseConfig) -> Outcome:
     model = resolve_model(config)
     corpus = build_corpus(config)
     target = build_target(config, corpus, model)

@@ -2,14 +2,13 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from tasks.release import open_ledger, registered_name
-from tasks.stage import open_store
-from timbre.artifacts import Artifact
+from tasks.standing import open_ledger, open_store, registered_name
+from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ModelConfig
 from timbre.registry.ports import Version
 from timbre.settings import settings
+from timbre.staging import lock_path, staging, sweep
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def bundle_of(style: str, model: ModelConfig, number: int | None = None) -> Serv
     try:
         return Served(name, version.number, store.open("bundle", version.bundle))
     except ValueError:
-        return Served(name, version.number, store.adopt(_fetch(version)))
+        return Served(name, version.number, _fetch(version, store))
 
 
 def find_version(name: str, number: int | None) -> Version:
@@ -63,9 +62,15 @@ def find_version(name: str, number: int | None) -> Version:
     return found
 
 
-def _fetch(version: Version) -> Path:
+def _fetch(version: Version, store: ArtifactStore) -> Artifact:
+    """Download a bundle from MLflow into the store; of the download itself nothing stays, whatever happens."""
+    from filelock import FileLock
+
     from tasks.stores.mlflow import MlflowStore
 
-    folder = settings().home / "work" / f"bundle-{version.bundle[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return MlflowStore.open(settings()).download(version, folder)
+    sweep(store.home)
+    name = f"bundle-{version.bundle[:12]}"
+    lock = lock_path(store.home, name)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock), staging(lock.parent, name) as folder:
+        return store.adopt(MlflowStore.open(settings()).download(version, folder))

@@ -13,7 +13,8 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Completed
 
-from tasks.stage import Built, find, open_store, run_stage
+from tasks.stage import Built, find, run_stage
+from tasks.standing import open_store
 from tasks.stores.dvc import DataRegistry
 from timbre import road
 from timbre.artifacts import Artifact

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import sys
 import urllib.error
 import urllib.request
 import warnings
 from pathlib import Path
+from typing import Any
 
 from timbre.settings import Settings
 from timbre.settings import settings as current
@@ -30,6 +32,9 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+_CLOCK_SECONDS = 2.0
+"""How far two readings of one process's start may lie apart."""
+
 
 def environment(settings: Settings) -> dict[str, str]:
     """Variables for this process and every one it starts. What the user has set already stays as it is."""
@@ -43,6 +48,8 @@ def prepare(settings: Settings) -> None:
     """Apply `environment` here. Call it before the first import of Prefect, MLflow, DVC or Great Expectations."""
     os.environ.update(environment(settings))
     warnings.filterwarnings("ignore", message=_RENAMED, category=FutureWarning)
+    if server_file(settings.home).exists() and running_server(settings.home) is None:
+        print("the servers noted in server.json are gone or another home's: going on without them", file=sys.stderr)
     current.cache_clear()  # a running server may have moved the tracking URI
 
 
@@ -67,11 +74,27 @@ def server_file(home: Path) -> Path:
     return home / "server.json"
 
 
-def running_server(home: Path) -> dict[str, str] | None:
-    """The servers that `timbre up` started, if they answer; a file left by a killed one is ignored."""
+def running_server(home: Path) -> dict[str, Any] | None:
+    """The servers that `timbre up` started for this home, if they live and answer.
+
+    A port alone proves nothing: after a kill, another home's server may answer there. So the file names the home and its
+    server processes with their start times, and all of them must be there still.
+    """
     try:
-        server: dict[str, str] = json.loads(server_file(home).read_bytes())
+        server: dict[str, Any] = json.loads(server_file(home).read_bytes())
+        if server["home"] != str(home.resolve()) or not all(_lives(int(pid), since) for pid, since in server["processes"].items()):
+            return None
         with urllib.request.urlopen(f"{server['prefect']}/health", timeout=5):
             return server
-    except (OSError, ValueError, KeyError, urllib.error.URLError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, urllib.error.URLError):
         return None
+
+
+def _lives(pid: int, since: float) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - since) < _CLOCK_SECONDS)
+    except psutil.NoSuchProcess:
+        return False

@@ -2,8 +2,7 @@
 
 from tasks.bundles import find_version
 from tasks.environment import prepare
-from tasks.release import open_ledger, registered_name
-from tasks.stage import open_store
+from tasks.standing import open_ledger, open_store, registered_name
 from timbre.config import ModelConfig
 from timbre.registry import promotion
 from timbre.registry.ledger import Move

@@ -3,39 +3,47 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks.release import open_ledger
-from timbre.registry.ports import CHALLENGER
-from timbre.registry.promotion import repair
+from tasks.standing import open_ledger
+from timbre.registry.ledger import Ledger
+from timbre.registry.ports import CHALLENGER, ModelRegistry
+from timbre.registry.promotion import gone, repair
 from timbre.settings import settings
 
 
 def models() -> list[dict[str, Any]]:
-    """One row a registered model; aliases are repaired from the ledger on the way."""
-    embedded = settings().mlflow_tracking_uri is None
-    if embedded and not (settings().home / "mlflow.db").exists():
-        return []
-    from tasks.stores.mlflow import MlflowStore
+    """One row a model that is registered or in the ledger; aliases are repaired from the ledger on the way.
 
-    store, ledger = MlflowStore.open(settings()), open_ledger()
+    `problem` says which versions the ledger names and the registry has lost: that must not hide the other models.
+    """
+    ledger = open_ledger()
     try:
-        rows = []
-        for name in store.models():
-            repair(name, store, ledger)
-            champion = ledger.latest(name)
-            challengers = [version.number for version in store.versions(name) if CHALLENGER in version.aliases]
-            rows.append(
-                {
-                    "model": name,
-                    "champion": champion.version if champion else None,
-                    "previous": champion.replaced_version if champion else None,
-                    "challenger": challengers[0] if challengers else None,
-                    "policy": champion.policy if champion else None,
-                    "since": champion.at.isoformat(timespec="minutes") if champion else None,
-                }
-            )
-        return rows
+        known = {move.model for move in ledger.moves()}
+        embedded = settings().mlflow_tracking_uri is None
+        if embedded and not known and not (settings().home / "mlflow.db").exists():
+            return []
+        from tasks.stores.mlflow import MlflowStore
+
+        store = MlflowStore.open(settings())
+        return [_row(name, store, ledger) for name in sorted(known.union(store.models()))]
     finally:
         ledger.close()
+
+
+def _row(name: str, store: ModelRegistry, ledger: Ledger) -> dict[str, Any]:
+    champion, problems = ledger.latest(name), gone(name, store, ledger)
+    versions = store.versions(name)
+    if champion is not None and champion.version in {version.number for version in versions}:
+        repair(name, store, ledger)
+        versions = store.versions(name)
+    return {
+        "model": name,
+        "champion": champion.version if champion else None,
+        "previous": champion.replaced_version if champion else None,
+        "challenger": next((version.number for version in versions if CHALLENGER in version.aliases), None),
+        "policy": champion.policy if champion else None,
+        "since": champion.at.isoformat(timespec="minutes") if champion else None,
+        "problem": "; ".join(problems) or None,
+    }
 
 
 def moves(style: str | None) -> list[dict[str, Any]]:

@@ -7,13 +7,13 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.stage import Built, open_store
+from tasks.stage import Built
+from tasks.standing import open_ledger, open_store, registered_name
 from tasks.stores.mlflow import MlflowStore
 from tasks.training import adapter_key, run_name
 from timbre.artifacts import Artifact
-from timbre.config import Frozen, ModelConfig, ReleaseConfig
-from timbre.registry.ledger import Ledger
-from timbre.registry.ports import CHAMPION, model_name
+from timbre.config import Frozen, ReleaseConfig
+from timbre.registry.ports import CHAMPION
 from timbre.registry.promotion import PromotionRefused, publish, repair
 from timbre.settings import settings
 
@@ -29,18 +29,6 @@ class Released(Frozen):
     """Whether this run moved the champion."""
     refused: str = ""
     """Why a version that passed was not promoted."""
-
-
-def registered_name(style: str, model: ModelConfig) -> str:
-    """The registered model of a style on this base."""
-    default = ModelConfig.model_fields["name"].default
-    return model_name(style, model.name, default)
-
-
-def open_ledger() -> Ledger:
-    """The ledger of this home."""
-    settings().home.mkdir(parents=True, exist_ok=True)
-    return Ledger(settings().ledger)
 
 
 @task(name="release", task_run_name="release-{config.style}", cache_policy=NO_CACHE)

@@ -64,8 +64,7 @@ class Servers:
 
             self._spawn("worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])
             self._await("worker", f"{self.prefect}/work_pools/{POOL}")  # the worker makes the pool that deployments name
-        addresses = {"prefect": self.prefect, "mlflow": self.mlflow, "process": str(os.getpid())}
-        write_atomically(server_file(home), json.dumps(addresses).encode())
+        write_atomically(server_file(home), json.dumps(self._addresses()).encode())
 
     def wait(self) -> None:
         """Block until a child ends.
@@ -98,6 +97,14 @@ class Servers:
             _signal_group(child.process, signal.SIGKILL)  # also what outlived its leader
             child.process.wait()
         self._children.clear()
+
+    def _addresses(self) -> dict[str, object]:
+        """What other commands need to use these servers, and to know them from others on the same ports."""
+        import psutil
+
+        started = {str(child.process.pid): psutil.Process(child.process.pid).create_time() for child in self._children}
+        home = str(self._home.resolve())
+        return {"prefect": self.prefect, "mlflow": self.mlflow, "process": str(os.getpid()), "home": home, "processes": started}
 
     def _spawn(self, name: str, command: list[str]) -> None:
         log = self._home / "logs" / f"{name}.log"

@@ -7,27 +7,21 @@ death of a worker; a cancelled flow takes the whole group with it.
 import functools
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
+from tasks.standing import open_store
+from tasks.stores.processes import run_group
 from timbre import road
-from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
+from timbre.artifacts import Artifact, IntegrityError
 from timbre.config import Frozen, ReleaseConfig
-from timbre.settings import settings
-
-EXIT_INPUT, EXIT_INTEGRITY = 2, 6
-_GRACE_SECONDS = 10
 
 
 class Built(Frozen):
@@ -40,11 +34,6 @@ class Built(Frozen):
 
     def open(self) -> Artifact:
         return open_store().open(road.STEP[self.step].stage.name, self.digest)
-
-
-def open_store() -> ArtifactStore:
-    """The artifacts of this home."""
-    return ArtifactStore(settings().home)
 
 
 def find(step: str, config: ReleaseConfig, upstream: tuple[Built, ...]) -> Artifact | None:
@@ -99,24 +88,17 @@ def run_stage(step: str, config: ReleaseConfig, *upstream: Built, build: Callabl
 
 
 def run_command(command: list[str], *, accepted: tuple[int, ...] = (0,)) -> None:
-    """Run a command as its own process group; when we are interrupted it gets SIGTERM, then SIGKILL.
+    """Run a command as its own process group; when we are interrupted, all of it ends.
 
     Raises:
         ValueError, IntegrityError: the command ended with Timbre's exit code for that kind; the text is its last line.
         RuntimeError: it ended with any other code.
     """
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, env=environment)
-    assert process.stderr is not None
-    try:
-        tail = _pass_on(process.stderr)
-        code = process.wait()
-    except BaseException:
-        _end(process)
-        raise
+    finished = run_group(command, cwd=Path.cwd(), environment=environment, output=False)
+    code, text = finished.code, "\n".join(finished.lines).strip()
     if code in accepted:
         return
-    text = "".join(tail).strip()
     said = [line.removeprefix("timbre: ") for line in text.splitlines() if line.startswith("timbre: ")]
     last = said[-1] if said else text.splitlines()[-1] if text else f"{command[0]} ended with {code}"
     match code:
@@ -140,29 +122,6 @@ def _in_process_group(step: str, config: ReleaseConfig, upstream: tuple[Built, .
     artifact = find(step, config, upstream)
     assert artifact is not None, f"`timbre stage {item.verb}` ended well but left no artifact"
     return artifact
-
-
-def _pass_on(stream: IO[bytes]) -> deque[str]:
-    """Copy a child's stderr to ours as it comes, bars and all; keep the end of it for an error message."""
-    tail: deque[str] = deque(maxlen=30)
-    pending = b""
-    descriptor = stream.fileno()
-    while chunk := os.read(descriptor, 4096):
-        sys.stderr.buffer.write(chunk)
-        sys.stderr.flush()
-        *lines, pending = (pending + chunk).split(b"\n")
-        tail.extend(line.rsplit(b"\r", 1)[-1].decode(errors="replace") + "\n" for line in lines)
-    tail.append(pending.decode(errors="replace"))
-    return tail
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(_GRACE_SECONDS)
-        finally:  # also when we are interrupted again, and for children that outlive their parent
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _built(step: str, artifact: Artifact, started: float, *, cached: bool) -> Built:

@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -28,6 +29,7 @@ from pydantic import BaseModel
 
 from timbre.config import Frozen
 from timbre.progress import Progress
+from timbre.staging import lock_path, staging, sweep
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -196,7 +198,8 @@ class HashCache:
         identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
         if identity not in self._known:
             self._known[identity] = sha256_file(path)
-            write_atomically(self._path, json.dumps(self._known).encode())
+            with suppress(OSError):  # a full disk or a read-only home costs speed, not the answer
+                write_atomically(self._path, json.dumps(self._known).encode())
         return self._known[identity]
 
 
@@ -244,7 +247,8 @@ class ArtifactStore:
             return found
         scratch = self.home / "work" / key
         scratch.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.home / "work" / f"{key}.lock"):
+        sweep(self.home)
+        with FileLock(lock_path(self.home, key)):
             if (found := self.find(stage.name, key)) is not None:
                 return found
             scratch.mkdir(parents=True, exist_ok=True)
@@ -252,15 +256,16 @@ class ArtifactStore:
 
     def adopt(self, path: Path) -> Artifact:
         """Take a verified artifact from elsewhere (a DVC checkout, another machine) into this store."""
+        from filelock import FileLock
+
         artifact = Artifact.open(path)
         home = self.home / "artifacts" / artifact.stage / artifact.digest
         if not home.exists():
-            staging = Path(tempfile.mkdtemp(prefix=".adopt-", dir=_made(home.parent)))
-            try:
-                shutil.copytree(path, staging, dirs_exist_ok=True)
-                _publish(staging, home)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+            lock = lock_path(self.home, artifact.manifest.key)
+            _made(lock.parent)
+            with FileLock(lock), staging(home.parent, artifact.manifest.key) as folder:
+                shutil.copytree(path, folder, dirs_exist_ok=True)
+                _publish(folder, home)
         self._point(artifact.manifest)
         return Artifact.open(home, self._hashes)
 
@@ -270,11 +275,10 @@ class ArtifactStore:
 
     def _build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input], key: str, scratch: Path) -> Artifact:
         parent = _made(self.home / "artifacts" / stage.name)
-        staging = Path(tempfile.mkdtemp(prefix=".building-", dir=parent))
         started = time.monotonic()
-        try:
-            stage.build(config, inputs, Workspace(staging, scratch, self.progress))
-            files = _records(staging)
+        with staging(parent, key) as folder:
+            stage.build(config, inputs, Workspace(folder, scratch, self.progress))
+            files = _records(folder)
             manifest = Manifest(
                 schema_version=SCHEMA,
                 stage=stage.name,
@@ -291,10 +295,8 @@ class ArtifactStore:
                     "commit": _commit(),
                 },
             )
-            (staging / MANIFEST).write_text(manifest.model_dump_json(indent=2))
-            _publish(staging, parent / manifest.digest)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
+            _publish(folder, parent / manifest.digest)
         self._point(manifest)
         shutil.rmtree(scratch, ignore_errors=True)
         return Artifact(parent / manifest.digest, manifest, cached=False)
@@ -323,17 +325,17 @@ def write_atomically(path: Path, data: bytes) -> None:
     _fsync(path.parent)
 
 
-def _publish(staging: Path, home: Path) -> None:
-    for entry in staging.rglob("*"):
+def _publish(folder: Path, home: Path) -> None:
+    for entry in folder.rglob("*"):
         _fsync(entry)
-    _fsync(staging)
-    staging.chmod(0o755)
+    _fsync(folder)
+    folder.chmod(0o755)
     try:
-        staging.rename(home)
+        folder.rename(home)
     except OSError:
         if not home.exists():
             raise
-        shutil.rmtree(staging)  # the same digest stands there already
+        shutil.rmtree(folder)  # the same digest stands there already
     _fsync(home.parent)
 
 

@@ -8,6 +8,7 @@ mirrors and credentials a person has configured are respected; no host is named 
 import fnmatch
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ Kind = Literal["pypi", "npm", "deb", "url"]
 MAX_UNPACKED_BYTES = 4 * 1024**3
 _CHUNK = 1 << 20
 _CLIENT_SECONDS = 1800
+_DAMAGED = re.compile(r"DO NOT MATCH THE HASHES|EINTEGRITY|Hash Sum mismatch")
+"""What pip, npm and apt say when the bytes that came are not those that were announced."""
 
 
 def fetch(kind: Kind, name: str, version: str, sha256: str, downloads: Path) -> Path:
@@ -46,12 +49,14 @@ def fetch(kind: Kind, name: str, version: str, sha256: str, downloads: Path) -> 
     with FileLock(downloads / f"{sha256}.lock"):
         if (present := _present(folder, sha256)) is not None:
             return present
-        staging = Path(tempfile.mkdtemp(prefix=".fetching-", dir=downloads))
+        for leftover in downloads.glob(f".fetching-{sha256}-*"):  # of a killed one: the lock is ours
+            shutil.rmtree(leftover, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".fetching-{sha256}-", dir=downloads))
         try:
             archive = _CLIENTS[kind](name, version, sha256, staging, downloads)
             found = sha256_file(archive)
             if found != sha256:
-                raise IntegrityError(f"{kind} {name} {version}: expected sha256 {sha256}, received {found}; nothing was kept")
+                raise _mismatch(f"{kind} {name} {version}".rstrip(), sha256, found)
             folder.mkdir(exist_ok=True)
             archive.replace(folder / archive.name)
             return folder / archive.name
@@ -69,7 +74,11 @@ def _present(folder: Path, sha256: str) -> Path | None:
     return None
 
 
-def _run_client(command: Sequence[str], folder: Path, what: str) -> None:
+def _mismatch(what: str, expected: str, found: str) -> IntegrityError:
+    return IntegrityError(f"{what}: expected sha256 {expected}, received {found}; nothing was kept")
+
+
+def _run_client(command: Sequence[str], folder: Path, what: str, sha256: str) -> None:
     try:
         result = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, check=False, timeout=_CLIENT_SECONDS, stdin=subprocess.DEVNULL
@@ -80,6 +89,9 @@ def _run_client(command: Sequence[str], folder: Path, what: str) -> None:
         raise ValueError(f"{command[0]} did not deliver {what} within {_CLIENT_SECONDS} seconds: try again") from error
     if result.returncode != 0:
         said = (result.stderr.strip() or result.stdout.strip()).splitlines()
+        if _DAMAGED.search(text := f"{result.stdout}\n{result.stderr}"):
+            received = re.search(r"Got\s+([0-9a-f]{64})", text)
+            raise _mismatch(what, sha256, received[1] if received else f"something else ({said[-1].strip()})")
         raise ValueError(
             f"{what} is not in downloads and {Path(command[0]).name} could not fetch it; without a network, run `make setup` online once"
             f" (it said: {said[-1].strip() if said else 'nothing'})"
@@ -115,19 +127,24 @@ def _fetch_pypi(name: str, version: str, sha256: str, staging: Path, downloads: 
         "--requirement",
         str(requirements),
     ]
-    _run_client(command, staging, f"{name} {version}")
+    _run_client(command, staging, f"pypi {name} {version}", sha256)
     return _only_file(staging, f"{name} {version}")
 
 
 def _fetch_npm(name: str, version: str, sha256: str, staging: Path, downloads: Path) -> Path:
-    _run_client(["npm", "pack", f"{name}@{version}", "--silent", "--ignore-scripts", "--pack-destination", str(staging)], staging, name)
+    _run_client(
+        ["npm", "pack", f"{name}@{version}", "--silent", "--ignore-scripts", "--pack-destination", str(staging)],
+        staging,
+        f"npm {name} {version}",
+        sha256,
+    )
     return _only_file(staging, name)
 
 
 def _fetch_deb(name: str, version: str, sha256: str, staging: Path, downloads: Path) -> Path:
     # apt drops its privileges to a user who must be able to write here.
     staging.chmod(0o777)
-    _run_client(["apt-get", "download", f"{name}={version}" if version else name], staging, name)
+    _run_client(["apt-get", "download", f"{name}={version}" if version else name], staging, f"deb {name} {version}".rstrip(), sha256)
     return _only_file(staging, name)
 
 

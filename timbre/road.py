@@ -70,13 +70,18 @@ def inputs_of(step: Step, config: ReleaseConfig, built: Mapping[str, Artifact]) 
     """
     for needed in step.needs.values():
         if needed not in built:
-            raise ValueError(f"{step.verb} needs the {needed} first: `timbre stage {STEP[needed].verb} --style {config.style}`")
+            how = "timbre run" if needed in ("corpus", "target") else f"timbre stage {STEP[needed].verb}"  # those two go through DVC
+            raise ValueError(f"{step.verb} needs the {needed} first: `{how} --style {config.style}` builds it")
     inputs: dict[str, Input] = {name: built[needed] for name, needed in step.needs.items()}
     return inputs | _files(step, config)
 
 
 def config_of(step: Step, config: ReleaseConfig) -> BaseModel:
     """The part of the configuration that `step` is built with."""
+    if step.name == "model":
+        from timbre.models import canonical
+
+        return canonical(config.model)
     section: BaseModel = getattr(config, step.section)
     return section
 

@@ -75,6 +75,8 @@ def found(path: Path, settings: Settings) -> None:
     if not (path / ".git").exists():
         if path.exists() and any(path.iterdir()):
             raise ValueError(f"{path} is not a git repository, and not empty: let TIMBRE_DATA_REGISTRY name another folder")
+        for leftover in path.parent.glob(f".{path.name}.new-*"):  # of a killed one: we are the only owner
+            shutil.rmtree(leftover, ignore_errors=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.new-", dir=path.parent))
         try:
             _create(Git(staging), settings.registry_url)

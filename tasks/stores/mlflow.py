@@ -4,7 +4,7 @@ MLflow sets aliases last-writer-wins and registers the same source twice; the le
 `timbre.verdict` tag decides what is registered already.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _KEY = "timbre.adapter_key"
 _BATCH = 1000
+_PAGE = 100
 BUNDLE = "bundle"
 
 
@@ -34,30 +35,40 @@ class MlflowStore:
         import logging
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
         from mlflow.tracking import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # after the import, which sets it to INFO
 
         local = settings.tracking_uri.startswith("sqlite")
         location = (settings.home / "mlflow-artifacts").resolve().as_uri() if local else None
         return cls(MlflowClient(settings.tracking_uri, settings.tracking_uri), location)
 
     def run_for(self, key: str, style: str, name: str, parameters: Mapping[str, Any]) -> str:
-        """The id of the run of this adapter key; the same run again after a crash, so that nothing is doubled."""
+        """The id of the run of this adapter key; the same run again after a crash, so that nothing is doubled.
+
+        MLflow has no unique key for runs. Two that search and create at once look again afterwards: the older run stays.
+        """
         experiment = self._experiment(f"timbre-{style}")
-        found = self._client.search_runs([experiment], filter_string=f"tags.`{_KEY}` = '{key}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
-        run = self._client.create_run(experiment, run_name=name, tags={_KEY: key})
+        if (found := self._oldest(experiment, key)) is not None:
+            return found
+        ours = str(self._client.create_run(experiment, run_name=name, tags={_KEY: key}).info.run_id)
+        if (first := self._oldest(experiment, key)) not in (ours, None):
+            self._client.delete_run(ours)
+            return str(first)
         for field, value in parameters.items():
-            self._client.log_param(run.info.run_id, field, value)
-        return str(run.info.run_id)
+            self._client.log_param(ours, field, value)
+        return ours
 
     def find_run(self, key: str, style: str) -> str | None:
         """The id of the run of this adapter key, if it was started on this server."""
         experiment = self._client.get_experiment_by_name(f"timbre-{style}")
         if experiment is None:
             return None
-        found = self._client.search_runs([experiment.experiment_id], filter_string=f"tags.`{_KEY}` = '{key}'", max_results=1)
+        return self._oldest(str(experiment.experiment_id), key)
+
+    def _oldest(self, experiment: str, key: str) -> str | None:
+        order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+        found = self._client.search_runs([experiment], filter_string=f"tags.`{_KEY}` = '{key}'", order_by=order, max_results=1)
         return str(found[0].info.run_id) if found else None
 
     def log_curve(self, run: str, rows: Iterable[Mapping[str, float]]) -> None:
@@ -97,7 +108,7 @@ class MlflowStore:
 
     def models(self) -> list[str]:
         """The registered models of Timbre."""
-        return sorted(item.name for item in self._client.search_registered_models() if item.name.startswith("timbre-"))
+        return sorted(item.name for item in _all(self._client.search_registered_models) if item.name.startswith("timbre-"))
 
     def versions(self, model: str) -> list[Version]:
         aliases: dict[int, list[str]] = {}
@@ -106,20 +117,35 @@ class MlflowStore:
             return []
         for alias, number in registered[0].aliases.items():
             aliases.setdefault(int(number), []).append(alias)
-        found = self._client.search_model_versions(f"name = '{model}'", max_results=10_000)
+        found = _all(self._client.search_model_versions, filter_string=f"name = '{model}'")
         return sorted((_version(item, aliases) for item in found), key=lambda version: version.number)
 
     def register(self, model: str, bundle: Path, tags: Mapping[str, str]) -> Version:
-        for version in self.versions(model):
-            if version.tags.get("timbre.verdict") == tags["timbre.verdict"]:
-                return version
-        if not self._client.search_registered_models(f"name = '{model}'"):
-            self._client.create_registered_model(model, description="A style learnt by Distribution Fine-Tuning.")
+        """Also when two register one verdict at once: the lower number stays, the other is taken back."""
+        if (known := self._version_of(model, tags["timbre.verdict"])) is not None:
+            return known
+        self._make_model(model)
         run = tags["timbre.run"]
         self._client.log_artifacts(run, str(bundle), BUNDLE)
         source = f"{self._client.get_run(run).info.artifact_uri}/{BUNDLE}"
-        created = self._client.create_model_version(model, source, run_id=run, tags=dict(tags))
-        return _version(created, {})
+        ours = self._client.create_model_version(model, source, run_id=run, tags=dict(tags))
+        first = self._version_of(model, tags["timbre.verdict"])
+        if first is not None and first.number < int(ours.version):
+            self._client.delete_model_version(model, str(ours.version))
+            return first
+        return _version(ours, {})
+
+    def _version_of(self, model: str, verdict: str) -> Version | None:
+        return next((version for version in self.versions(model) if version.tags.get("timbre.verdict") == verdict), None)
+
+    def _make_model(self, model: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(model, description="A style learnt by Distribution Fine-Tuning.")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def set_alias(self, model: str, alias: str, number: int) -> None:
         self._client.set_registered_model_alias(model, alias, str(number))
@@ -132,10 +158,28 @@ class MlflowStore:
         return Path(self._client.download_artifacts(version.tags["timbre.run"], BUNDLE, str(folder)))
 
     def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
         found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        return str(self._client.create_experiment(name, artifact_location=self._location and f"{self._location}/{name}"))
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name, artifact_location=self._location and f"{self._location}/{name}"))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(name)  # another run made it meanwhile
+        assert found is not None
+        return str(found.experiment_id)
+
+
+def _all(search: Callable[..., Any], **options: Any) -> Iterator[Any]:
+    """Every result of one of MLflow's searches, page after page."""
+    token: str | None = None
+    while True:
+        page = search(max_results=_PAGE, page_token=token, **options)
+        yield from page
+        if not (token := page.token):
+            return
 
 
 def _version(item: "ModelVersion", aliases: Mapping[int, list[str]]) -> Version:

@@ -39,28 +39,32 @@ def run_group(
     *,
     cwd: Path,
     environment: Mapping[str, str],
-    token_file: Path,
+    token_file: Path | None = None,
     timeout: float | None = None,
     hide: re.Pattern[str] | None = None,
+    output: bool = True,
 ) -> Finished:
     """Run a command in a session of its own; when we are interrupted, or it takes longer than `timeout` seconds, all of it ends.
 
     Args:
-        token_file: exists while the command runs, and after a crash of ours.
+        token_file: exists while the command runs, and after a crash of ours; None where a leftover does no harm.
         hide: lines of its output that are not passed on to our stderr.
+        output: whether its stdout is passed on and kept like its stderr, or dropped.
 
     Raises:
         TimeoutError: it took too long.
     """
     token = uuid.uuid4().hex
-    write_atomically(token_file, token.encode())
+    if token_file is not None:
+        write_atomically(token_file, token.encode())
     process = subprocess.Popen(
-        command, cwd=cwd, env={**environment, _TOKEN: token}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True,
+        command, cwd=cwd, env={**environment, _TOKEN: token}, stdin=subprocess.DEVNULL, start_new_session=True,
+        stdout=subprocess.PIPE if output else subprocess.DEVNULL, stderr=subprocess.STDOUT if output else subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdout is not None
+    spoken = process.stdout or process.stderr
+    assert spoken is not None
     lines: deque[str] = deque(maxlen=_TAIL_LINES)
-    reader = threading.Thread(target=_pass_on, args=(process.stdout, lines, hide), daemon=True)
+    reader = threading.Thread(target=_pass_on, args=(spoken, lines, hide), daemon=True)
     reader.start()
     try:
         code = process.wait(timeout)
@@ -69,7 +73,8 @@ def run_group(
         raise TimeoutError(f"{' '.join(command[:4])} took more than {timeout:.0f} seconds and was ended") from error
     finally:
         end_group(token, process)
-        token_file.unlink(missing_ok=True)
+        if token_file is not None:
+            token_file.unlink(missing_ok=True)
     return Finished(code, tuple(lines))
 
 

@@ -88,7 +88,10 @@ def test_both_pages_answer_and_a_second_up_is_refused(up: Up) -> None:
         "prefect": f"http://127.0.0.1:{up.ports[0]}/api",
         "mlflow": f"http://127.0.0.1:{up.ports[1]}",
         "process": str(up.process.pid),
+        "home": str(up.place.home.resolve()),
+        "processes": addresses["processes"],
     }
+    assert len(addresses["processes"]) == 3
     for page in (addresses["prefect"].removesuffix("api"), addresses["mlflow"]):
         with urllib.request.urlopen(page, timeout=60) as response:
             assert b"<html" in response.read().lower()

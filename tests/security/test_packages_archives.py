@@ -108,6 +108,38 @@ def test_a_wrong_hash_is_refused_and_names_both(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "downloads").rglob("*") if path.name == "book.txt"]
 
 
+def test_a_package_whose_hash_pip_refuses_is_an_integrity_error_that_names_source_expected_and_found(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timbre.corpus.loading import fetch_source
+    from timbre.corpus.sources import Source
+
+    wheel, wrong = tmp_path / "tinytexts-1.0-py3-none-any.whl", "0" * 64
+    with zipfile.ZipFile(wheel, "w") as package:
+        package.writestr("tinytexts-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinytexts\nVersion: 1.0\n")
+        package.writestr("tinytexts-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        package.writestr("tinytexts-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    entry = {"name": "mine", "kind": "pypi", "description": "x", "licence": "CC0-1.0", "consent": "own", "author": "me"}
+    source = Source.model_validate({**entry, "package": "tinytexts", "version": "1.0", "sha256": wrong})
+    with pytest.raises(IntegrityError, match=f"source 'mine'.*expected sha256 {wrong}, received {sha256_file(wheel)}"):
+        fetch_source(source)
+    kept = [path for path in (home / "downloads").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert kept == []
+    right = source.model_copy(update={"sha256": sha256_file(wheel)})
+    assert fetch_source(right) == home / "downloads" / right.sha256 / wheel.name
+
+
+def test_a_download_that_npm_itself_finds_damaged_is_an_integrity_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'npm error code EINTEGRITY' >&2\necho 'npm error sha512-abc integrity checksum failed' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(IntegrityError, match=r"npm some-package 1\.0\.0: expected sha256 0000"):
+        fetch("npm", "some-package", "1.0.0", "0" * 64, tmp_path / "downloads")
+
+
 def test_a_fetched_file_is_not_fetched_again_and_a_damaged_one_is(tmp_path: Path) -> None:
     book = tmp_path / "book.txt"
     book.write_text("Call me.")

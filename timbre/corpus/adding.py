@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,19 @@ def add_source(
     return folder / "source.toml"
 
 
+def skipped_endings(path: Path) -> dict[str, int]:
+    """Endings that no reader knows, with the number of files below `path` that are passed over for it; hidden ones are not counted."""
+    if not path.is_dir():
+        return {}
+    visible = (entry for entry in path.rglob("*") if entry.is_file() and not _hidden(entry.relative_to(path)))
+    unknown = Counter(entry.suffix.lower() or "none" for entry in visible if not known_suffix(entry.name))
+    return dict(sorted(unknown.items()))
+
+
+def _hidden(name: Path) -> bool:
+    return any(part.startswith(".") for part in name.parts)
+
+
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
     """(name, file) of a file, or of every file below a folder whose ending a reader knows; hidden ones are passed over."""
     if not path.exists():
@@ -92,7 +106,7 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
     found = 0
     for entry in sorted(path.rglob("*")):
         name = entry.relative_to(path).as_posix()
-        if entry.is_file() and known_suffix(name) and not any(part.startswith(".") for part in Path(name).parts):
+        if entry.is_file() and known_suffix(name) and not _hidden(Path(name)):
             found += 1
             yield name, entry
     if not found:
@@ -109,20 +123,29 @@ def _check_readable(files: dict[str, Path], source: Source) -> None:
 
 
 def _register(folder: Path, files: dict[str, Path], source: Source) -> None:
+    from filelock import FileLock
+
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
-    try:
-        (staging / "files").mkdir()
-        for record in source.files:
-            copy = staging / "files" / (record.sha256 + Path(record.name).suffix.lower())
-            shutil.copyfile(files[record.name], copy)
-            if sha256_file(copy) != record.sha256:
-                raise ValueError(f"{record.name} changed while it was copied: nothing was added; try again")
-        write_atomically(staging / "source.toml", _toml(source).encode())
-        staging.chmod(0o755)
-        staging.rename(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with FileLock(folder.parent / "adding.lock"):
+        for leftover in folder.parent.glob(".adding-*"):  # of a killed one: the lock is ours
+            shutil.rmtree(leftover, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
+        try:
+            _copy(staging, files, source)
+            staging.chmod(0o755)
+            staging.rename(folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _copy(staging: Path, files: dict[str, Path], source: Source) -> None:
+    (staging / "files").mkdir()
+    for record in source.files:
+        copy = staging / "files" / (record.sha256 + Path(record.name).suffix.lower())
+        shutil.copyfile(files[record.name], copy)
+        if sha256_file(copy) != record.sha256:
+            raise ValueError(f"{record.name} changed while it was copied: nothing was added; try again")
+    write_atomically(staging / "source.toml", _toml(source).encode())
 
 
 def _join(home: Path, style: str, name: str, source: Source) -> None:

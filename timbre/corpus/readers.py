@@ -85,7 +85,7 @@ def read_text(path: Path, name: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{name}: invalid UTF-8 at byte {error.start} (0x{data[error.start]:02x}); save it as UTF-8 and try again"
+            f"{name}: invalid UTF-8 at byte {error.start} (0x{data[error.start]:02x}); save it as UTF-8, or remove it if it is not text"
         ) from error
 
 

@@ -156,7 +156,7 @@ def source_paths(home: Path | None = None) -> dict[str, Path]:
     """Every known source: shipped ones, then the user's own, `<home>/sources/<name>/source.toml`."""
     shipped = {path.stem: path for path in sorted((settings().root / "data" / "sources").glob("*.toml"))}
     plain = {path.stem: path for path in sorted(((home or settings().home) / "sources").glob("*.toml"))}
-    added = {path.parent.name: path for path in sorted(((home or settings().home) / "sources").glob("*/source.toml"))}
+    added = {path.parent.name: path for path in sorted(((home or settings().home) / "sources").glob("[!.]*/source.toml"))}
     return {**plain, **added, **shipped}
 
 

@@ -8,13 +8,15 @@ loading    tokenizer, weights, hidden states and head of a resolved model
 
 from typing import TYPE_CHECKING, Any
 
-from timbre.models.stage import STAGE, model_facts, model_inputs, resolve_model
+from timbre.models.stage import STAGE, base_name, canonical, model_facts, model_inputs, resolve_model
 
 if TYPE_CHECKING:
     from timbre.models.loading import device, head_weight, hidden_states, load_model, load_tokenizer
 
 __all__ = [
     "STAGE",
+    "base_name",
+    "canonical",
     "device",
     "head_weight",
     "hidden_states",

@@ -1,7 +1,6 @@
 """A folder with a model in it: which of its files count, and what is refused in one line before anything is loaded."""
 
 import json
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -99,14 +98,10 @@ def licence_of(folder: Path) -> str:
 
 
 def take_weights(folder: Path, output: Path) -> None:
-    """Configuration and weights, hard-linked where the file system allows it, else copied."""
+    """Configuration and weights, copied: a link would let whoever edits the folder edit the artifact."""
     for path in model_files(folder):
         if path.suffix == ".safetensors" or path.name in (INDEX, CONFIG, GENERATION):
-            link = path.suffix == ".safetensors"
-            try:
-                os.link(path.resolve(), output / path.name) if link else shutil.copyfile(path, output / path.name)
-            except OSError:
-                shutil.copyfile(path, output / path.name)
+            shutil.copyfile(path, output / path.name)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -25,7 +25,34 @@ def resolve_model(config: ModelConfig, store: ArtifactStore) -> Artifact:
         ValueError: no such model, or one that cannot be used; the sentence says why.
         IntegrityError: a download or the stored artifact is damaged.
     """
-    return store.build(STAGE, config, model_inputs(config))
+    return store.build(STAGE, canonical(config), model_inputs(config))
+
+
+def canonical(config: ModelConfig) -> ModelConfig:
+    """The configuration as the stage's key holds it: a folder goes by its own name, however its path was typed.
+
+    What is in the folder stands in its digest (`model_inputs`).
+    """
+    folder = _folder(config)
+    return config if folder is None else config.model_copy(update={"name": folder.resolve().name})
+
+
+def base_name(config: ModelConfig) -> str | None:
+    """What tells this base from others in the names of registered models; None for the packaged default.
+
+    A hub model goes by owner and name. A folder goes by its own name and the first digits of its content's digest, so
+    that one folder has one name however its path is typed, and two folders of one name have two.
+
+    Raises:
+        ValueError: as `model_inputs`, but for the commit of a hub model, which is not asked for here.
+    """
+    if config.name == packaged.NAME:
+        return None
+    folder = _folder(config)
+    if folder is None:
+        _check_hub_name(config)
+        return _plain(config.name.replace("/", "--"))
+    return f"{_plain(folder.resolve().name)}-{ModelFolder(folder).digest[:8]}"
 
 
 def model_inputs(config: ModelConfig) -> dict[str, Input]:
@@ -36,15 +63,29 @@ def model_inputs(config: ModelConfig) -> dict[str, Input]:
     """
     if config.name == packaged.NAME:
         return {}
-    folder = Path(config.name).expanduser()
-    if folder.is_dir():
+    if (folder := _folder(config)) is not None:
         model_files(folder)
         return {"folder": ModelFolder(folder)}
-    if folder.is_file() or folder.is_absolute() or config.name.startswith((".", "~")) or config.name.count("/") != 1:
-        raise ValueError(f"unknown model {config.name!r}: give {packaged.NAME!r}, an existing model folder, or OWNER/NAME on a hub")
+    _check_hub_name(config)
     if config.revision is None or not re.fullmatch(r"[0-9a-f]{40}", config.revision):
         raise ValueError(f"the hub model {config.name} needs model.revision, its 40-digit commit: the same name is then the same model")
     return {}
+
+
+def _folder(config: ModelConfig) -> Path | None:
+    """The folder that the name means, if there is one; the packaged name never means a folder."""
+    folder = Path(config.name).expanduser()
+    return folder if config.name != packaged.NAME and folder.is_dir() else None
+
+
+def _check_hub_name(config: ModelConfig) -> None:
+    path = Path(config.name).expanduser()
+    if path.is_file() or path.is_absolute() or config.name.startswith((".", "~")) or config.name.count("/") != 1:
+        raise ValueError(f"unknown model {config.name!r}: give {packaged.NAME!r}, an existing model folder, or OWNER/NAME on a hub")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower())
 
 
 def model_facts(model: Artifact) -> dict[str, Any]:
@@ -64,7 +105,7 @@ def _build(config: ModelConfig, inputs: Mapping[str, Input], workspace: Workspac
     check_config(folder)
     take_weights(folder, workspace.output)
     save_tokenizer(folder, workspace.output)
-    licence = packaged.LICENCE if config.name == packaged.NAME else licence_of(folder)
+    licence = packaged.LICENCE if source == packaged.SOURCE else licence_of(folder)
     facts = inspect_model(workspace.output) | {"name": name, "source": source, "licence": licence}
     write_atomically(workspace.output / FACTS, json.dumps(facts, indent=2, sort_keys=True).encode() + b"\n")
 

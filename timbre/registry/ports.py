@@ -48,6 +48,6 @@ class ModelRegistry(Protocol):
         ...
 
 
-def model_name(style: str, base: str, default_base: str) -> str:
-    """`timbre-<style>` for the default base, `timbre-<style>--<base>` for any other."""
-    return f"timbre-{style}" if base == default_base else f"timbre-{style}--{Path(base).name.lower()}"
+def model_name(style: str, base: str | None) -> str:
+    """`timbre-<style>` for the default base (None), `timbre-<style>--<base>` for any other: see `timbre.models.base_name`."""
+    return f"timbre-{style}" if base is None else f"timbre-{style}--{base}"

@@ -70,11 +70,16 @@ def rollback(model: str, registry: ModelRegistry, ledger: Ledger, *, reason: str
     """Swap champion and previous.
 
     Raises:
-        ValueError: there is no previous champion to return to.
+        ValueError: there is no previous champion to return to, or its version was deleted from the registry.
     """
     seen = ledger.latest(model)
     if seen is None or seen.replaced_version is None:
         raise ValueError(f"{model} has no previous champion to roll back to; see `timbre history`")
+    if seen.replaced_version not in {version.number for version in registry.versions(model)}:
+        raise ValueError(
+            f"{model} v{seen.replaced_version}, the champion before, is gone from the registry, so nothing was rolled back: "
+            "restore it there, or promote another version"
+        )
     certified = next(move for move in reversed(ledger.moves(model)) if move.version == seen.replaced_version)
     move = ledger.append(
         seen,
@@ -88,6 +93,20 @@ def rollback(model: str, registry: ModelRegistry, ledger: Ledger, *, reason: str
     )
     repair(model, registry, ledger)
     return move
+
+
+def gone(model: str, registry: ModelRegistry, ledger: Ledger) -> list[str]:
+    """A sentence for champion and previous each whose version was deleted from the registry; empty if all is well."""
+    state = ledger.latest(model)
+    if state is None:
+        return []
+    present = {version.number for version in registry.versions(model)}
+    holders = ((CHAMPION, state.version, "restore it, roll back, or promote another"), (PREVIOUS, state.replaced_version, "no rollback"))
+    return [
+        f"{model} v{number} is {alias} in the ledger but gone from the registry: {then}"
+        for alias, number, then in holders
+        if number is not None and number not in present
+    ]
 
 
 def repair(model: str, registry: ModelRegistry, ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -65,6 +66,14 @@ def test_own_text_becomes_a_corpus_twice_the_same(home: Path, folder: Path, tmp_
     assert corpus.json("datasheet.json")["authors"] == [{"author": "Ann Author", "share": 1.0, "tokens": tally_tokens(documents)}]
     again = ArtifactStore(tmp_path / "elsewhere", SILENT).build(STAGE, config, corpus_inputs(config))
     assert again.digest == corpus.digest
+    outside = re.compile(r"<(?:link|script|img)\b[^>]*(?:src|href)\s*=\s*[\"']?(?:https?:)?//|@import|url\(\s*[\"']?http", re.IGNORECASE)
+    shown = {path.name: path.read_text() for path in (corpus.path / "data_docs").rglob("*.html")}
+    assert len(shown) >= 3 and [name for name, page in shown.items() if outside.search(page)] == []
+    assert all("<style>" in page and "</html>" in page for page in shown.values())
+    assert "values must never be null" in shown["corpus.html"]
+    links = re.findall(r'<td><a href="([^"]+)">', shown["index.html"])
+    assert {link.split("/")[0] for link in links} == {"validations", "expectations"}
+    assert all((corpus.path / "data_docs" / link).is_file() for link in links)
     pages = [path for path in corpus.path.rglob("*") if path.suffix in (".html", ".json")]
     assert len(pages) >= 5 and not [path for path in pages if str(tmp_path) in path.read_text()]
 

@@ -1,6 +1,8 @@
 """An artifact exists whole or not at all, is found by key and known by digest."""
 
+import errno
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.errors import explain
 from timbre.artifacts import (
     Artifact,
     ArtifactStore,
@@ -22,6 +25,7 @@ from timbre.artifacts import (
 )
 from timbre.config import Frozen
 from timbre.progress import SILENT
+from timbre.staging import sweep
 
 
 class Words(Frozen):
@@ -78,6 +82,77 @@ def test_a_builder_that_dies_leaves_no_artifact_and_keeps_its_scratch(store: Art
     assert (store.home / "work" / stage.key(Words(), {}) / "half").read_text() == "done"
     assert list((store.home / "artifacts" / "words").glob(".building-*")) == []
     assert store.build(WORDS, Words(), {}).cached is False
+
+
+def _killed(home: Path) -> None:
+    """Build in a child that is killed with its output half written; returns when it is dead."""
+    import os
+    import signal
+
+    def dies(config: Words, inputs: Mapping[str, Input], work: Workspace) -> None:
+        (work.output / "words.txt").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        ArtifactStore(home, SILENT).build(Stage("words", 1, dies), Words(text="killed"), {})
+        os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_what_a_killed_builder_left_is_removed_at_the_next_build(store: ArtifactStore) -> None:
+    _killed(store.home)
+    left = list((store.home / "artifacts" / "words").glob(".building-*"))
+    assert [(folder / "words.txt").read_text() for folder in left] == ["half"]
+    store.build(Stage("others", 1, write_words), Words(), {})
+    assert list((store.home / "artifacts" / "words").glob(".building-*")) == []
+
+
+def test_what_a_living_builder_is_writing_is_left_alone(store: ArtifactStore) -> None:
+    seen = []
+
+    def meanwhile(config: Words, inputs: Mapping[str, Input], work: Workspace) -> None:
+        (work.output / "words.txt").write_text("half")
+        store.build(Stage("others", 1, write_words), Words(), {})
+        assert sweep(store.home) == []
+        seen.append((work.output / "words.txt").read_text())
+
+    assert store.build(Stage("words", 1, meanwhile), Words(), {}).file("words.txt").read_text() == seen[0] == "half"
+
+
+@pytest.mark.parametrize("place", ["output", "fsync", "rename", "pointer"])
+def test_a_full_disk_leaves_no_half_artifact_and_the_same_build_goes_on(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def cannot(config: Words, inputs: Mapping[str, Input], work: Workspace) -> None:
+        (work.scratch / "half").write_text("done")
+        (work.output / "words.txt").write_text("half")
+        full()
+
+    stage = Stage("words", 1, cannot) if place == "output" else WORDS
+    with monkeypatch.context() as patch:
+        if place == "fsync":
+            patch.setattr("timbre.artifacts.os.fsync", full)
+        elif place == "rename":
+            patch.setattr("timbre.artifacts.Path.rename", full)
+        elif place == "pointer":
+            patch.setattr("timbre.artifacts.write_atomically", full)
+        with pytest.raises(OSError, match="No space") as failure:
+            store.build(stage, Words(), {})
+    sentence, code = explain(failure.value)
+    assert code == 2
+    assert re.fullmatch(
+        r"the disk is full under /.* \([\d,]+ MiB free\); nothing .*: free some space and run the same command again", sentence
+    )
+    assert store.find("words", stage.key(Words(), {})) is None
+    assert list((store.home / "artifacts" / "words").glob(".building-*")) == []
+    for path in store.all():
+        Artifact.open(path)
+    assert store.build(WORDS, Words(), {}).file("sub/words.txt").read_text() == "one"
+    assert len(store.all()) == 1
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "add", "manifest"])

@@ -8,9 +8,21 @@ from typing import Any
 
 import pytest
 
-from timbre.artifacts import ArtifactStore
-from timbre.config import ModelConfig, TrainingConfig
-from timbre.models import head_weight, hidden_states, load_model, load_tokenizer, model_facts, model_inputs, resolve_model
+from timbre import road
+from timbre.artifacts import Artifact, ArtifactStore
+from timbre.config import ModelConfig, TrainingConfig, release_config
+from timbre.models import (
+    STAGE,
+    base_name,
+    canonical,
+    head_weight,
+    hidden_states,
+    load_model,
+    load_tokenizer,
+    model_facts,
+    model_inputs,
+    resolve_model,
+)
 from timbre.progress import SILENT
 
 SIZES = {"vocab_size": 384, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
@@ -106,6 +118,43 @@ def test_what_lies_beside_the_model_does_not_change_it(store: ArtifactStore, cha
     assert not any(name.endswith(".bin") for name in model.manifest.files)
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     assert resolve_model(ModelConfig(name=str(folder)), store).digest != model.digest
+
+
+def test_one_folder_has_one_key_and_one_name_however_its_path_is_typed(
+    store: ArtifactStore, changed: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = changed()
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    configs = [ModelConfig(name=name) for name in (str(folder), "given", "./given", f"{folder}/", "link", "../" + tmp_path.name + "/given")]
+    assert len({base_name(config) for config in configs}) == 1
+    assert len({STAGE.key(canonical(config), model_inputs(config)) for config in configs}) == 1
+    steps = [road.config_of(road.STEP["model"], release_config("literary", overrides={"model.name": config.name})) for config in configs]
+    assert set(steps) == {canonical(configs[0])}
+
+
+def test_two_bases_of_one_name_do_not_share_a_registered_model(changed: Callable[..., Path], tmp_path: Path, home: Path) -> None:
+    one = changed()
+    (tmp_path / "elsewhere").mkdir()
+    two = Path(shutil.copytree(one, tmp_path / "elsewhere" / "given"))
+    first = base_name(ModelConfig(name=str(one)))
+    assert base_name(ModelConfig(name=str(two))) == first  # the same model, kept twice
+    (two / "config.json").write_text((two / "config.json").read_text() + "\n")
+    second = base_name(ModelConfig(name=str(two)))
+    assert first != second and first is not None and second is not None
+    assert first.startswith("given-") and second.startswith("given-")
+    assert base_name(ModelConfig()) is None
+    assert base_name(ModelConfig(name="one/Base")) == "one--base" != base_name(ModelConfig(name="two/Base"))
+
+
+def test_editing_the_users_weights_does_not_alter_the_artifact(store: ArtifactStore, changed: Callable[..., Path]) -> None:
+    folder = changed()
+    model = resolve_model(ModelConfig(name=str(folder)), store)
+    weights = folder / "model.safetensors"
+    with weights.open("r+b") as stream:
+        stream.seek(-4, 2)
+        stream.write(b"\0\0\0\0")
+    assert Artifact.open(model.path) == model
 
 
 def test_two_tokenizers_never_have_one_digest(store: ArtifactStore, changed: Callable[..., Path]) -> None:

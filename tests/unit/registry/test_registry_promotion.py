@@ -11,7 +11,7 @@ from timbre.config import Frozen
 from timbre.progress import SILENT
 from timbre.registry.ledger import CompareAndSetLost, Ledger
 from timbre.registry.ports import Version, model_name
-from timbre.registry.promotion import PromotionRefused, promote, publish, repair, rollback
+from timbre.registry.promotion import PromotionRefused, gone, promote, publish, repair, rollback
 
 MODEL = "timbre-literary"
 
@@ -175,6 +175,20 @@ def test_rollback_without_previous_says_so(house: House) -> None:
         rollback(MODEL, house.registry, house.ledger, reason="x")
 
 
+def test_rollback_to_a_version_that_is_gone_moves_nothing(house: House) -> None:
+    house.publish("a")
+    house.publish("b")
+    del house.registry.items[0]
+    with pytest.raises(ValueError, match=r"v1, the champion before, is gone .* nothing was rolled back"):
+        rollback(MODEL, house.registry, house.ledger, reason="x")
+    assert [move.version for move in house.ledger.moves(MODEL)] == [1, 2]
+    assert house.registry.holders["champion"] == 2
+    repair(MODEL, house.registry, house.ledger)
+    assert gone(MODEL, house.registry, house.ledger) == [
+        "timbre-literary v1 is previous in the ledger but gone from the registry: no rollback"
+    ]
+
+
 def test_two_promoters_that_saw_the_same_champion_cannot_both_win(house: House) -> None:
     house.publish("a")
     seen = house.ledger.latest(MODEL)
@@ -205,6 +219,6 @@ def test_the_ledger_is_written_before_any_alias_moves(house: House) -> None:
     assert [move.version for move in house.ledger.moves(MODEL)] == [1]
 
 
-@pytest.mark.parametrize(("base", "name"), [("default", "timbre-literary"), ("some/Qwen-0.5B", "timbre-literary--qwen-0.5b")])
-def test_model_names_tell_the_base_apart(base: str, name: str) -> None:
-    assert model_name("literary", base, "default") == name
+@pytest.mark.parametrize(("base", "name"), [(None, "timbre-literary"), ("some--qwen-0.5b", "timbre-literary--some--qwen-0.5b")])
+def test_model_names_tell_the_base_apart(base: str | None, name: str) -> None:
+    assert model_name("literary", base) == name

@@ -1,4 +1,4 @@
-"""One run at a time in one home."""
+"""One run at a time in one home, whoever starts it: `timbre run`, a schedule, or somebody on Prefect's page."""
 
 import os
 from collections.abc import Iterator
@@ -6,19 +6,26 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from timbre.staging import sweep
+
 
 @contextmanager
 def only_run(home: Path) -> Iterator[None]:
-    """Hold the run lock of this home.
+    """Hold the run lock of this home; in a process that holds it already, nothing happens.
+
+    What killed builds left is swept away first.
 
     Raises:
-        ValueError: another run holds it; the sentence names its process and start.
+        ValueError: another process holds it; the sentence names that process and since when.
     """
     from filelock import FileLock, Timeout
 
     home.mkdir(parents=True, exist_ok=True)
     holder = home / "run.json"
-    lock = FileLock(home / "run.lock")
+    lock = FileLock(home / "run.lock", thread_local=False, is_singleton=True)
+    if lock.is_locked:  # `timbre run` takes it before it starts a server, and the flow that it calls takes it again
+        yield
+        return
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -26,6 +33,7 @@ def only_run(home: Path) -> Iterator[None]:
         raise ValueError(f"a run is going on already ({who}); wait for it, or set TIMBRE_HOME to work elsewhere") from error
     try:
         holder.write_text(f"process {os.getpid()}, since {datetime.now():%H:%M:%S}")
+        sweep(home)
         yield
     finally:
         holder.unlink(missing_ok=True)

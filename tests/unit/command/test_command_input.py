@@ -1,0 +1,142 @@
+"""What a person types: nothing is ignored in silence, and a mistake is one sentence with its exit code."""
+
+import errno
+import fcntl
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import app
+from cli.errors import explain
+
+
+def typed(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_options_beside_a_config_file_are_refused_by_name(home: Path, tmp_path: Path) -> None:
+    config = tmp_path / "release.json"
+    config.write_text("{}")
+    for command in (["run"], ["stage", "train"]):
+        done = typed(*command, "--config", str(config), "--style", "oratory", "--set", "target.alpha=1")
+        assert isinstance(done.exception, ValueError)
+        sentence, code = explain(done.exception)
+        assert code == 2 and "--style, --set would be ignored" in sentence
+    assert isinstance(typed("run", "--gpu-hour-price", "2").exception, ValueError)
+
+
+def test_files_that_no_reader_knows_are_counted_and_named(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in ("a.txt", "b.docx", "c.docx", "d.pdf", "README", ".hidden.pdf"):
+        (folder / name).write_text("Call me Ishmael. " * 20)
+    done = typed("corpus", "add", str(folder), "--style", "sea", "--author", "me", "--licence", "CC0-1.0")
+    assert done.exit_code == 0 and "skipped 4 files whose endings no reader knows: .docx (2), .pdf (1), none (1)" in done.output
+    answer = json.loads(typed("corpus", "add", str(folder), "--style", "sea", "--author", "me", "--licence", "CC0-1.0", "--json").output)
+    assert answer["skipped"] == {".docx": 2, ".pdf": 1, "none": 1}
+
+
+def test_a_file_or_field_that_is_wrong_is_named(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "odd.json").write_text('{"styl": "literary"}')
+    for name, words in (
+        ("bad.json", "bad.json is not JSON"),
+        ("none.json", "none.json: no such file"),
+        ("odd.json", "styl: no such field"),
+    ):
+        done = typed("run", "--dry-run", "--config", str(tmp_path / name))
+        assert done.exception is not None
+        sentence, code = explain(done.exception)
+        assert code == 2 and words in sentence
+
+
+def test_a_full_disk_is_the_one_that_was_written_to(tmp_path: Path) -> None:
+    (tmp_path / "to").mkdir()
+    sentence, code = explain(OSError(errno.ENOSPC, "No space left on device", "/etc/source.txt", None, str(tmp_path / "to" / "copy.txt")))
+    assert code == 2 and sentence.startswith(f"the disk is full under {tmp_path / 'to'} (")
+
+
+def test_a_value_error_that_is_a_bug_shows_where_it_was_raised_on_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        int("x")
+    except ValueError as error:
+        assert explain(error)[1] == 2 and capsys.readouterr().err == ""
+        monkeypatch.setenv("TIMBRE_DEBUG", "1")
+        explain(error)
+    assert "test_command_input.py" in capsys.readouterr().err
+
+
+def test_moving_looking_and_generating_need_no_prefect() -> None:
+    code = "import sys, tasks.moves, tasks.overview, tasks.bundles, tasks.runs; print({'prefect', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_second_run_is_refused_whoever_starts_it_and_a_run_may_call_the_flow(home: Path) -> None:
+    from tasks.runs import only_run
+
+    with only_run(home), only_run(home):  # `timbre run` takes it, then the flow that it calls
+        assert "process" in (home / "run.json").read_text()
+        with (home / "run.lock").open("r+") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (home / "run.lock").open("r+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (home / "run.json").write_text("process 7, since 03:00:00")
+        with pytest.raises(ValueError, match=r"going on already \(process 7, since 03:00:00\)"), only_run(home):
+            raise AssertionError("two runs at once")
+
+
+def test_a_server_that_answers_for_another_home_is_not_ours(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import os
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    import psutil
+
+    from tasks.environment import prepare, running_server, server_file
+    from timbre.settings import settings
+
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Healthy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    home.mkdir(parents=True)
+    url = f"http://127.0.0.1:{server.server_port}"
+    started = psutil.Process().create_time()
+    ours = {"prefect": url, "mlflow": url, "process": "1", "home": str(home.resolve()), "processes": {str(os.getpid()): started}}
+    for changes, found in (({}, True), ({"home": str(tmp_path)}, False), ({"processes": {str(os.getpid()): started - 60}}, False)):
+        server_file(home).write_text(json.dumps(ours | changes))
+        assert (running_server(home) is not None) == found
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    prepare(settings())
+    assert "PREFECT_API_URL" not in os.environ
+    assert "going on without them" in capsys.readouterr().err
+    server.shutdown()
+
+
+def test_a_scheduled_run_beside_another_fails_with_the_sentence_and_touches_nothing(home: Path) -> None:
+    from flows.release import release_flow
+    from timbre.config import ReleaseConfig
+
+    home.mkdir(parents=True)
+    with (home / "run.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (home / "run.json").write_text("process 7, since 03:00:00")
+        with pytest.raises(ValueError, match=r"going on already \(process 7, since 03:00:00\)"):
+            release_flow.fn(ReleaseConfig())
+    assert {path.name for path in home.iterdir()} == {"run.lock", "run.json"}

@@ -1,0 +1,103 @@
+"""MLflow as the registry: nothing is doubled, nothing is missed, and a version that is gone is said, not stumbled over."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.stores import mlflow
+from tasks.stores.mlflow import MlflowStore
+from timbre.settings import Settings
+
+TAGS = {"timbre.verdict": "v" * 64, "timbre.bundle": "b" * 64}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """One home for the file: making MLflow's database takes seconds."""
+    return Settings(home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def store(settings: Settings) -> MlflowStore:
+    return MlflowStore.open(settings)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "model.onnx").write_text("x")
+    return tmp_path / "bundle"
+
+
+class Blind:
+    """A client whose first search finds nothing: what one of two processes sees when both begin at once."""
+
+    def __init__(self, client: Any, search: str) -> None:
+        self._client, self._search, self._looked = client, search, False
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._search and not self._looked:
+            self._looked = True
+            from mlflow.store.entities.paged_list import PagedList
+
+            return lambda *_, **__: PagedList([], None)
+        return getattr(self._client, name)
+
+
+def test_two_runs_of_one_adapter_begun_at_once_are_one(store: MlflowStore) -> None:
+    first = store.run_for("k1", "race", "one", {})
+    late = MlflowStore(Blind(store._client, "search_runs"), None)  # type: ignore[arg-type]
+    assert late.run_for("k1", "race", "two", {"a": 1}) == first
+    assert store.run_for("k1", "race", "three", {}) == first
+
+
+def test_one_verdict_registered_twice_at_once_is_one_version(store: MlflowStore, bundle: Path) -> None:
+    run = store.run_for("k2", "race", "one", {})
+    first = store.register("timbre-race", bundle, TAGS | {"timbre.run": run})
+    late = MlflowStore(Blind(store._client, "search_model_versions"), None)  # type: ignore[arg-type]
+    assert late.register("timbre-race", bundle, TAGS | {"timbre.run": run}).number == first.number == 1
+    assert [version.number for version in store.versions("timbre-race")] == [1]
+
+
+def test_models_and_versions_beyond_the_first_page_are_seen(store: MlflowStore, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow, "_PAGE", 1)
+    run = store.run_for("k3", "pages", "one", {})
+    for style in ("pages-a", "pages-b", "pages-c"):
+        store.register(f"timbre-{style}", bundle, TAGS | {"timbre.run": run})
+    store.register("timbre-pages-a", bundle, {"timbre.verdict": "w" * 64, "timbre.bundle": "c" * 64, "timbre.run": run})
+    assert {"timbre-pages-a", "timbre-pages-b", "timbre-pages-c"} <= set(store.models())
+    assert [version.number for version in store.versions("timbre-pages-a")] == [1, 2]
+
+
+@pytest.fixture
+def shared(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`settings()` is the home of this file."""
+    from timbre.settings import settings as current
+
+    monkeypatch.setenv("TIMBRE_HOME", str(settings.home))
+    current.cache_clear()
+    yield
+    current.cache_clear()
+
+
+@pytest.mark.usefixtures("shared")
+def test_status_goes_on_and_says_it_when_a_champion_is_gone_from_the_registry(store: MlflowStore, bundle: Path) -> None:
+    from tasks.overview import models, moves
+    from tasks.standing import open_ledger
+
+    ledger, run = open_ledger(), store.run_for("k4", "gone", "one", {})
+    facts: dict[str, Any] = {"kind": "promote", "verdict": "v" * 64, "policy": "quick", "strictness": 1, "reason": "x"}
+    for name in ("timbre-gone", "timbre-here"):
+        store.register(name, bundle, TAGS | {"timbre.run": run})
+        ledger.append(None, model=name, version=1, **facts)
+    ledger.close()
+    store._client.delete_registered_model("timbre-gone")
+    rows = {row["model"]: row for row in models()}
+    assert rows["timbre-gone"]["problem"] == (
+        "timbre-gone v1 is champion in the ledger but gone from the registry: restore it, roll back, or promote another"
+    )
+    assert (rows["timbre-here"]["champion"], rows["timbre-here"]["problem"]) == (1, None)
+    assert store.versions("timbre-here")[0].aliases == ("champion",)
+    assert {row["model"] for row in moves(None)} == {"timbre-gone", "timbre-here"}
