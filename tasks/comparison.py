@@ -5,8 +5,7 @@ from pathlib import Path
 
 from tasks.bundles import find_version
 from tasks.environment import prepare
-from tasks.release import registered_name
-from tasks.stage import open_store
+from tasks.standing import open_store, registered_name
 from timbre import road
 from timbre.artifacts import Artifact, FileInput
 from timbre.config import ModelConfig
