@@ -11,7 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Profile = Literal["quick", "standard", "gpu"]
-Objective = Literal["forward_kl", "sft"]
+Objective = Literal[
+    "forward_kl", "reverse_kl", "jsd", "total_variation", "wasserstein",
+    "sft", "label_smoothing", "gem", "emo", "resident_teacher", "dpo",
+]  # fmt: skip
 
 
 class Frozen(BaseModel):

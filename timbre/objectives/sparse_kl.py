@@ -77,7 +77,10 @@ def sparse_forward_kl(
         labels_N = torch.full_like(tail_N, IGNORED_LABEL, dtype=torch.long)
     probs_NK, tail_N = target_probs_NK.to(accumulated), tail_N.to(accumulated)
     if tail_mode == "renorm":
-        probs_NK, tail_N = probs_NK / probs_NK.sum(-1, keepdim=True), torch.zeros_like(tail_N)
+        kept_N1 = probs_NK.sum(-1, keepdim=True)
+        if not bool((kept_N1 > 0).all()):
+            raise ValueError("a position has all its mass in the tail, so that renorm has nothing to scale up: use the tail mode bucket")
+        probs_NK, tail_N = probs_NK / kept_N1, torch.zeros_like(tail_N)
     kernel = _SparseKL(target_ids_NK, probs_NK, tail_N, labels_N, ce_weight, tail_mode)
     return head_loss(hidden_ND, head, kernel, chunk=chunk)
 
@@ -179,7 +182,9 @@ class _SparseKL:
             gradient_nV.scatter_add_(-1, label_n1, -ce_weight_n.unsqueeze(-1))
         return losses_n
 
-    def _tail(self, tail_n: Tensor, log_q_tail_n: Tensor, lse_n: Tensor, off_sum_n: Tensor | None, off: int) -> tuple[Tensor, Tensor | None]:
+    def _tail(
+        self, tail_n: Tensor, log_q_tail_n: Tensor, lse_n: Tensor, off_sum_n: Tensor | None, off: int
+    ) -> tuple[Tensor, Tensor | None]:
         """The tail's share of the loss, and the target probability of each token off the support where it has one."""
         if off_sum_n is not None:
             each_n = tail_n / max(off, 1)
