@@ -125,8 +125,9 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """In place: a second pass over the same graph finds its tensors changed, and autograd refuses it by name."""
         scale = outputs[0]
-        scaled = (None if part is None else part * scale.to(part.dtype) for part in ctx.saved_tensors)
+        scaled = (None if part is None else part.mul_(scale.to(part.dtype)) for part in ctx.saved_tensors)
         return (*scaled, None)
 
 
@@ -150,17 +151,25 @@ class _Gradients:
         elif self.hidden is not None:
             self.hidden[rows] = gradient_nV @ head_VD
         if self.weight is not None:
-            self.weight[: self._plan.vocab_size] += gradient_nV.T @ states_nD
+            _add_product(self.weight[: self._plan.vocab_size], gradient_nV, states_nD)
         if self._inner is not None and self._outer is not None:
             if self.inner is not None:
                 self.inner[rows] = (exact_nV @ self._outer[: self._plan.vocab_size].to(exact_nV.dtype)).to(self.inner.dtype)
             if self.outer is not None:
-                self.outer[: self._plan.vocab_size] += exact_nV.T @ self._inner[rows].to(exact_nV.dtype)
+                _add_product(self.outer[: self._plan.vocab_size], exact_nV, self._inner[rows].to(exact_nV.dtype))
 
     def finished(self) -> tuple[Tensor | None, ...]:
         weight = self.weight.to(self._weight_dtype) if self.weight is not None else None
         outer = self.outer.to(self._outer.dtype) if self.outer is not None and self._outer is not None else None
         return self.hidden, weight, self.inner, outer
+
+
+def _add_product(sum_VD: Tensor, left_nV: Tensor, right_nD: Tensor) -> None:
+    """sum += leftᵀ·right, without a V×D product beside it where the types agree."""
+    if sum_VD.dtype == left_nV.dtype:
+        sum_VD.addmm_(left_nV.T, right_nD)
+    else:
+        sum_VD += left_nV.T @ right_nD
 
 
 def accumulation_dtype(hidden: Tensor) -> torch.dtype:

@@ -250,3 +250,12 @@ def test_mass_in_the_tail_of_a_full_support_is_refused() -> None:
     problem["tail"] = problem["tail"] + 0.1
     with pytest.raises(ValueError, match="infinite"):
         _fused(problem)
+
+
+def test_a_second_backward_pass_is_refused_rather_than_wrong() -> None:
+    """Gradients are scaled where they lie, so they serve once."""
+    problem = _problem(14)
+    loss = _fused({**problem, "hidden": problem["hidden"].requires_grad_()}) / N
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
