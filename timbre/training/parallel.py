@@ -55,10 +55,10 @@ class World:
         return numbers
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace each gradient by its sum over all processes, in one message; sharded ones are summed already."""
+        """Replace what is trained's gradients by their sums over all processes, in one message; sharded ones are summed already."""
         if self.size == 1:
             return
-        own = [parameter for parameter in parameters if not hasattr(parameter, "device_mesh")]
+        own = [parameter for parameter in parameters if parameter.requires_grad and not hasattr(parameter, "device_mesh")]
         if not own:
             return
         flat = torch.cat([torch.zeros_like(one).flatten() if one.grad is None else one.grad.flatten() for one in own])
@@ -93,6 +93,7 @@ def shard(student: nn.Module, network: Any) -> None:
     for module in student.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)  # gloo knows sums only
 
 
 def clip(parameters: Iterable[nn.Parameter], norm: float) -> float:

@@ -95,9 +95,9 @@ def sharded(inputs: TrainingInputs, config: TrainingConfig, scratch: Path, conte
 @pytest.mark.parametrize(
     "changes",
     [
-        {"adapter": "lora", "micro_tokens": 60},
+        {"adapter": "lora", "micro_tokens": 60, "base_kl_weight": 0.1},
         {"adapter": "full", "learning_rate": 1e-3, "packing": True},
-        {"adapter": "correction", "base_kl_weight": 0.1},
+        {"adapter": "correction"},
     ],
     ids=lambda changes: str(changes["adapter"]),
 )
