@@ -23,7 +23,7 @@ def run(
     seed: Seed = 1,
     model: Model = DEFAULT_MODEL,
     settings: Set = [],  # noqa: B006  (typer copies it)
-    objective: Annotated[str | None, typer.Option(help="forward_kl (DFT, the default), or sft for the baseline.")] = None,
+    objective: Annotated[str | None, typer.Option(help="forward_kl (DFT, the default), sft for the baseline, or another.")] = None,
     config: Annotated[Path | None, typer.Option(help="A release as JSON, instead of the options above.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     gpu_hour_price: Annotated[float | None, typer.Option(help="With --dry-run: price of a GPU hour, to estimate cost.")] = None,

@@ -51,7 +51,10 @@ MUTANTS = (
         "    move = ledger.append(\n        seen,\n        model=version.model,",
         "tests/unit/registry",
     ),
-    Mutant("replay off", "timbre/training/trainer.py", "if not self.replay:", "if self.replay or not self.replay:", "tests/unit/training"),
+    Mutant(
+        "replay off", "timbre/training/gradients.py",
+        "if not self.replay:", "if self.replay or not self.replay:", "tests/unit/training",
+    ),
 )  # fmt: skip
 
 

@@ -11,7 +11,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Profile = Literal["quick", "standard", "gpu"]
-Objective = Literal["forward_kl", "sft"]
+Objective = Literal[
+    "forward_kl", "reverse_kl", "jsd", "total_variation", "wasserstein",
+    "sft", "label_smoothing", "gem", "emo", "resident_teacher", "dpo",
+]  # fmt: skip
+
+
+Adapter = Literal["lora", "correction", "full"]
+TailMode = Literal["bucket", "renorm", "drop", "uniform"]
 
 
 class Frozen(BaseModel):
@@ -61,9 +68,17 @@ class TargetConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """LoRA towards the target (`forward_kl`), or towards the observed token (`sft`), in the same code."""
+    """Towards the target (`forward_kl`), or towards the observed token (`sft`) and the other baselines, in the same code."""
 
-    objective: Objective = "forward_kl"
+    objective: Objective = Field("forward_kl", description="What is minimised; timbre/objectives/registry.py says what each is.")
+    adapter: Adapter = Field("lora", description="lora, correction (bias and low-rank term on the logits, base frozen) or full.")
+    tail: TailMode = Field("bucket", description="What the tail mass means in forward_kl: bucket, renorm, drop or uniform.")
+    jsd_beta: float = Field(0.5, gt=0, lt=1, description="β of the objective jsd.")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="ε of the objective label_smoothing.")
+    gem_beta: float = Field(0.7, gt=0, le=1, description="β of the objective gem.")
+    teacher_alpha: float = Field(0.5, ge=0, le=1, description="Weight of the observed token in the objective resident_teacher.")
+    dpo_beta: float = Field(0.1, gt=0, description="β of the objective dpo.")
+    dpo_prompt_tokens: int = Field(16, ge=1, description="Tokens of a passage that the base continues, for the objective dpo.")
     epochs: int = Field(2, ge=0)
     learning_rate: float = Field(5e-4, gt=0)
     warmup_share: float = Field(0.1, ge=0, lt=1)
@@ -71,9 +86,15 @@ class TrainingConfig(Frozen):
     clip_norm: float = Field(1.0, gt=0)
     rank: int = Field(16, ge=1)
     lora_alpha: int = Field(32, ge=1)
-    batch_tokens: int = Field(1024, ge=16, description="Target tokens an optimizer step.")
+    batch_tokens: int = Field(1024, ge=16, description="Target tokens an optimizer step and process.")
+    micro_tokens: int | None = Field(None, ge=16, description="Target tokens a backward pass, gradients added up; None is the whole step.")
+    packing: bool = Field(False, description="Several passages in one row, each with positions and attention of its own.")
+    autocast: Literal["off", "bf16"] = Field("off", description="bf16: products in bf16, sums, losses and trained weights in fp32.")
+    processes: int = Field(1, ge=1, description="Data-parallel processes on this machine, started by torchrun.")
+    sharding: Literal["replicate", "fsdp2"] = Field("replicate", description="With several processes: whole copies, or sharded weights.")
     replay_weight: float = Field(0.1, ge=0, description="λ of the accuracy term: cross-entropy on the replay set.")
-    replay_items: int = Field(2, ge=0, description="Replay items an optimizer step.")
+    replay_items: int = Field(2, ge=0, description="Replay items an optimizer step and process.")
+    base_kl_weight: float = Field(0.0, ge=0, description="μ of KL(base‖model) on neutral prompts: those of the replay set.")
     validation_tokens: int = Field(2048, ge=64, description="Held-out tokens that early stopping looks at.")
     evaluate_every: int = Field(4, ge=1, description="Optimizer steps between looks at held-out text.")
     patience: int = Field(3, ge=1, description="Looks without improvement before stopping.")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from training_inputs import TrainingInputs, make_training_inputs, training_config
 
+from timbre.config import TrainingConfig
 from timbre.training.stage import STAGE
 
 KILLS_AT_A_STEP = 5
@@ -126,11 +127,44 @@ def steps_done(scratch: Path) -> int:
         return 0
 
 
-def _key(home: Path) -> str:
+def _key(home: Path, config: TrainingConfig = CONFIG) -> str:
     from timbre.artifacts import ArtifactStore, FileInput
     from timbre.progress import SILENT
 
     request = json.loads((home / "request.json").read_bytes())
     store = ArtifactStore(home, SILENT)
     artifacts = {name: store.open(name, request["inputs"][name]) for name in ("target", "corpus", "model")}
-    return STAGE.key(CONFIG, artifacts | {"replay": FileInput(Path(request["inputs"]["replay"]))})
+    return STAGE.key(config, artifacts | {"replay": FileInput(Path(request["inputs"]["replay"]))})
+
+
+@pytest.mark.parametrize("adapter", ["correction", "full"])
+def test_a_kill_changes_no_byte_of_the_other_adapters(
+    adapter: str, homes: list[Path], processes: ForkServerContext, tmp_path: Path
+) -> None:
+    config = training_config(adapter=adapter, learning_rate=3e-3, epochs=2, evaluate_every=2)
+    found: list[str] = []
+    for place, kills in zip(homes, (1, 0), strict=True):
+        request = json.loads((place / "request.json").read_bytes()) | {"config": config.model_dump(mode="json")}
+        own = tmp_path / f"request-{kills}.json"
+        own.write_text(json.dumps(request))
+        key = _key(place, config)
+        if kills:
+            killed_after_three_steps(processes, own, place / "work" / key)
+        last: ForkServerProcess = processes.Process(target=run_command, args=(str(own),))
+        last.start()
+        last.join(_PATIENCE_SECONDS)
+        assert last.exitcode == 0
+        found.append((place / "artifacts" / "adapter" / "keys" / key).read_text())
+    assert found[0] == found[1], "the digest covers every byte of an artifact"
+
+
+def killed_after_three_steps(processes: ForkServerContext, request: Path, scratch: Path) -> None:
+    process: ForkServerProcess = processes.Process(target=run_command, args=(str(request),))
+    process.start()
+    while steps_done(scratch) < 3:
+        assert process.is_alive(), f"the run ended by itself with {process.exitcode}"
+        time.sleep(0.0002)
+    assert process.pid is not None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    assert 3 <= steps_done(scratch) < 12

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from timbre.models import head_weight
+from timbre.models import head_bias, head_weight
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,10 @@ class Scorer:
 
     def logits(self, hidden_ND: "torch.Tensor") -> "torch.Tensor":
         """fp32 logits (N, V) over the real tokens."""
-        return (hidden_ND @ self.head.T).float()
+        logits_NV = hidden_ND @ self.head.T
+        if (bias_V := head_bias(self.model)) is not None:
+            logits_NV += bias_V[: self.vocab_size]
+        return logits_NV.float()
 
     def scores(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor", *, entropy: bool) -> "tuple[torch.Tensor, torch.Tensor]":
         """Log-probability of each id, and entropy of each prediction (empty unless asked for), in nats, float64 on the CPU.

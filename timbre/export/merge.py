@@ -1,6 +1,5 @@
 """The adapter's change added to the base weights, so that what is exported is one plain model."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from timbre.artifacts import Artifact
@@ -10,7 +9,9 @@ if TYPE_CHECKING:
 
 
 def merged_model(model: Artifact, adapter: Artifact | None = None) -> "PreTrainedModel":
-    """Base weights plus B·A·(alpha/rank) of every adapted layer, in fp32 on CPU with eager attention, in eval mode.
+    """Base weights with the adapter's change in them, in fp32 on CPU with eager attention, in eval mode.
+
+    LoRA adds B·A·(alpha/rank) to every adapted layer; a correction becomes a head of its own with a bias; full weights replace.
 
     The stored weights are read again in fp32 whatever training ran in, so that merging rounds nothing twice.
 
@@ -20,13 +21,13 @@ def merged_model(model: Artifact, adapter: Artifact | None = None) -> "PreTraine
     base = _base(model)
     if adapter is None:
         return base
-    merged: PreTrainedModel = _adapted(base, adapter).merge_and_unload()
+    merged: PreTrainedModel = _adapted(base, adapter, merged=True)
     return merged
 
 
 def unmerged_model(model: Artifact, adapter: Artifact) -> Any:
-    """The same numbers by the other road: base and adapter kept apart, as training saw them (a `PeftModel`)."""
-    return _adapted(_base(model), adapter)
+    """The same numbers by the other road: base and adapter kept apart, as training saw them."""
+    return _adapted(_base(model), adapter, merged=False)
 
 
 def _base(model: Artifact) -> "PreTrainedModel":
@@ -42,14 +43,12 @@ def _base(model: Artifact) -> "PreTrainedModel":
     return model_fp32
 
 
-def _adapted(base: "PreTrainedModel", adapter: Artifact) -> Any:
-    from peft import PeftModel
+def _adapted(base: "PreTrainedModel", adapter: Artifact, *, merged: bool) -> Any:
+    from timbre.models.adapters import with_adapter
 
-    wanted = json.loads(adapter.file("adapter_config.json").read_bytes()).get("target_modules") or []
     try:
-        return PeftModel.from_pretrained(base, str(adapter.path), is_trainable=False).eval()
-    except (RuntimeError, ValueError) as error:
+        return with_adapter(base, adapter.path, merged=merged)
+    except ValueError as error:
         raise ValueError(
-            f"adapter {adapter.digest[:12]} (on {', '.join(sorted(wanted))}) does not fit {type(base).__name__}: "
-            "export it with the model that it was trained on"
+            f"adapter {adapter.digest[:12]} does not fit {type(base).__name__}: export it with the model that it was trained on"
         ) from error

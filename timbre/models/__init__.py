@@ -4,6 +4,7 @@ stage      the stage "model": packaged default, folder or hub name -> artifact
 folder     which files make a model folder, and what is refused
 packaged   the default model, fetched from its package and converted
 loading    tokenizer, weights, hidden states and head of a resolved model
+adapters   what training left, put back into a model
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from timbre.models.stage import STAGE, base_name, canonical, model_facts, model_inputs, resolve_model
 
 if TYPE_CHECKING:
-    from timbre.models.loading import device, head_weight, hidden_states, load_model, load_tokenizer
+    from timbre.models.loading import device, head_bias, head_weight, hidden_states, load_model, load_tokenizer
 
 __all__ = [
     "STAGE",
     "base_name",
     "canonical",
     "device",
+    "head_bias",
     "head_weight",
     "hidden_states",
     "load_model",

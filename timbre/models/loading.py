@@ -4,7 +4,6 @@ The loss kernels want hidden states and head apart, so that positions × vocabul
 """
 
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +42,8 @@ def load_model(model: Artifact, *, adapter: Artifact | Path | None = None, train
     """The model in eval mode on `device()`, all weights frozen.
 
     Args:
-        adapter: a LoRA adapter (artifact or folder), merged in fp32 before any rounding to bf16.
-        trainable: keep the adapter apart and its weights trainable (the result is then a `PeftModel`).
+        adapter: what training left (artifact or folder), merged in fp32 before any rounding to bf16.
+        trainable: keep the adapter apart and its weights trainable (with LoRA the result is then a `PeftModel`).
 
     Raises:
         ValueError: the adapter does not fit this model.
@@ -54,19 +53,17 @@ def load_model(model: Artifact, *, adapter: Artifact | Path | None = None, train
     target, dtype = device(), torch.bfloat16 if device().type == "cuda" else torch.float32
     if adapter is None:
         return loaded.to(device=target, dtype=dtype)  # type: ignore[no-any-return]
-    from peft import PeftModel
+    from timbre.models.adapters import with_adapter
 
     folder = adapter if isinstance(adapter, Path) else adapter.path
     if trainable:
         loaded = loaded.to(device=target, dtype=dtype)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that will change
-            loaded = PeftModel.from_pretrained(loaded, str(folder), is_trainable=trainable)
-    except (RuntimeError, ValueError) as error:
+        loaded = with_adapter(loaded, folder, merged=not trainable, trainable=trainable)
+    except ValueError as error:
         raise ValueError(f"the adapter in {folder} does not fit {model_name(model)}: use the model that it was trained on") from error
     if not trainable:
-        loaded = loaded.merge_and_unload().to(device=target, dtype=dtype)
+        loaded = loaded.to(device=target, dtype=dtype)
         loaded.requires_grad_(False)
     return loaded.eval()  # type: ignore[no-any-return]
 
@@ -76,10 +73,16 @@ def model_name(model: Artifact) -> str:
     return str(model.json("model.json")["name"])
 
 
-def hidden_states(model: Any, input_ids_NT: Tensor, attention_mask_NT: Tensor) -> Tensor:
-    """Last hidden states after the final norm, N×T×D: what the head is applied to. Also for a `PeftModel`."""
+def hidden_states(model: Any, input_ids_NT: Tensor, attention_mask_NT: Tensor, position_ids_NT: Tensor | None = None) -> Tensor:
+    """Last hidden states after the final norm, N×T×D: what the head is applied to. Also for a `PeftModel`.
+
+    Args:
+        attention_mask_NT: 0 for padding; or N×1×T×T, added to the attention scores, where documents share a row.
+        position_ids_NT: positions within each document, where a row holds several.
+    """
     body = _causal(model).base_model
-    output = body(input_ids=input_ids_NT, attention_mask=attention_mask_NT, use_cache=False)
+    places = {} if position_ids_NT is None else {"position_ids": position_ids_NT}
+    output = body(input_ids=input_ids_NT, attention_mask=attention_mask_NT, use_cache=False, **places)
     states: Tensor = output.last_hidden_state
     return states
 
@@ -88,6 +91,12 @@ def head_weight(model: Any) -> Tensor:
     """Rows of the output embedding, V×D. Logits are hidden states times its transpose: `inspect_model` has made sure."""
     weight: Tensor = _causal(model).get_output_embeddings().weight
     return weight
+
+
+def head_bias(model: Any) -> Tensor | None:
+    """The bias of the output embedding, V, where it has one: a merged correction head does."""
+    bias: Tensor | None = getattr(_causal(model).get_output_embeddings(), "bias", None)
+    return bias
 
 
 def load_folder(folder: Path, dtype: torch.dtype | str = torch.float32) -> "PreTrainedModel":

@@ -38,6 +38,27 @@ def total_variation(log_p: Tensor, log_q: Tensor) -> Tensor:
     return 0.5 * (log_p.exp() - log_q.exp()).abs().sum(-1)
 
 
+def wasserstein(log_p: Tensor, log_q: Tensor, unit_VD: Tensor) -> Tensor:
+    """Debiased transport cost 2·PᵀCQ − PᵀCP − QᵀCQ = ‖E_P u − E_Q u‖² with C = 1 − cos, between 0 and 4; symmetric.
+
+    It is 0 also for unequal P and Q whose mean vectors agree: it says where the mass lies, not all of its shape.
+
+    Args:
+        unit_VD: rows u of unit length, see `unit_rows`.
+    """
+    return (log_p.exp() @ unit_VD - log_q.exp() @ unit_VD).square().sum(-1)
+
+
+def emo_bound(log_p: Tensor, log_q: Tensor, unit_VD: Tensor) -> Tensor:
+    """The upper bound PᵀCQ of the earth mover's distance (EMO, 2310.04691), C = 1 − cos. At P = Q it is PᵀCP, not 0."""
+    return 1 - ((log_p.exp() @ unit_VD) * (log_q.exp() @ unit_VD)).sum(-1)
+
+
+def unit_rows(weight_VD: Tensor) -> Tensor:
+    """Rows of the output embedding scaled to unit length, as a constant: the cost is not what is trained."""
+    return torch.nn.functional.normalize(weight_VD.detach(), dim=-1)
+
+
 def bucketed(log_p: Tensor, support_ids: Tensor) -> Tensor:
     """The K+1 distribution that a sparse target sees: its K support tokens, and everything else as one tail bucket.
 
@@ -50,6 +71,8 @@ def bucketed(log_p: Tensor, support_ids: Tensor) -> Tensor:
         would cancel where the support holds nearly everything.
     """
     on_support = log_p.gather(-1, support_ids)
+    if support_ids.shape[-1] == log_p.shape[-1]:  # nothing is off the support; the gradient of an empty logsumexp is NaN
+        return torch.cat([on_support, torch.full_like(on_support[..., :1], -math.inf)], dim=-1)
     tail = log_p.scatter(-1, support_ids, -math.inf).logsumexp(-1, keepdim=True)
     return torch.cat([on_support, tail], dim=-1)
 

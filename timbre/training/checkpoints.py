@@ -49,7 +49,7 @@ class Checkpoints:
     def newest(self) -> Checkpoint | None:
         """The newest whole checkpoint of this run, or None. What a kill left half-written is removed."""
         for leftover in self._folder.glob(".step-*"):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)  # another process of the run may have been here first
         for path in reversed(self._files()):
             data = path.read_bytes()
             if not path.stem.endswith(_half_digest(data)):

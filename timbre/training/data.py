@@ -46,18 +46,22 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B examples padded on the right to T, and the N positions that count, in one line.
+    """Examples in B rows of T, and the N positions that count, in one line.
 
-    Padding is known by `attention_mask_BT` alone: its token id means something in many vocabularies.
+    Padding is known by the mask alone: its token id means something in many vocabularies.
     """
 
     input_ids_BT: Tensor
     attention_mask_BT: Tensor
+    """B×T, 0 for padding; or B×1×T×T booleans where examples share a row: who sees whom."""
     counted_BT: Tensor
     labels_N: Tensor
+    sequence_N: Tensor
+    """Which example each position belongs to."""
     ids_NK: Tensor | None
     probs_NK: Tensor | None
     tail_N: Tensor | None
+    position_ids_BT: Tensor | None = None
 
     @property
     def positions(self) -> int:
@@ -72,23 +76,62 @@ class Batch:
         return Batch(**moved)
 
 
-def collate(examples: Sequence[Example]) -> Batch:
-    """One padded batch. Targets are taken along only if every example has them."""
+def collate(examples: Sequence[Example], *, packed: bool = False) -> Batch:
+    """One batch, a row an example, padded on the right; targets are taken along only if every example has them.
+
+    Args:
+        packed: several examples a row, first fit by length, rows as long as the longest example. Each sees only itself,
+            and its positions begin at 0.
+    """
     length = max(len(example.token_ids_T) for example in examples) - 1
-    shape = (len(examples), length)
-    input_ids, attention, counted = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
-    for row, example in enumerate(examples):
-        fed = len(example.token_ids_T) - 1
-        input_ids[row, :fed] = example.token_ids_T[:-1]
-        attention[row, :fed] = 1
-        counted[row, example.first_label - 1 : fed] = True
-    labels = np.concatenate([example.token_ids_T[example.first_label :] for example in examples]).astype(np.int64)
+    rows = _first_fit(examples, length) if packed else [[number] for number in range(len(examples))]
+    order = [number for row in rows for number in row]
+    shape = (len(rows), length)
+    input_ids, places, counted = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
+    owners = np.zeros(shape, np.int64)  # 0 for padding, else which example of the row
+    for row, members in enumerate(rows):
+        start = 0
+        for owner, example in enumerate((examples[number] for number in members), start=1):
+            fed = len(example.token_ids_T) - 1
+            input_ids[row, start : start + fed] = example.token_ids_T[:-1]
+            places[row, start : start + fed] = np.arange(fed)
+            owners[row, start : start + fed] = owner
+            counted[row, start + example.first_label - 1 : start + fed] = True
+            start += fed
+    ordered = [examples[number] for number in order]
+    labels = np.concatenate([example.token_ids_T[example.first_label :] for example in ordered]).astype(np.int64)
     return Batch(
-        torch.from_numpy(input_ids), torch.from_numpy(attention), torch.from_numpy(counted), torch.from_numpy(labels),
-        _joined([example.ids_TK for example in examples], np.int64),
-        _joined([example.probs_TK for example in examples], np.float32),
-        _joined([example.tail_T for example in examples], np.float32),
+        torch.from_numpy(input_ids), _block_diagonal(owners) if packed else torch.from_numpy((owners > 0).astype(np.int64)),
+        torch.from_numpy(counted), torch.from_numpy(labels),
+        torch.from_numpy(np.repeat(order, [example.positions for example in ordered])),
+        _joined([example.ids_TK for example in ordered], np.int64),
+        _joined([example.probs_TK for example in ordered], np.float32),
+        _joined([example.tail_T for example in ordered], np.float32),
+        torch.from_numpy(places) if packed else None,
     )  # fmt: skip
+
+
+def _first_fit(examples: Sequence[Example], length: int) -> list[list[int]]:
+    """Which examples share a row of `length`: the longest first, each into the first row with room."""
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for number in sorted(range(len(examples)), key=lambda number: -len(examples[number].token_ids_T)):
+        fed = len(examples[number].token_ids_T) - 1
+        row = next((row for row, left in enumerate(room) if left >= fed), len(rows))
+        if row == len(rows):
+            rows.append([])
+            room.append(length)
+        rows[row].append(number)
+        room[row] -= fed
+    return rows
+
+
+def _block_diagonal(owners_BT: npt.NDArray[np.int64]) -> Tensor:
+    """B×1×T×T: a position sees itself and what came before it in its own example; padding sees itself, so that no row is empty."""
+    owners = torch.from_numpy(owners_BT)
+    same = owners.unsqueeze(-1) == owners.unsqueeze(-2)
+    causal = torch.ones(owners.shape[-1], owners.shape[-1], dtype=torch.bool).tril()
+    return (same & causal).unsqueeze(1)
 
 
 def _joined(parts: Sequence[npt.NDArray[Any] | None], dtype: type[np.generic]) -> Tensor | None:
@@ -122,13 +165,13 @@ def pack(order: Sequence[int], positions: Sequence[int], batch_tokens: int) -> l
     return groups
 
 
-def draw_replay(items: int, count: int, step: int, seed: int) -> list[int]:
-    """The replay items of step 1, 2, …: every item once before any comes again, in orders drawn by (seed, round)."""
+def draw_replay(items: int, count: int, step: int, seed: int, stream: str = "replay") -> list[int]:
+    """The replay items of step 1, 2, …: every item once before any comes again, in orders drawn by (stream, seed, round)."""
     if not items:
         return []
     drawn = []
     for place in range((step - 1) * count, step * count):
         order = list(range(items))
-        random.Random(f"replay {seed} {place // items}").shuffle(order)
+        random.Random(f"{stream} {seed} {place // items}").shuffle(order)
         drawn.append(order[place % items])
     return drawn

@@ -1,18 +1,21 @@
-"""The stage "adapter": target, corpus, model and replay set in; LoRA adapter, learning curve and summary out."""
+"""The stage "adapter": target, corpus, model and replay set in; adapter, learning curve and summary out."""
 
 import json
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace, write_atomically
 from timbre.config import TrainingConfig
+from timbre.progress import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from timbre.store import TargetReader
     from timbre.training.data import Example
+    from timbre.training.trainer import TrainingResult
 
 
 def train_adapter(
@@ -28,30 +31,50 @@ def train_adapter(
 
 
 def _build(config: TrainingConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
+    if config.processes > 1:
+        from timbre.training.launch import run_workers
+
+        run_workers(config, inputs, workspace)
+        return
+    from timbre.training.adapters import save_adapter
+
+    result, summary = train_on(config, inputs, workspace.scratch, workspace.progress)
+    save_adapter(result.model, workspace.output)
+    write_records(result, summary, workspace.output)
+
+
+def train_on(
+    config: TrainingConfig, inputs: Mapping[str, Input], scratch: Path, progress: Progress
+) -> "tuple[TrainingResult, dict[str, Any]]":
+    """Read the inputs and train; the result and the whole summary."""
     from timbre.models import load_model, load_tokenizer, model_facts
     from timbre.store import TargetReader
-    from timbre.training.adapters import save_adapter
     from timbre.training.data import Example
-    from timbre.training.trainer import CURVE, train
+    from timbre.training.trainer import train
 
     target, corpus, model = (_artifact(inputs, name) for name in ("target", "corpus", "model"))
     facts, tokenizer = model_facts(model), load_tokenizer(model)
     reader = TargetReader(target.path, tokenizer_digest=facts["tokenizer_digest"], corpus_digest=corpus.digest, verify=False)
     examples = [Example.of_row(row) for row in reader]
+    if not examples:
+        raise ValueError("the target store holds no passage: build it from a corpus with training documents")
     longest = max(len(example.token_ids_T) for example in examples)
     if longest > facts["context"]:
         raise ValueError(f"passages of {longest} tokens exceed the model's context of {facts['context']}: lower target.passage_tokens")
     result = train(
         load_model(model), examples, config, vocab_size=facts["vocab_size"],
         held_out=_held_out(config, corpus, tokenizer, longest), replay=_replay(config, inputs["replay"], tokenizer, facts),
-        scratch=workspace.scratch, progress=workspace.progress,
+        scratch=scratch, progress=progress,
     )  # fmt: skip
-    save_adapter(result.model, workspace.output)
-    shutil.copyfile(result.curve, workspace.output / CURVE)
     width = int(target.manifest.config["passage_tokens"])
     trained = [[row.doc_id, row.index * width] for row in reader]
-    summary = result.summary | _header(reader) | {"trained_passages": trained}
-    write_atomically(workspace.output / "summary.json", json.dumps(summary, indent=2, sort_keys=True).encode() + b"\n")
+    return result, result.summary | _header(reader) | {"trained_passages": trained}
+
+
+def write_records(result: "TrainingResult", summary: dict[str, Any], folder: Path) -> None:
+    """Learning curve and summary beside the adapter."""
+    shutil.copyfile(result.curve, folder / result.curve.name)
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=2, sort_keys=True).encode() + b"\n")
 
 
 def _artifact(inputs: Mapping[str, Input], name: str) -> Artifact:
@@ -76,7 +99,7 @@ def _held_out(config: TrainingConfig, corpus: Artifact, tokenizer: "PreTrainedTo
 def _replay(config: TrainingConfig, source: Input, tokenizer: "PreTrainedTokenizerBase", facts: Mapping[str, Any]) -> "list[Example]":
     from timbre.training.replay import encode_replay, read_replay
 
-    if config.replay_weight == 0 or config.replay_items == 0:
+    if (config.replay_weight == 0 and config.base_kl_weight == 0) or config.replay_items == 0:
         return []
     assert isinstance(source, FileInput), "the input 'replay' is a file"
     items = read_replay(source.path)

@@ -1,0 +1,106 @@
+"""How the benchmarks measure: CPU time in alternation, peak allocations, and how they show it."""
+
+import argparse
+import gc
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from timbre.settings import settings
+
+Times = dict[str, list[float]]
+
+
+def arguments(doc: str | None) -> argparse.Namespace:
+    """The options that these benchmarks share."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="a tiny random model: seconds, and no figure worth quoting")
+    parser.add_argument("--rounds", type=int, default=5, help="alternations (default 5)")
+    parser.add_argument("--json", action="store_true", help="the figures as one JSON object on the last line")
+    parser.add_argument("--plot", type=Path, help="where the picture goes (default: <home>/benchmarks/)")
+    given = parser.parse_args()
+    if given.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    torch.set_num_threads(settings().threads)
+    return given
+
+
+def alternate(actions: Mapping[str, Callable[[], object]], rounds: int) -> Times:
+    """CPU seconds of each action, in turn, `rounds` times after one turn that does not count."""
+    times: Times = {name: [] for name in actions}
+    for turn in range(rounds + 1):
+        for name, action in actions.items():
+            gc.collect()
+            started = time.process_time()
+            action()
+            if turn:
+                times[name].append(time.process_time() - started)
+    return times
+
+
+def ratio(times: Times, name: str, against: str) -> float:
+    """Median over the alternations of one action's time over another's."""
+    return median(mine / other for mine, other in zip(times[name], times[against], strict=True))
+
+
+def peak_bytes(action: Callable[[], object]) -> int:
+    """The most that `action` had allocated at once on the CPU, beyond what stood before, as torch's profiler saw it."""
+    from torch.profiler import ProfilerActivity, profile
+
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        action()
+    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
+    changes = sorted((event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]")
+    held = most = 0
+    for _, size in changes:
+        held += size
+        most = max(most, held)
+    return most
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows in columns that fit a terminal."""
+    cells = [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    for row in cells:
+        first, *others = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join([first.strip().ljust(widths[0]), *others]))
+
+
+def plot_bars(values: Mapping[str, float], title: str, label: str, path: Path) -> None:
+    """A bar a name, with a line at 1."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 0.5 * len(values) + 1.2))
+    axes.barh(list(values), list(values.values()), color=["#b5542b" if "timbre" in name else "#8aa0b0" for name in values])
+    axes.axvline(1.0, color="black", linewidth=0.8, linestyle="--")
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    axes.set_title(title, loc="left")
+    for place, value in enumerate(values.values()):
+        axes.text(value, place, f" {value:.2f}", va="center")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def finish(
+    figures: Mapping[str, object], given: argparse.Namespace, values: Mapping[str, float], title: str, label: str, name: str
+) -> None:
+    """Picture, and the figures where asked for."""
+    path = given.plot or settings().home / "benchmarks" / f"{name}.png"
+    plot_bars(values, title, label, path)
+    print(f"\npicture: {path}")
+    if given.small:
+        print("tiny random model: these figures say only that the benchmark runs")
+    if given.json:
+        print(json.dumps({"small": given.small, "rounds": given.rounds, "threads": settings().threads, **figures}))

@@ -1,0 +1,132 @@
+"""The baselines against their plain dense forms in float64, and that no chunk size moves them."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, logsigmoid
+
+from timbre.objectives import divergences
+from timbre.objectives.baselines import (
+    Pairs,
+    emo_sum,
+    gem_sum,
+    label_smoothing_sum,
+    preference_sum,
+    teacher_kl_sum,
+    token_log_probs,
+)
+from timbre.objectives.head import Head
+
+N, D, V, PADDED = 12, 6, 23, 25
+GENERATOR = torch.Generator().manual_seed(0)
+HIDDEN, TEACHER_HIDDEN = (torch.randn(N, D, generator=GENERATOR, dtype=torch.float64) for _ in range(2))
+WEIGHT, TEACHER_WEIGHT = (torch.randn(PADDED, D, generator=GENERATOR, dtype=torch.float64) for _ in range(2))
+LABELS = torch.randint(0, V, (N,), generator=GENERATOR)
+TEACHER = Head(TEACHER_WEIGHT, V)
+PAIRS = Pairs(torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3]), 2)
+Loss = Callable[[Tensor, Head, int], Tensor]
+Plain = Callable[[Tensor, Tensor], Tensor]
+
+
+def log_q(hidden: Tensor, weight: Tensor) -> Tensor:
+    return (hidden @ weight[:V].T).log_softmax(-1)
+
+
+def observed(log_probs: Tensor) -> Tensor:
+    return log_probs.gather(-1, LABELS.unsqueeze(-1)).squeeze(-1)
+
+
+def plain_gem(hidden: Tensor, weight: Tensor) -> Tensor:
+    logits = hidden @ weight[:V].T
+    sharpened = (logits / 0.7).softmax(-1).detach()
+    return -(sharpened * (observed(log_q(hidden, weight)).unsqueeze(-1) - log_q(hidden, weight))).sum()
+
+
+def plain_emo(hidden: Tensor, weight: Tensor) -> Tensor:
+    one_hot = torch.nn.functional.one_hot(LABELS, V).double().log()
+    ce = -observed(log_q(hidden, weight))
+    bound = divergences.emo_bound(one_hot, log_q(hidden, weight), divergences.unit_rows(weight[:V]))
+    return 0.5 * (ce + (ce / bound).detach() * bound).sum()
+
+
+def teacher_mixture(alpha: float) -> Tensor:
+    one_hot = torch.nn.functional.one_hot(LABELS, V).double()
+    return (alpha * one_hot + (1 - alpha) * log_q(TEACHER_HIDDEN, TEACHER_WEIGHT).exp()).log()
+
+
+def plain_preference(hidden: Tensor, weight: Tensor) -> Tensor:
+    ratio = observed(log_q(hidden, weight)) - observed(log_q(TEACHER_HIDDEN, TEACHER_WEIGHT))
+    human, sampled = ratio[:3].sum() - ratio[3:5].sum(), ratio[5:9].sum() - ratio[9:].sum()
+    return -logsigmoid(0.1 * human) - logsigmoid(0.1 * sampled)
+
+
+CASES: dict[str, tuple[Loss, Plain]] = {
+    "label smoothing": (
+        lambda h, head, chunk: label_smoothing_sum(h, head, LABELS, smoothing=0.2, chunk=chunk),
+        lambda h, w: cross_entropy(h @ w[:V].T, LABELS, reduction="sum", label_smoothing=0.2),
+    ),
+    "gem": (lambda h, head, chunk: gem_sum(h, head, LABELS, chunk=chunk), plain_gem),
+    "emo": (lambda h, head, chunk: emo_sum(h, head, LABELS, chunk=chunk), plain_emo),
+    "resident teacher": (
+        lambda h, head, chunk: teacher_kl_sum(h, head, TEACHER_HIDDEN, TEACHER, labels_N=LABELS, alpha=0.3, chunk=chunk),
+        lambda h, w: divergences.forward_kl(teacher_mixture(0.3), log_q(h, w)).sum(),
+    ),
+    "kl to base": (
+        lambda h, head, chunk: teacher_kl_sum(h, head, TEACHER_HIDDEN, TEACHER, chunk=chunk),
+        lambda h, w: divergences.forward_kl(teacher_mixture(0), log_q(h, w)).sum(),
+    ),
+    "dpo": (lambda h, head, chunk: preference_sum(h, head, LABELS, TEACHER_HIDDEN, TEACHER, PAIRS, chunk=chunk), plain_preference),
+}
+
+
+def solve(loss: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
+    hidden, weight = HIDDEN.clone().requires_grad_(), WEIGHT.clone().requires_grad_()
+    value = loss(hidden, weight)
+    return [value.detach(), *torch.autograd.grad(value, (hidden, weight))]
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("chunk", [1, 5, 100])
+def test_value_and_gradients_agree_with_the_plain_form_whatever_the_chunk(name: str, chunk: int) -> None:
+    chunked, plain = CASES[name]
+    for found, wanted in zip(solve(lambda h, w: chunked(h, Head(w, V), chunk)), solve(plain), strict=True):
+        assert float((found - wanted).norm() / wanted.norm()) <= 1e-6
+
+
+def test_a_student_that_is_its_teacher_has_no_loss_and_no_gradient() -> None:
+    value, by_hidden, by_weight = solve(lambda h, w: teacher_kl_sum(h, Head(w, V), HIDDEN, Head(WEIGHT, V)))
+    assert abs(float(value)) < 1e-12 and float(by_hidden.abs().max()) < 1e-12 and float(by_weight.abs().max()) < 1e-12
+
+
+def test_gem_keeps_more_entropy_than_cross_entropy_does() -> None:
+    """At the optimum of cross-entropy on one token all mass is there; GEM's gradient ends while others still have some."""
+    logits = torch.tensor([[2.0, 0.0, 0.0]], dtype=torch.float64).requires_grad_()
+    head, label = Head(torch.eye(3, dtype=torch.float64), 3), torch.tensor([0])
+    (gem,) = torch.autograd.grad(gem_sum(logits, head, label, beta=0.5), logits)
+    (plain,) = torch.autograd.grad(cross_entropy(logits, label, reduction="sum"), logits)
+    assert 0 < float(-gem[0, 0]) < float(-plain[0, 0])
+
+
+def test_dpo_starts_at_log_two_and_prefers_human_text() -> None:
+    value, by_hidden, _ = solve(lambda h, w: preference_sum(h, Head(w, V), LABELS, HIDDEN, Head(WEIGHT, V), PAIRS))
+    assert float(value) == pytest.approx(2 * math.log(2))
+    before, after = (token_log_probs(h, Head(WEIGHT, V), LABELS) for h in (HIDDEN, HIDDEN - by_hidden))
+    assert float((after - before)[:3].sum()) > 0 > float((after - before)[3:5].sum())
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda head: label_smoothing_sum(HIDDEN, head, LABELS, smoothing=1.0), "0 <= smoothing < 1"),
+        (lambda head: gem_sum(HIDDEN, head, LABELS, beta=0.0), "0 < beta <= 1"),
+        (lambda head: teacher_kl_sum(HIDDEN, head, TEACHER_HIDDEN, Head(TEACHER_WEIGHT, V - 1)), "same tokenizer"),
+        (lambda head: teacher_kl_sum(HIDDEN, head, TEACHER_HIDDEN, TEACHER, alpha=0.5), "labels where alpha > 0"),
+        (lambda head: preference_sum(HIDDEN, head, LABELS, TEACHER_HIDDEN, TEACHER, PAIRS, beta=0.0), "beta > 0"),
+    ],
+)
+def test_what_is_out_of_range_is_a_sentence(call: Callable[[Head], Tensor], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        call(Head(WEIGHT, V))
