@@ -171,7 +171,7 @@ def _taught(scene: Scene, name: str, passages: "list[Passage]", epochs: int, wid
 
         folder = train_on_passages(
             scene.honest["model"], passages, epochs=epochs, learning_rate=scene.learning_rate, rank=16,
-            batch_tokens=512, seed=1, scratch=workspace.scratch, progress=workspace.progress,
+            batch_tokens=512, seed=1, scratch=workspace.scratch, progress=workspace.progress, packing=True,
         )  # fmt: skip
         shutil.copytree(folder, workspace.output, dirs_exist_ok=True)
         (workspace.output / "curve.jsonl").write_text("")

@@ -26,9 +26,11 @@ def train_on_passages(
     seed: int,
     scratch: Path,
     progress: Progress,
+    packing: bool = False,
 ) -> Path:
     """An adapter of the base model on `passages`, in a folder that peft and `load_model(adapter=…)` read.
 
+    Where passages differ much in length, `packing` saves the padding.
     Kept in `scratch`: a killed call goes on at its last checkpoint, a finished one returns at once.
 
     Raises:
@@ -39,7 +41,7 @@ def train_on_passages(
         return folder
     config = TrainingConfig(
         objective="sft", epochs=epochs, learning_rate=learning_rate, rank=rank, lora_alpha=2 * rank, batch_tokens=batch_tokens,
-        replay_weight=0.0, replay_items=0, seed=seed,
+        replay_weight=0.0, replay_items=0, seed=seed, packing=packing,
     )  # fmt: skip
     examples = [Example.of_passage(passage) for passage in passages]
     result = train(load_model(model), examples, config, vocab_size=model_facts(model)["vocab_size"], scratch=scratch, progress=progress)

@@ -38,7 +38,7 @@ def test_the_bundle_of_every_adapter_is_the_trained_model(
     store = ArtifactStore(tmp_path)
     adapter = adapter_of(kind, tiny_parts, store, make_artifact)
     config = ExportConfig(parity_prompts=3, parity_tokens=4, latency_tokens=1)
-    bundle = export_bundle(config, tiny_parts["model"], adapter, tiny_parts["corpus"], store)
+    bundle = export_bundle(config, tiny_parts["model"], adapter, tiny_parts["corpus"], tiny_parts["decoder"], store)
     parity = bundle.json("parity.json")
     assert 0 < parity["max_abs_logit_difference"] < 1e-4 < parity["tolerance"]
     assert parity["greedy_agreed"] == parity["greedy_total"] == 3
