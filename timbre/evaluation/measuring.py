@@ -1,11 +1,11 @@
 """Generated texts beside human ones: every metric with its human value, the noise of human halves, and an interval.
 
 The human side is measured once (`Reference`) and may serve any number of candidates; the candidate's side is measured at
-the same count of texts. In each of 200 random splits the human texts fall into halves A and B of `count` texts. H and σ of
-a metric are mean and standard deviation over the splits, of A, or from A to B for a distance. A candidate stands in the
+the same count of texts. In each of 200 random splits the human texts fall into halves A and B of `count` texts. H and σ
+of a metric are mean and standard deviation over the splits, of A, or from A to B for a distance. A candidate stands in the
 place of A. Whole documents go to one half or the other: passages of one chapter share its subject, and halves that
-shared every chapter would be nearer to each other than any new text can be to them. σ of figures of one set is widened by √((1 + f)/(1 − f)), f = count/human texts, for the reason given in
-`timbre.evaluation.style`.
+shared every chapter would be nearer to each other than any new text can be to them. σ of figures of one set is widened by
+√((1 + f)/(1 − f)), f = count/human texts, for the reason given in `timbre.evaluation.style`.
 """
 
 import math

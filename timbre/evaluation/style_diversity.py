@@ -115,7 +115,7 @@ def _score(name: str, value: float | None, human: Human, anchors: Anchors) -> Me
 
 
 def _group_numbers(scores: Mapping[str, float], definition: Definition) -> dict[str, float]:
-    numbers = {}
+    numbers: dict[str, float] = {}
     for group in GROUPS:
         members = sorted(score for name, score in scores.items() if METRIC[name].group == group)
         if definition == "worse half of each group":

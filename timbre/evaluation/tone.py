@@ -12,26 +12,39 @@ import numpy as np
 
 from timbre.evaluation.words import sentences, words
 
-FEELINGS: dict[str, frozenset[str]] = {
-    "joy": frozenset(
-        ["joy", "joyful", "glad", "happy", "happily", "happiness", "delight", "delighted", "merry", "cheer", "cheerful", "laugh", "laughed", "laughing", "laughter", "smile", "smiled", "smiling", "pleasure", "pleased", "pleasant", "bliss", "rejoice", "jolly", "mirth", "love", "loved", "loving", "lovely", "beloved", "sweet", "gay", "content", "charm", "charming", "triumph", "proud", "pride", "hope", "hoped", "hopeful", "comfort", "kind", "tender", "gentle", "grateful", "thankful", "welcome", "celebrate", "bright", "delicious"]
-    ),
-    "sadness": frozenset(
-        ["sad", "sadly", "sadness", "sorrow", "sorrowful", "grief", "grieve", "grieved", "mourn", "mournful", "weep", "wept", "weeping", "cry", "cried", "tears", "tear", "lonely", "loneliness", "misery", "miserable", "gloom", "gloomy", "despair", "melancholy", "dreary", "lament", "woe", "wretched", "unhappy", "regret", "lost", "loss", "broken", "forlorn", "desolate", "heartbroken", "pity", "poor", "bitter", "alas", "dead", "death", "dying", "die", "died", "grave"]
-    ),
-    "anger": frozenset(
-        ["anger", "angry", "angrily", "rage", "raged", "raging", "fury", "furious", "wrath", "mad", "hate", "hated", "hatred", "hateful", "curse", "cursed", "damn", "damned", "revenge", "vengeance", "spite", "fierce", "fiercely", "violent", "violence", "quarrel", "outrage", "indignant", "resent", "scorn", "enraged", "enemy", "cruel", "savage", "strike", "struck"]
-    ),
-    "fear": frozenset(
-        ["fear", "feared", "fearful", "afraid", "dread", "dreadful", "terror", "terrible", "terribly", "terrify", "horror", "horrible", "fright", "frightened", "frightful", "panic", "scared", "alarm", "alarmed", "anxious", "anxiety", "worry", "worried", "nervous", "tremble", "trembled", "trembling", "danger", "dangerous", "peril", "perilous", "doom", "threat", "threaten", "ghastly", "shudder"]
-    ),
-    "disgust": frozenset(
-        ["disgust", "disgusting", "disgusted", "loathe", "loathing", "loathsome", "foul", "filthy", "filth", "vile", "nasty", "rotten", "rot", "stink", "stench", "sick", "sickening", "ugly", "hideous", "repulsive", "revolting", "gross", "contempt", "despise", "abhor", "corrupt", "dirty"]
-    ),
-    "surprise": frozenset(
-        ["surprise", "surprised", "surprising", "astonish", "astonished", "astonishing", "astonishment", "amaze", "amazed", "amazing", "amazement", "wonder", "wondered", "wonderful", "wondrous", "marvel", "marvellous", "sudden", "suddenly", "startled", "strange", "strangely", "unexpected", "incredible", "shock", "shocked", "stunned", "curious"]
-    ),
-}  # fmt: skip
+_WORDS = {
+    "joy": """
+        joy joyful glad happy happily happiness delight delighted merry cheer cheerful laugh laughed laughing laughter smile
+        smiled smiling pleasure pleased pleasant bliss rejoice jolly mirth love loved loving lovely beloved sweet gay content
+        charm charming triumph proud pride hope hoped hopeful comfort kind tender gentle grateful thankful welcome celebrate
+        bright delicious
+    """,
+    "sadness": """
+        sad sadly sadness sorrow sorrowful grief grieve grieved mourn mournful weep wept weeping cry cried tears tear lonely
+        loneliness misery miserable gloom gloomy despair melancholy dreary lament woe wretched unhappy regret lost loss broken
+        forlorn desolate heartbroken pity poor bitter alas dead death dying die died grave
+    """,
+    "anger": """
+        anger angry angrily rage raged raging fury furious wrath mad hate hated hatred hateful curse cursed damn damned revenge
+        vengeance spite fierce fiercely violent violence quarrel outrage indignant resent scorn enraged enemy cruel savage
+        strike struck
+    """,
+    "fear": """
+        fear feared fearful afraid dread dreadful terror terrible terribly terrify horror horrible fright frightened frightful
+        panic scared alarm alarmed anxious anxiety worry worried nervous tremble trembled trembling danger dangerous peril
+        perilous doom threat threaten ghastly shudder
+    """,
+    "disgust": """
+        disgust disgusting disgusted loathe loathing loathsome foul filthy filth vile nasty rotten rot stink stench sick
+        sickening ugly hideous repulsive revolting gross contempt despise abhor corrupt dirty
+    """,
+    "surprise": """
+        surprise surprised surprising astonish astonished astonishing astonishment amaze amazed amazing amazement wonder
+        wondered wonderful wondrous marvel marvellous sudden suddenly startled strange strangely unexpected incredible shock
+        shocked stunned curious
+    """,
+}
+FEELINGS: dict[str, frozenset[str]] = {feeling: frozenset(list_.split()) for feeling, list_ in _WORDS.items()}
 _OF = {word: feeling for feeling, list_ in FEELINGS.items() for word in list_}
 _SEEN_SHARE = 0.001
 _LONG = 6
