@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from timbre.evaluation.embeddings import Encoder
-from timbre.evaluation.measuring import Reference, measure
+from timbre.evaluation.measuring import SPLITS, Reference, measure
 from timbre.evaluation.style_diversity import DEFINITIONS, GREEDY, HOT, Definition, StyleScore, anchor_values, style_diversity
 
 LENGTHS = (0.75, 1.0, 1.25)
@@ -74,7 +74,9 @@ class Calibration:
         return {"passed": self.passed} | asdict(self)
 
 
-def calibrate(sets: Mapping[float, TextSets], *, seed: int = 0, encoder: Encoder | None = None) -> Calibration:
+def calibrate(
+    sets: Mapping[float, TextSets], *, seed: int = 0, encoder: Encoder | None = None, splits: int = SPLITS
+) -> Calibration:  # fmt: skip
     """Run all checks.
 
     Args:
@@ -87,7 +89,7 @@ def calibrate(sets: Mapping[float, TextSets], *, seed: int = 0, encoder: Encoder
         raise ValueError(f"calibration needs the texts at {', '.join(map(str, LENGTHS))} of their length; {missing[0]} is missing")
     if (fewest := min(each.count for each in sets.values())) < 4:
         raise ValueError(f"calibration has sets of {fewest} texts and 4 are the least: generate more, or give more human text")
-    by_length = {length: trial_scores(sets[length], seed, encoder, full=length == 1.0) for length in LENGTHS}
+    by_length = {length: trial_scores(sets[length], seed, encoder, splits, full=length == 1.0) for length in LENGTHS}
     refused: dict[str, list[str]] = {}
     for definition in DEFINITIONS:
         scores = {length: {name: score.value for name, score in by_length[length][definition].items()} for length in LENGTHS}
@@ -99,11 +101,11 @@ def calibrate(sets: Mapping[float, TextSets], *, seed: int = 0, encoder: Encoder
 
 
 def trial_scores(
-    sets: TextSets, seed: int, encoder: Encoder | None, *, full: bool
+    sets: TextSets, seed: int, encoder: Encoder | None, splits: int = SPLITS, *, full: bool
 ) -> dict[Definition, dict[str, StyleScore]]:  # fmt: skip
     """Scores of the texts that are not in the score itself; without `full` only those that the length check needs."""
     count = sets.count
-    reference = Reference.of(sets.reference, count, clusters=sets.documents, seed=seed, encoder=encoder)
+    reference = Reference.of(sets.reference, count, clusters=sets.documents, seed=seed, encoder=encoder, splits=splits)
     measured = {name: measure(texts[:count], reference) for name, texts in ((GREEDY, sets.greedy_anchor), (HOT, sets.hot_anchor))}
     anchors = anchor_values(measured)
     trials = {"human": sets.human, "base": sets.base}

@@ -13,13 +13,16 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, canonical_json
 from timbre.config import EvaluationConfig, Frozen, SamplerConfig
 from timbre.corpus.documents import Document, read_documents
+
+if TYPE_CHECKING:
+    from timbre.evaluation.calibration import TextSets
 
 _SAMPLERS = {"greedy": SamplerConfig(temperature=0), "hot": SamplerConfig(temperature=2), "base": SamplerConfig(temperature=1)}
 _WRITERS = 4
@@ -84,7 +87,9 @@ def two_sides(documents: Sequence[Document], seed: int) -> tuple[list[Document],
     return sides
 
 
-def _texts(config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspace) -> tuple[list[dict[str, Any]], dict[float, Any]]:
+def _texts(
+    config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspace
+) -> "tuple[list[dict[str, Any]], dict[float, TextSets]]":  # fmt: skip
     from timbre.evaluation import generation
     from timbre.evaluation.calibration import LENGTHS, TextSets
     from timbre.evaluation.prompts import Prompt, decoded, openings
@@ -99,8 +104,8 @@ def _texts(config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspa
     count = min(config.prompts, len(human_a) // 2, len(human_b))
     if count < 4:
         raise ValueError(
-            f"the corpus holds {len(human_a)} and {len(human_b)} passages of {config.prompt_tokens + longest} tokens on its two sides; 8 and "
-            "4 are the least: add documents, or lower new_tokens"
+            f"the corpus holds {len(human_a)} and {len(human_b)} passages of {config.prompt_tokens + longest} tokens on its two sides; "
+            "8 and 4 are the least: add documents, or lower new_tokens"
         )
     ids: dict[str, list[Sequence[int]]] = {
         "reference": [prompt.human_ids for prompt in human_a], "human": [prompt.human_ids for prompt in human_b[:count]]

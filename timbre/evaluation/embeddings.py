@@ -103,7 +103,9 @@ class MiniLM:
             import torch
             from tokenizers import Tokenizer
             from transformers import AutoModel
+            from transformers.utils.logging import disable_progress_bar
 
+            disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would stand between ours
             torch.set_num_threads(settings().threads)
             tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
             tokenizer.no_padding()

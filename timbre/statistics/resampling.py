@@ -29,7 +29,7 @@ def bootstrap_interval(
         ValueError: empty input, or a value that is not finite.
     """
     import numpy as np
-    from scipy import stats
+    from scipy.special import ndtri, stdtrit
 
     array = finite(values, "values")
     index, groups = cluster_index(clusters, len(array))
@@ -39,7 +39,7 @@ def bootstrap_interval(
     drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), _DRAWS)
     means = (drawn @ np.bincount(index, array, groups)) / (drawn @ np.bincount(index, minlength=groups))
     tail = (1 - level) / 2
-    reach = math.sqrt(groups / (groups - 1)) * float(stats.t.ppf(1 - tail, groups - 1) / stats.norm.ppf(1 - tail))
+    reach = math.sqrt(groups / (groups - 1)) * float(stdtrit(groups - 1, 1 - tail) / ndtri(1 - tail))
     low, high = (mean + reach * (float(np.quantile(means, side)) - mean) for side in (tail, 1 - tail))
     return Interval(mean, min(low, mean), max(high, mean), len(array), groups)
 
