@@ -15,7 +15,7 @@ _HEADLINES = {
     "told apart": "These texts are told apart from the human ones.",
     "INCONCLUSIVE": "There is too little text to tell.",
 }
-_WORDS = {"inside": "within the human band", "outside": "outside the human band", "unclear": "may be on either side of its edge"}
+_WORDS = {"inside": "within the human band", "outside": "outside the human band", "unclear": "perhaps outside the human band"}
 
 
 def write_page(comparison: Comparison, path: Path, names: tuple[str, str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.unit.conftest import corpus_artifact, model_artifact
 from timbre.artifacts import ArtifactStore
 from timbre.evaluation.calibration import LENGTHS, Calibration, TextSets, calibrate, shuffled
 from timbre.evaluation.calibration_stage import CalibrationConfig, calibration, two_sides
@@ -119,7 +120,7 @@ def test_calibration_finds_a_score_that_takes_machine_text_for_human(sets: dict[
 
 
 def test_calibration_needs_every_length_and_some_texts(sets: dict[float, TextSets]) -> None:
-    with pytest.raises(ValueError, match="1.25"):
+    with pytest.raises(ValueError, match=r"1\.25"):
         calibrate({length: each for length, each in sets.items() if length != 1.25})
     with pytest.raises(ValueError, match="4 are the least"):
         calibrate({length: replace(each, base=each.base[:3]) for length, each in sets.items()})
@@ -131,15 +132,16 @@ def test_shuffling_keeps_the_words() -> None:
 
 
 def test_stage_generates_both_sides_from_different_writers_and_checks_itself(
-    tmp_path: Path, tiny_parts: dict[str, Any], tiny_store: ArtifactStore
+    tmp_path: Path, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]
 ) -> None:
     from timbre.corpus.documents import read_documents
 
-    corpus = tiny_parts["corpus"]
+    tiny_store = ArtifactStore(tmp_path / "store", SILENT)
+    model, corpus = model_artifact(tiny_store, tiny_model_dir), corpus_artifact(tiny_store, tiny_corpus_texts)
     first, second = two_sides(read_documents(corpus), 0)
     assert not {document.author for document in first} & {document.author for document in second} and first and second
     config = CalibrationConfig(prompts=6, prompt_tokens=8, new_tokens=40)
-    one = calibration(config, tiny_parts["model"], corpus, tiny_store)
+    one = calibration(config, model, corpus, tiny_store)
     rows = [json.loads(line) for line in one.file("texts.jsonl").read_text().splitlines()]
     assert {row["set"] for row in rows} == {"reference", "greedy_anchor", "hot_anchor", "human", "greedy", "hot", "base"}
     assert {row["length"] for row in rows} == set(LENGTHS)
@@ -147,5 +149,5 @@ def test_stage_generates_both_sides_from_different_writers_and_checks_itself(
     assert not documents["reference"] & documents["human"] and not documents["hot_anchor"] & documents["hot"]
     summary = one.json("calibration.json")
     assert summary["count"] == 6 and len(summary["checks"]) == 6 and summary["encoder"] is None
-    again = calibration(config, tiny_parts["model"], corpus, ArtifactStore(tmp_path / "other", SILENT))
+    again = calibration(config, model, corpus, ArtifactStore(tmp_path / "other", SILENT))
     assert again.digest == one.digest
