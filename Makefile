@@ -6,7 +6,7 @@ BIN := .venv/bin
 STYLE ?= literary
 PROFILE ?= quick
 
-.PHONY: help setup install run test check mutants lock
+.PHONY: help setup install run test check mutants calibration lock
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -30,6 +30,9 @@ check: install  ## formatting, lint, types, import rules, container files
 
 mutants: install  ## break eight things on purpose; each must break a test
 	@$(BIN)/python -m tests.mutants
+
+calibration: setup  ## texts of the untuned base for the Style Diversity Score, and its self-check; STYLE=…
+	@$(BIN)/timbre evaluate --self-check --style $(STYLE)
 
 lock: install  ## resolve requirements.lock anew
 	@$(BIN)/python infra/lock.py

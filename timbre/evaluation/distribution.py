@@ -1,34 +1,46 @@
 """Distances between what two sets of texts are made of: words, and lengths of sentences."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from timbre.evaluation.lexical import ngrams
+from timbre.evaluation.grams import count_table, gram_codes
 from timbre.evaluation.words import sentences, tokens, words
+
+_REMEMBERED = 4
 
 
 class GramCounts:
     """n-gram frequencies of a pool of texts as a sparse count table, for distances between any two of its subsets."""
 
     def __init__(self, texts: Sequence[str], n: int = 1) -> None:
-        numbers: dict[tuple[str, ...], int] = {}
-        self._text, self._gram, self._count = [], [], []
-        for index, text in enumerate(texts):
-            for gram, count in Counter(ngrams(tokens(text), n)).items():
-                self._text.append(index)
-                self._gram.append(numbers.setdefault(gram, len(numbers)))
-                self._count.append(count)
-        self._texts, self._grams = len(texts), len(numbers)
-        self._rows = np.array([self._text, self._gram, self._count], np.int64).reshape(3, -1)
+        self._count([tokens(text) for text in texts], n)
+
+    @classmethod
+    def of_sequences(cls, sequences: Sequence[Sequence[str]], n: int) -> "GramCounts":
+        """Of texts that are cut into tokens already."""
+        counts = cls.__new__(cls)
+        counts._count(sequences, n)
+        return counts
+
+    def _count(self, sequences: Sequence[Sequence[str]], n: int) -> None:
+        self._texts = len(sequences)
+        self._rows = count_table(*gram_codes(sequences, n), self._texts)
+        self._grams = int(self._rows[0].max(initial=-1)) + 1
+        self._known: dict[bytes, np.ndarray] = {}
 
     def frequencies(self, subset: Sequence[int] | np.ndarray) -> np.ndarray:
         """Relative frequency of every n-gram in these texts, shape (n-grams,); zeros if the texts are empty."""
-        weight = np.bincount(np.asarray(subset, np.int64), minlength=self._texts)
-        counts = np.bincount(self._rows[1], self._rows[2] * weight[self._rows[0]], self._grams)
-        frequencies: np.ndarray = counts / max(counts.sum(), 1)
-        return frequencies
+        chosen = np.asarray(subset, np.int64)
+        key = chosen.tobytes()
+        if key not in self._known:  # L2 and JSD ask for the same subsets one after the other
+            weight = np.bincount(chosen, minlength=self._texts)
+            counts = np.bincount(self._rows[0], self._rows[2] * weight[self._rows[1]], self._grams)
+            while len(self._known) >= _REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[key] = counts / max(counts.sum(), 1)
+        self._known[key] = self._known.pop(key)
+        return self._known[key]
 
     def l2(self, first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray) -> float:
         """Euclidean distance of the two frequency vectors; 0 = the same, √2 at most."""

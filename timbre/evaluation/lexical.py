@@ -1,11 +1,13 @@
 """How rich the vocabulary of one text is. A text too short for a measure gives None, never a made-up number."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from timbre.evaluation.words import words
 
 WINDOW = 50
 _MTLD_THRESHOLD = 0.72
+_RARE_SHARE = 0.01
 
 
 def mattr(text: str, window: int = WINDOW) -> float | None:
@@ -44,6 +46,31 @@ def hapax_share(text: str) -> float | None:
     """Share of the text's words that occur in it exactly once."""
     sequence = words(text)
     return sum(count == 1 for count in Counter(sequence).values()) / len(sequence) if sequence else None
+
+
+def type_token_ratio(text: str) -> float | None:
+    """Distinct words over words. It falls with length, so it compares only texts of one length; MATTR does not."""
+    sequence = words(text)
+    return len(set(sequence)) / len(sequence) if sequence else None
+
+
+class RareWords:
+    """Share of a text's words that hardly any human text holds: fewer than 1% of them, or none but one.
+
+    A human text of the reference is itself among them, so its own occurrence is left out: human and generated texts are
+    both compared with *other* texts. No frequency list is shipped; the rule holds for any language.
+    """
+
+    def __init__(self, human: Sequence[str]) -> None:
+        self._texts = len(human)
+        self._holding = Counter(word for text in human for word in set(words(text)))
+
+    def rate(self, text: str, *, of_reference: bool = False) -> float | None:
+        """The share, or None without words; `of_reference` says that this text was among those the counts are from."""
+        sequence = words(text)
+        own = int(of_reference)
+        limit = max(1.0, _RARE_SHARE * (self._texts - own))
+        return sum(self._holding[word] - own <= limit for word in sequence) / len(sequence) if sequence else None
 
 
 def ngrams(sequence: list[str], n: int) -> list[tuple[str, ...]]:

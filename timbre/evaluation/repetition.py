@@ -1,14 +1,17 @@
 """How much texts repeat: themselves, each other, and the way their sentences begin."""
 
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 
 import numpy as np
 
+from timbre.evaluation.grams import count_table, gram_codes
 from timbre.evaluation.lexical import ngrams
-from timbre.evaluation.words import sentences, words
+from timbre.evaluation.words import sentences, tokens, words
 
 ORDERS = 4
+FRAME_WORDS = 120
 _EPSILON = 0.1
 
 
@@ -24,7 +27,16 @@ class SelfBleu:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        sequences = [words(text) for text in texts]
+        self._count([words(text) for text in texts])
+
+    @classmethod
+    def of_sequences(cls, sequences: Sequence[Sequence[str]]) -> "SelfBleu":
+        """Of texts that are cut into words already."""
+        measure = cls.__new__(cls)
+        measure._count(sequences)
+        return measure
+
+    def _count(self, sequences: Sequence[Sequence[str]]) -> None:
         self._lengths = np.array([len(sequence) for sequence in sequences], np.int64)
         self._tables = [_shared_counts(sequences, n) for n in range(1, ORDERS + 1)]
 
@@ -45,6 +57,23 @@ def gzip_ratio(texts: Sequence[str]) -> float:
     """Bytes of the joined texts over bytes after DEFLATE, the compressor of gzip (2403.00553): higher = more repetitive."""
     raw = "\n".join(texts).encode()
     return len(raw) / len(zlib.compress(raw, 9)) if raw else 1.0
+
+
+def pattern(text: str, frame: Container[str]) -> str:
+    """The text with only its frame left: frequent words and punctuation as they are, every other word as one `*`.
+
+    A stand-in for part-of-speech patterns (2403.00553 §3) without a tagger: in most languages the most frequent words are
+    those with a grammatical function, and the figure is named for what it is. Sentences stand on lines of their own.
+    """
+    return "\n".join(
+        " ".join(token if token in frame or not token[0].isalnum() else "*" for token in tokens(piece)) for piece in sentences(text)
+    )
+
+
+def frame_of(human: Sequence[str], size: int = FRAME_WORDS) -> frozenset[str]:
+    """The most frequent words of the human texts; of those tied at the end, the alphabetically first."""
+    counts = Counter(word for text in human for word in words(text))
+    return frozenset(sorted(counts, key=lambda word: (-counts[word], word))[:size])
 
 
 def self_repetition(text: str, n: int = 4) -> float | None:
@@ -72,17 +101,14 @@ def _openers(text: str) -> list[str]:
     return [words(sentence)[0] for sentence in sentences(text)]
 
 
-def _shared_counts(sequences: list[list[str]], n: int) -> np.ndarray:
+def _shared_counts(sequences: Sequence[Sequence[str]], n: int) -> np.ndarray:
     """Rows (gram, text, count), sorted by gram and falling count, of n-grams that two or more texts hold."""
-    numbers: dict[tuple[str, ...], int] = {}
-    codes = [np.array([numbers.setdefault(gram, len(numbers)) for gram in ngrams(seq, n)], np.int64) for seq in sequences]
-    if not numbers:
-        return np.empty((3, 0), np.int64)
-    owner = np.repeat(np.arange(len(codes)), [len(code) for code in codes])
-    pair, count = np.unique(np.concatenate(codes) * len(sequences) + owner, return_counts=True)
-    gram, text = np.divmod(pair, len(sequences))
+    table = count_table(*gram_codes(sequences, n), len(sequences))
+    gram = table[0]
+    if not len(gram):
+        return table
     shared = np.bincount(gram)[gram] > 1
-    table = np.stack([gram, text, count])[:, shared]
+    table = table[:, shared]
     return table[:, np.lexsort((-table[2], table[0]))]
 
 

@@ -6,6 +6,7 @@ apostrophes and hyphens), each ideograph or kana is a word, everything else visi
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
 _IDEOGRAPH = "぀-ヿ㐀-䶿一-鿿豈-﫿"
@@ -28,6 +29,18 @@ def tokens(text: str) -> list[str]:
 def sentences(text: str) -> list[str]:
     """Pieces that hold a word, cut after . ! ? … and at blank lines. A cut text's last, unfinished sentence is one too."""
     return [piece for piece in _SENTENCE_END.split(text) if _WORDS.search(piece)]
+
+
+def pieces(text: str, length: int) -> Iterator[str]:
+    """Consecutive pieces of exactly `length` words with everything between them; a shorter rest is left out."""
+    start, count = 0, 0
+    for found in _WORDS.finditer(text):
+        if count == length:
+            yield text[start : found.start()].strip()
+            start, count = found.start(), 0
+        count += 1
+    if count == length:
+        yield text[start:].strip()
 
 
 def scripts(text: str) -> dict[str, int]:

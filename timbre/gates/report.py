@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import Artifact, IntegrityError
-from timbre.gates.charts import Line, bounds, curves, forest_row, limit_row
+from timbre.gates.charts import forest_row, limit_row
 from timbre.gates.evidence import Evidence
 from timbre.gates.verdict import GateResult, Judgement
+from timbre.page.charts import Line, bounds, curves
+from timbre.page.render import number, render
 
 SAMPLES = 12
 _CURVES = (
@@ -37,21 +39,9 @@ def write_report(
     headline: str = "",
 ) -> None:
     """Write report.html and report.md into `folder`; without a `headline` the verdict is what they say first."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     context = report_context(verdict, judgement, evidence, artifacts, headline)
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    for template, autoescape in (("report.html", True), ("report.md", False)):
-        environment = Environment(
-            loader=loader,
-            autoescape=autoescape,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        environment.filters.update(number=_number, cell=_cell)
-        page = environment.get_template(f"{template}.j2").render(context)
+    for template in ("report.html", "report.md"):
+        page = render(Path(__file__).parent / "templates", template, context)
         (folder / template).write_text(page, encoding="utf-8")
 
 
@@ -141,7 +131,7 @@ def _gate_figures(gate: GateResult) -> str:
         return "no figure"
 
     def scaled(value: float | None) -> str:
-        return "∞" if value is None else _number(value * gate.scale)
+        return "∞" if value is None else number(value * gate.scale)
 
     text = scaled(gate.value)
     if gate.kind in ("superiority", "non_inferiority"):
@@ -183,18 +173,3 @@ def _json_lines(artifact: Artifact, name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines if line]
     except (IntegrityError, ValueError):
         return []
-
-
-def _number(value: Any) -> str:
-    """Three significant digits, thousands separated, a real minus sign; "–" for nothing."""
-    if value is None:
-        return "–"
-    if isinstance(value, int):
-        return f"{value:,}"
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return text.replace("-", "−")
-
-
-def _cell(value: Any) -> str:
-    """Text that may stand in a cell of a Markdown table."""
-    return str(value).replace("|", "\\|").replace("\n", " ")

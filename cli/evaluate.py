@@ -1,0 +1,182 @@
+"""`timbre evaluate`: any texts against human ones, and the self-check of the Style Diversity Score."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import GATE_FAIL, INCONCLUSIVE
+from cli.options import DEFAULT_MODEL, Json, Model, Profile, Style, resolve
+
+if TYPE_CHECKING:
+    from timbre.evaluation.against import Calibrated, Comparison
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command of this file."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    texts: Annotated[Path | None, typer.Argument(help="Folder or file (txt, md, html, JSONL, Parquet) to measure.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Human texts: another folder or file.")] = None,
+    words: Annotated[int, typer.Option(min=20, help="Words of each passage; shorter texts are left out, and counted.")] = 150,
+    most: Annotated[int, typer.Option(min=4, help="Passages a side at most (twice as many human ones).")] = 400,
+    slop: Annotated[list[Path], typer.Option(help="File of phrases to look for, one a line (repeatable).")] = [],  # noqa: B006
+    other: Annotated[list[str], typer.Option(help="NAME=PATH of human text in another style (repeatable).")] = [],  # noqa: B006
+    page: Annotated[Path, typer.Option(help="Where the page is written.")] = Path("evaluation.html"),
+    calibration: Annotated[str | None, typer.Option(help="Style whose `make calibration` gives score and gap closed.")] = None,
+    self_check: Annotated[
+        bool, typer.Option("--self-check", help="Check the score itself instead: builds, or finds, a calibration.")
+    ] = False,
+    prompts: Annotated[int, typer.Option(min=4, help="With --self-check: texts of each set.")] = 100,
+    style: Style = "literary",
+    profile: Profile = "quick",
+    model: Model = DEFAULT_MODEL,
+    json_output: Json = False,
+) -> None:
+    """Measure texts against human ones, without a model, or check the score itself.
+
+    Every metric stands beside its human value, its noise between human halves, and a 95% interval. Exit code 4 where there
+    is too little text to tell; --self-check ends with 3 where the score fails a check.
+
+    \b
+    timbre evaluate drafts/ --against essays/
+    timbre evaluate samples.jsonl --against book.txt --slop cliches.txt
+    timbre evaluate --self-check --style literary
+    """
+    if self_check:
+        _self_check(style, profile, model, prompts, json_output)
+        return
+    if texts is None or against is None:
+        raise ValueError("name two sides: timbre evaluate TEXTS --against HUMAN (or --self-check)")
+    from timbre.evaluation.against import Request, compare_texts
+    from timbre.evaluation.against_page import write_page
+    from timbre.evaluation.embeddings import packaged_encoder
+
+    others = dict(_named(assignment) for assignment in other)
+    request = Request(texts, against, words, most, tuple(slop), others)
+    comparison = compare_texts(request, encoder=packaged_encoder(), calibrated=_calibrated(calibration))
+    write_page(comparison, page, (texts.name or str(texts), against.name or str(against)))
+    if json_output:
+        print(json.dumps(_finite(comparison.summary() | {"page": str(page)}), ensure_ascii=False, allow_nan=False))
+    else:
+        _print(comparison, page)
+    if comparison.verdict == "INCONCLUSIVE":
+        raise typer.Exit(INCONCLUSIVE)
+
+
+def _named(assignment: str) -> tuple[str, Path]:
+    name, equals, path = assignment.partition("=")
+    if not (equals and name and path):
+        raise ValueError(f"--other {assignment}: write it as NAME=PATH")
+    return name, Path(path)
+
+
+def _print(comparison: "Comparison", page: Path) -> None:
+    """A table within 80 columns, the verdict first."""
+    from rich.console import Console
+
+    from timbre.evaluation.metrics import GROUPS, METRIC
+    from timbre.page.render import number
+
+    console = Console(width=80, highlight=False, soft_wrap=False)
+    console.print(f"{comparison.verdict}. {comparison.why}", markup=False)
+    if comparison.figures:
+        print(f"\n{'metric':20}{'value':>9}{'95% interval':>19}{'human':>9}{'band':>19}  ")
+    for group in (*GROUPS, "beside"):
+        for name, figure in comparison.figures.items():
+            if METRIC[name].group == group:
+                span = f"{number(figure.interval.low)}…{number(figure.interval.high)}" if figure.interval else "–"
+                band = f"{number(figure.human.low)}…{number(figure.human.high)}"
+                mark = {"inside": "", "outside": " *", "unclear": " ?"}[figure.place]
+                print(f"{name:20}{number(figure.value):>9}{span:>19}{number(figure.human.mean):>9}{band:>19}{mark}")
+    if comparison.figures:
+        print("* outside the human band with its whole interval, ? perhaps")
+    if comparison.score is not None and comparison.score.value is not None:
+        score = comparison.score
+        print(f"\nStyle Diversity Score {score.value:.0f} of 100 [{score.low:.0f}, {score.high:.0f}]")
+    elif comparison.no_score:
+        console.print(f"\nNo Style Diversity Score: {comparison.no_score}.", markup=False)
+    if comparison.overused:
+        phrases = ", ".join(f"{row.phrase} ×{number(row.ratio)}" for row in comparison.overused[:8])
+        console.print(f"Overused: {phrases}", markup=False)
+    for side, row in comparison.read.items():
+        print(f"{side}: {row['read']} read, {row['too_short']} too short, {row['passages']} passages of {comparison.words} words")
+    for name, why in comparison.missing.items():
+        console.print(f"not measured: {name} ({why})", markup=False)
+    print(f"page {page}")
+
+
+def _self_check(style: str, profile: str, model: str, prompts: int, json_output: bool) -> None:
+    from tasks.environment import prepare
+    from timbre.settings import settings
+
+    prepare(settings())
+    from timbre import road
+    from timbre.artifacts import ArtifactStore, write_atomically
+    from timbre.evaluation.calibration_stage import CalibrationConfig, calibration
+    from timbre.evaluation.embeddings import packaged_encoder
+
+    release, store = resolve(style, profile, 1, model, []), ArtifactStore(settings().home)
+    built = {name: road.build(name, release, store, {}) for name in ("model", "corpus")}
+    config = CalibrationConfig(prompts=prompts, encoder=packaged_encoder() is not None)
+    artifact = calibration(config, built["model"], built["corpus"], store)
+    write_atomically(_pointer(style), json.dumps({"digest": artifact.digest}).encode())
+    summary = artifact.json("calibration.json")
+    if json_output:
+        print(json.dumps(summary | {"digest": artifact.digest}))
+    else:
+        print(f"Style Diversity Score of {style}, {summary['count']} texts a set, {summary['definition']}:")
+        for check in summary["checks"]:
+            value = "–" if check["value"] is None else f"{check['value']:.1f}"
+            print(f"{'passed' if check['passed'] else 'FAILED'}  {value:>6}  {check['name']}: {check['asked']}")
+        for definition, failures in summary["refused"].items():
+            print(f"tried before: {definition} ({len(failures)} checks failed)")
+    if not summary["passed"]:
+        raise typer.Exit(GATE_FAIL)
+
+
+def _pointer(style: str) -> Path:
+    from timbre.settings import settings
+
+    return settings().home / "calibration" / f"{style}.json"
+
+
+def _calibrated(style: str | None) -> "Calibrated | None":
+    """What the calibration of a style left, or None if none is asked for.
+
+    Raises:
+        ValueError: that style has not been calibrated here.
+    """
+    if style is None:
+        return None
+    from timbre.artifacts import ArtifactStore
+    from timbre.evaluation.against import Calibrated
+    from timbre.evaluation.style_diversity import GREEDY, HOT
+    from timbre.settings import settings
+
+    if not _pointer(style).is_file():
+        raise ValueError(f"{style} has not been calibrated here: `timbre evaluate --self-check --style {style}` does that once")
+    artifact = ArtifactStore(settings().home).open("calibration", json.loads(_pointer(style).read_bytes())["digest"])
+    summary = artifact.json("calibration.json")
+    rows = [json.loads(line) for line in artifact.file("texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    longest = max(row["length"] for row in rows)
+
+    def texts(name: str) -> list[str]:
+        return [row["text"] for row in rows if row["set"] == name and row["length"] == longest]
+
+    failures = [f"{check['name']}: asked {check['asked']}" for check in summary["checks"] if not check["passed"]]
+    anchors = {GREEDY: texts("greedy_anchor"), HOT: texts("hot_anchor")}
+    return Calibrated(style, summary["definition"], anchors, texts("base"), failures)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: an unbounded end is null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

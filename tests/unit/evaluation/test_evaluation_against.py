@@ -1,0 +1,136 @@
+"""`timbre evaluate TEXTS --against HUMAN`: what it reads, what it says, and its page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.unit.gates.test_gates_report import tags
+from timbre.evaluation.against import Calibrated, Comparison, Request, compare_texts
+from timbre.evaluation.against_page import write_page
+from timbre.evaluation.texts import Text, passages, read_texts
+
+
+def folder(path: Path, texts: list[str]) -> Path:
+    path.mkdir()
+    for index, text in enumerate(texts):
+        (path / f"{index:03}.txt").write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory, write: Any) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("sides")
+    return {
+        "human": folder(root / "human", write(110, 64, 1)),
+        "fresh": folder(root / "fresh", write(54, 64, 2)),
+        "greedy": folder(root / "greedy", write(54, 64, 3, "greedy")),
+    }
+
+
+@pytest.fixture(scope="module")
+def comparisons(sides: dict[str, Path]) -> dict[str, Comparison]:
+    return {name: compare_texts(Request(sides[name], sides["human"], words=60, most=54)) for name in ("fresh", "greedy")}
+
+
+def test_fresh_human_text_is_not_told_apart_and_looped_text_is(comparisons: dict[str, Comparison]) -> None:
+    fresh, greedy = comparisons["fresh"], comparisons["greedy"]
+    assert fresh.verdict == "not told apart" and "can tell deviations above" in fresh.why
+    assert greedy.verdict == "told apart" and "Furthest away" in greedy.why
+    assert (fresh.count, fresh.words) == (54, 60)
+    assert fresh.read["human"] == {"read": 110, "too_short": 0, "passages": 108}
+
+
+def test_too_few_texts_are_inconclusive_and_say_how_many_would_do(tmp_path: Path, write: Any, sides: dict[str, Path]) -> None:
+    few = folder(tmp_path / "few", write(12, 64, 4))
+    found = compare_texts(Request(few, sides["human"], words=60))
+    assert found.verdict == "INCONCLUSIVE" and "50 and 100 would do" in found.why and found.figures
+    none = compare_texts(Request(folder(tmp_path / "short", ["too short", "😀", ""]), sides["human"], words=60))
+    assert none.verdict == "INCONCLUSIVE" and not none.figures and none.read["texts"]["too_short"] == 3
+    write_page(none, tmp_path / "none.html", ("short", "human"))
+    tags((tmp_path / "none.html").read_text())
+    json.dumps(none.summary(), allow_nan=False)
+
+
+def test_texts_that_end_early_do_not_escape(tmp_path: Path, write: Any, sides: dict[str, Path]) -> None:
+    mixed = folder(tmp_path / "mixed", write(54, 64, 2) + ["Stopped."] * 20)
+    found = compare_texts(Request(mixed, sides["human"], words=60, most=54))
+    assert found.verdict == "INCONCLUSIVE" and "20 of 74 texts hold fewer" in found.why
+
+
+def test_one_huge_document_gives_no_more_than_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "huge.txt").write_text("The sea rose high and fell. " * 60_000)
+    found = passages(read_texts(tmp_path / "huge.txt"), 50, 10)
+    assert len(found) == 10 and set(found.documents) == {"huge.txt"} and found.read == 1
+
+
+def test_passages_take_the_first_of_every_text_before_the_second_of_any() -> None:
+    texts = [Text("a b c d", "one"), Text("e", "two"), Text("f g", "three"), Text("مرحبا بالعالم كيف حالك", "four")]
+    found = passages(texts, 2, 4)
+    assert found.documents == ["one", "three", "four", "one"] and found.texts[2] == "مرحبا بالعالم"
+    assert (found.read, found.too_short) == (4, 1)
+
+
+def test_lines_of_jsonl_name_what_they_belong_to(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('"just text"\n{"completion": "a b", "prompt": "p"}\n\n{"text": "c", "doc_id": "d7"}\n')
+    texts = read_texts(path)
+    assert [(text.text, text.document) for text in texts] == [("just text", "texts.jsonl:1"), ("a b", "p"), ("c", "d7")]
+    path.write_text('{"words": 1}\n')
+    with pytest.raises(ValueError, match="line 1 has no text"):
+        read_texts(path)
+    path.write_text("{broken\n")
+    with pytest.raises(ValueError, match="line 1 is not JSON"):
+        read_texts(path)
+    with pytest.raises(ValueError, match="no such file"):
+        read_texts(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no file of a known format"):
+        read_texts(folder(tmp_path / "empty", []))
+
+
+def test_page_asks_nothing_of_the_network_and_every_chart_has_its_words(comparisons: dict[str, Comparison], tmp_path: Path) -> None:
+    write_page(comparisons["greedy"], tmp_path / "page.html", ("<b>mine</b>", "human"))
+    html = (tmp_path / "page.html").read_text()
+    seen = tags(html)
+    assert not [tag for tag, _ in seen if tag in ("script", "link", "img", "iframe", "object", "b")]
+    assert not [attrs for _, attrs in seen if {"src", "href"} & attrs.keys()] and "url(" not in html
+    charts = [attrs for tag, attrs in seen if tag == "svg"]
+    assert len(charts) == len(comparisons["greedy"].figures) + 1
+    assert all(chart["role"] == "img" and len(chart["aria-label"] or "") > 20 for chart in charts)
+    assert "told apart from the human ones" in html and "prefers-color-scheme: dark" in html and "&lt;b&gt;mine" in html
+    again = tmp_path / "again.html"
+    write_page(comparisons["greedy"], again, ("<b>mine</b>", "human"))
+    assert again.read_text() == html
+
+
+def test_score_needs_a_calibration_that_passed(sides: dict[str, Path], write: Any) -> None:
+    request = Request(sides["greedy"], sides["human"], words=60, most=54)
+    anchors = {"greedy": write(54, 70, 8, "greedy"), "temperature 2": write(54, 70, 9, "hot")}
+    base = write(54, 70, 10, "base")
+    scored = compare_texts(request, calibrated=Calibrated("made", "group means", anchors, base))
+    assert scored.score is not None and scored.score.value is not None and scored.score.value <= 10
+    assert any(gap is not None and gap < 0 for gap in scored.gaps.values())
+    failed = compare_texts(request, calibrated=Calibrated("made", "group means", anchors, base, ["unseen human text: asked at least 95"]))
+    assert failed.score is None and "unseen human text" in (failed.no_score or "") and not failed.gaps
+    short = compare_texts(request, calibrated=Calibrated("made", "group means", {**anchors, "greedy": ["few words"] * 54}, base))
+    assert short.score is None and "0 greedy texts" in (short.no_score or "")
+
+
+def test_command_fits_eighty_columns_and_speaks_json(home: Path, sides: dict[str, Path], tmp_path: Path, write: Any) -> None:
+    from cli import app
+
+    run = ["evaluate", str(sides["fresh"]), "--against", str(sides["human"]), "--words", "60", "--most", "54"]
+    slop = tmp_path / "list.txt"
+    slop.write_text("of the\n")
+    told = CliRunner().invoke(app, [*run, "--page", str(tmp_path / "a.html"), "--slop", str(slop)])
+    assert told.exit_code == 0 and told.output.startswith("not told apart.")
+    assert max(map(len, told.output.replace(str(tmp_path), "").splitlines())) <= 80
+    spoken = CliRunner().invoke(app, [*run, "--page", str(tmp_path / "b.html"), "--json"])
+    report = json.loads(spoken.output.splitlines()[-1])
+    assert report["verdict"] == "not told apart" and report["metrics"]["mattr"]["low"] <= report["metrics"]["mattr"]["value"]
+    assert "sentence encoder" in report["not_measured"]["mmd_content"] and (tmp_path / "b.html").is_file()
+    few = CliRunner().invoke(app, ["evaluate", str(slop), "--against", str(sides["human"]), "--page", str(tmp_path / "c.html")])
+    assert few.exit_code == 4 and few.output.startswith("INCONCLUSIVE")
+    assert isinstance(CliRunner().invoke(app, ["evaluate", str(slop)]).exception, ValueError)

@@ -1,0 +1,250 @@
+"""Any texts against any human texts: no model needed. What `timbre evaluate TEXTS --against HUMAN` computes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timbre.evaluation import samples
+from timbre.evaluation.embeddings import Encoder
+from timbre.evaluation.measuring import LEAST, Figure, Reference, measure
+from timbre.evaluation.metrics import GROUPS, METRIC
+from timbre.evaluation.overuse import ListRate, Overused, list_rate, overused, read_phrases
+from timbre.evaluation.style import wrong_script_rates
+from timbre.evaluation.style_diversity import Definition, StyleScore, anchor_values, gap_closed, style_diversity
+from timbre.evaluation.texts import Passages, Text, passages, read_texts
+from timbre.evaluation.voice import LEAST as VOICE_LEAST
+from timbre.evaluation.voice import VoiceReport, voice_consistency
+
+ENOUGH = 50
+"""Passages below which nothing is certified; the human side needs twice as many."""
+DROPPED_MOST = 0.2
+_ODD = 0.05
+_GROUP_MOST = 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is compared, and how."""
+
+    texts: Path
+    human: Path
+    words: int = 150
+    most: int = 400
+    slop: tuple[Path, ...] = ()
+    others: Mapping[str, Path] = field(default_factory=dict)
+    """Human texts of other styles, by name, for voice consistency."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What an earlier calibration left: texts of the untuned base, and the definition under which the score passed."""
+
+    style: str
+    definition: Definition
+    anchors: Mapping[str, Sequence[str]]
+    base: Sequence[str]
+    failures: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything the page and the table show."""
+
+    verdict: str
+    """"not told apart", "told apart" or "INCONCLUSIVE"."""
+    why: str
+    count: int
+    words: int
+    read: dict[str, dict[str, int]]
+    figures: dict[str, Figure]
+    missing: dict[str, str]
+    chance: float | None
+    telling: float | None
+    """Largest deviation, in σ, that one human half of twenty reaches over all scored metrics: less cannot be told."""
+    score: StyleScore | None
+    no_score: str | None
+    gaps: dict[str, float | None]
+    overused: list[Overused]
+    lists: list[ListRate]
+    voice: VoiceReport | None
+    no_voice: str | None
+    several: dict[str, float | int | None] | None
+    wrong_script: tuple[float, float] | None
+    lengths: tuple[list[int], list[int]]
+    """Sentence lengths in words: human, candidate."""
+    pairs: list[tuple[str, str]]
+    """Passages side by side: human, candidate."""
+
+    def summary(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "verdict": self.verdict, "why": self.why, "count": self.count, "words": self.words, "read": self.read,
+            "chance": self.chance, "telling_sigmas": self.telling, "metrics": {name: _row(each) for name, each in self.figures.items()},
+            "not_measured": self.missing, "score": asdict(self.score) if self.score else None, "no_score": self.no_score,
+            "gap_closed": self.gaps, "overused": [asdict(row) for row in self.overused], "lists": [asdict(row) for row in self.lists],
+            "voice": asdict(self.voice) if self.voice else None, "no_voice": self.no_voice, "several_samples": self.several,
+            "wrong_script": self.wrong_script,
+        }  # fmt: skip
+
+
+def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrated: Calibrated | None = None) -> Comparison:
+    """Read, cut, measure and judge.
+
+    Both sides are cut into passages of `words` words, and as many are used of either as the smaller side allows (the human
+    side gives two halves). Too few of them is an answer of its own, never a good one.
+
+    Raises:
+        ValueError: a path cannot be read, or a side holds no text at all.
+    """
+    given, human_given = read_texts(request.texts), read_texts(request.human)
+    own, human = passages(given, request.words, request.most), passages(human_given, request.words, 2 * request.most)
+    read = {
+        side: {"read": each.read, "too_short": each.too_short, "passages": len(each)} for side, each in (("texts", own), ("human", human))
+    }
+    count = min(len(own), len(human) // 2)
+    if count < LEAST:
+        return _nothing(request, own, human, count, read)
+    texts = own.texts[: max(count, min(len(own), request.most))]
+    documents = own.documents[: len(texts)]
+    reference = Reference.of(human.texts, count, clusters=human.documents, seed=request.seed, encoder=encoder)
+    figures = measure(texts, reference, documents if len(set(documents)) > 1 else None)
+    scored = [name for name in figures if METRIC[name].group in GROUPS]
+    chance, telling = _chance(figures, scored, reference)
+    verdict, why = _verdict(own, human, count, request.words, chance, telling, figures)
+    score, no_score, gaps = _score(figures, reference, request, calibrated)
+    voice, no_voice = _voice(texts, human, request)
+    features = reference.features
+    return Comparison(
+        verdict, why, count, request.words, read, figures, reference.missing(), chance, telling, score, no_score, gaps,
+        overused(texts, human.texts, reference.halves),
+        [list_rate(path.stem, read_phrases(path), texts, human.texts) for path in request.slop],
+        voice, no_voice, _several(given, encoder), wrong_script_rates(texts, human.texts),
+        (np.concatenate(features.sentence_lengths).tolist(), measured_lengths(texts)), list(zip(human.texts, texts, strict=False))[:6],
+    )  # fmt: skip
+
+
+def measured_lengths(texts: Sequence[str]) -> list[int]:
+    """Words in every sentence of the texts."""
+    from timbre.evaluation.distribution import sentence_lengths
+
+    return [int(length) for text in texts for length in sentence_lengths(text)]
+
+
+def _chance(figures: Mapping[str, Figure], scored: Sequence[str], reference: Reference) -> tuple[float, float]:
+    """How often a human half is as odd as the candidate in its oddest metric, and the oddness that one half in twenty reaches."""
+    odd = reference.oddness(scored)
+    worst = max((abs(figures[name].sigmas) if figures[name].sigmas is not None else math.inf for name in scored), default=math.inf)  # type: ignore[arg-type]
+    return float((1 + np.sum(odd >= worst)) / (1 + len(odd))), float(np.quantile(odd, 1 - _ODD))
+
+
+def _verdict(
+    own: Passages, human: Passages, count: int, length: int, chance: float, telling: float, figures: Mapping[str, Figure]
+) -> tuple[str, str]:
+    if count < ENOUGH:
+        return "INCONCLUSIVE", _too_few(own, human, count, length)
+    if own.too_short > DROPPED_MOST * own.read:
+        return "INCONCLUSIVE", (
+            f"{own.too_short} of {own.read} texts hold fewer than {length} words and were left out: those that remain need not be like "
+            "them. Give longer texts, or compare at fewer words (--words)."
+        )
+    if chance > _ODD:
+        return "not told apart", (
+            f"No scored metric is further from human text than chance alone would have it ({chance:.0%} of human halves are as odd). "
+            f"{count} passages can tell deviations above {telling:.1f}σ."
+        )
+    far = sorted((name for name in figures if METRIC[name].group in GROUPS), key=lambda name: -abs(figures[name].sigmas or math.inf))[:3]
+    return "told apart", (
+        f"Fewer than {max(chance, 0.005):.1%} of human halves are as odd. Furthest away: "
+        + ", ".join(f"{name.replace('_', ' ')} ({_sigmas(figures[name])})" for name in far) + "."
+    )  # fmt: skip
+
+
+def _sigmas(figure: Figure) -> str:
+    return "no value" if figure.sigmas is None else f"{figure.sigmas:+.1f}σ"
+
+
+def _too_few(own: Passages, human: Passages, count: int, length: int) -> str:
+    return (
+        f"{len(own)} passages of {length} words against {len(human)} human ones are too few to tell: {ENOUGH} and {2 * ENOUGH} would do "
+        f"(about {ENOUGH * length:,} and {2 * ENOUGH * length:,} words). {own.too_short} of {own.read} texts and {human.too_short} of "
+        f"{human.read} human ones were too short."
+    )
+
+
+def _nothing(request: Request, own: Passages, human: Passages, count: int, read: dict[str, dict[str, int]]) -> Comparison:
+    why = _too_few(own, human, count, request.words)
+    return Comparison(
+        "INCONCLUSIVE", why, count, request.words, read, {}, {}, None, None, None, "nothing was measured", {}, [], [], None,
+        "nothing was measured", None, None, ([], []), [],
+    )  # fmt: skip
+
+
+def _score(
+    figures: Mapping[str, Figure], reference: Reference, request: Request, calibrated: Calibrated | None
+) -> tuple[StyleScore | None, str | None, dict[str, float | None]]:
+    """Score and gap closed, where a passed calibration has texts of the untuned base that are long enough."""
+    if calibrated is None:
+        return None, "a score needs texts of the untuned base: `make calibration` writes them once, then --calibration STYLE", {}
+    if calibrated.failures:
+        return None, f"the calibration of {calibrated.style} fails ({'; '.join(calibrated.failures)})", {}
+    cut = {name: _cut(texts, request, reference.count) for name, texts in {**calibrated.anchors, "base": calibrated.base}.items()}
+    if short := [name for name, texts in cut.items() if len(texts) < reference.count]:
+        return (
+            None,
+            f"the calibration holds only {len(cut[short[0]])} {short[0]} texts of {request.words} words; lower --words or --most",
+            {},
+        )
+    measured = {name: measure(texts, reference) for name, texts in cut.items()}
+    base = measured.pop("base")
+    score = style_diversity(figures, anchor_values(measured), calibrated.definition)
+    gaps = {name: gap_closed(figure, base[name]) for name, figure in figures.items() if METRIC[name].group in GROUPS}
+    return score, None if score.value is not None else "a whole group of metrics was dropped", gaps
+
+
+def _cut(texts: Sequence[str], request: Request, count: int) -> list[str]:
+    return passages([Text(text, str(index)) for index, text in enumerate(texts)], request.words, count).texts
+
+
+def _voice(texts: Sequence[str], human: Passages, request: Request) -> tuple[VoiceReport | None, str | None]:
+    if not request.others:
+        return None, "needs human text of other styles: --other NAME=PATH"
+    sides = {"this style": human} | {
+        name: passages(read_texts(path), request.words, 2 * request.most) for name, path in request.others.items()
+    }
+    if small := [name for name, side in sides.items() if len(side) < 2 * VOICE_LEAST]:
+        return None, f"{small[0]} has {len(sides[small[0]])} passages of {request.words} words; {2 * VOICE_LEAST} are the least"
+    report = voice_consistency(
+        texts, "this style", {name: side.texts for name, side in sides.items()}, {name: side.documents for name, side in sides.items()}
+    )
+    return report, None if report.trusted else "the classifier does not tell unseen human texts of these styles apart"
+
+
+def _several(given: Sequence[Text], encoder: Encoder | None) -> dict[str, float | int | None] | None:
+    """Diversity among texts for one prompt: mean over prompts that have two or more; None where there are none."""
+    groups: dict[str, list[str]] = {}
+    for text in given:
+        if text.prompt is not None:
+            groups.setdefault(text.prompt, []).append(text.text)
+    several = [texts[:_GROUP_MOST] for texts in groups.values() if len(texts) > 1]
+    if not several:
+        return None
+    scores = [samples.vendi(encoder(texts) if encoder is not None else samples.word_vectors(texts)) for texts in several]
+    return {
+        "prompts": len(several), "samples_each": float(np.mean([len(texts) for texts in several])),
+        "distinct_k": float(np.mean([samples.distinct_k(texts) for texts in several])), "vendi": float(np.mean(scores)),
+    }  # fmt: skip
+
+
+def _row(figure: Figure) -> dict[str, Any]:
+    sigmas = figure.sigmas
+    return {
+        "group": METRIC[figure.name].group, "value": figure.value,
+        "low": figure.interval.low if figure.interval else None, "high": figure.interval.high if figure.interval else None,
+        "human": figure.human.mean, "sigma": figure.human.sigma, "human_low": figure.human.low, "human_high": figure.human.high,
+        "sigmas": sigmas if sigmas is not None and math.isfinite(sigmas) else None, "place": figure.place,
+    }  # fmt: skip

@@ -1,0 +1,63 @@
+"""The page of a comparison of texts: one file that asks the network for nothing."""
+
+from pathlib import Path
+from typing import Any
+
+from timbre.evaluation.against import Comparison
+from timbre.evaluation.metrics import GROUPS, METRIC
+from timbre.page.charts import band_row, steps
+from timbre.page.render import number, render
+
+_MARK = {"inside": "PASS", "outside": "FAIL", "unclear": "INCONCLUSIVE"}
+_VERDICT = {"not told apart": "PASS", "told apart": "FAIL", "INCONCLUSIVE": "INCONCLUSIVE"}
+_HEADLINES = {
+    "not told apart": "These texts are not told apart from the human ones.",
+    "told apart": "These texts are told apart from the human ones.",
+    "INCONCLUSIVE": "There is too little text to tell.",
+}
+_WORDS = {"inside": "within the human band", "outside": "outside the human band", "unclear": "perhaps outside the human band"}
+
+
+def write_page(comparison: Comparison, path: Path, names: tuple[str, str]) -> None:
+    """Write the page; `names` are what the texts and the human texts are called on it."""
+    path.write_text(render(Path(__file__).parent / "templates", "against.html", page_context(comparison, names)), encoding="utf-8")
+
+
+def page_context(comparison: Comparison, names: tuple[str, str]) -> dict[str, Any]:
+    """What the template shows."""
+    human_lengths, own_lengths = comparison.lengths
+    return {
+        "comparison": comparison,
+        "names": names,
+        "headline": _HEADLINES[comparison.verdict],
+        "mark": _VERDICT[comparison.verdict],
+        "groups": [(group, rows) for group in (*GROUPS, "beside") if (rows := _rows(comparison, group))],
+        "lengths": steps(human_lengths, own_lengths, "Share of sentences of at most so many words", ("human", "these texts"))
+        if human_lengths and own_lengths
+        else None,
+        "longest": max([*human_lengths, *own_lengths], default=0),
+    }
+
+
+def _rows(comparison: Comparison, group: str) -> list[dict[str, Any]]:
+    rows = []
+    for name, figure in comparison.figures.items():
+        if METRIC[name].group != group:
+            continue
+        sigma, human, value = figure.human.sigma, figure.human, figure.value
+        low, high = (None, None)
+        if figure.interval is not None and sigma > 0:
+            low, high = ((end - human.mean) / sigma for end in (figure.interval.low, figure.interval.high))
+        title = name.replace("_", " ")
+        band = f"band {number(human.low)} to {number(human.high)}"
+        spoken = f"{title}: {number(value)}, human {number(human.mean)}, {band}, {_WORDS[figure.place]}."
+        mark = _MARK[figure.place]
+        part = next((metric for metric in comparison.score.metrics if metric.name == name), None) if comparison.score else None
+        rows.append(
+            {
+                "title": title, "meaning": METRIC[name].meaning, "figure": figure, "mark": mark, "words": _WORDS[figure.place],
+                "chart": band_row(spoken, figure.sigmas, low, high, mark), "gap": comparison.gaps.get(name),
+                "score": part.score if part else None,
+            }
+        )  # fmt: skip
+    return rows

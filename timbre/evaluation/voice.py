@@ -1,0 +1,121 @@
+"""Voice: is a text nearer to its own style than to the others? A classifier that has only ever seen human text."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from timbre.evaluation.style_features import StyleRuler
+from timbre.statistics import Interval, bootstrap_interval
+
+_RIDGE = 1.0
+_FOLDS = 5
+_STEPS = 200
+LEAST = 10
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Multinomial logistic regression over style features (ridge 1 on standardised features, intercepts free)."""
+
+    styles: tuple[str, ...]
+    ruler: StyleRuler
+    weights_FS: np.ndarray
+
+    @classmethod
+    def of(cls, human: Mapping[str, Sequence[str]]) -> "Voices":
+        """Learn from human texts of two or more styles, each style with the same weight however many texts it has.
+
+        Raises:
+            ValueError: fewer than two styles, or one with fewer than ten texts.
+        """
+        if len(human) < 2 or min(map(len, human.values())) < LEAST:
+            raise ValueError(
+                f"voices need two or more styles with {LEAST} human texts each, got { ({k: len(v) for k, v in human.items()}) }"
+            )
+        styles = tuple(sorted(human))
+        ruler = StyleRuler.of([text for style in styles for text in human[style]])
+        features_NF = _with_one(ruler([text for style in styles for text in human[style]]))
+        label_N = np.repeat(np.arange(len(styles)), [len(human[style]) for style in styles])
+        weight_N = np.concatenate([np.full(len(human[style]), 1 / len(human[style])) for style in styles]) * len(label_N) / len(styles)
+        return cls(styles, ruler, _fit(features_NF, label_N, weight_N, len(styles)))
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Probability of each style, (texts, styles)."""
+        return _softmax(_with_one(self.ruler(texts)) @ self.weights_FS)
+
+
+@dataclass(frozen=True)
+class VoiceReport:
+    """Share of texts that are nearest to their own style, beside the share of unseen human texts."""
+
+    style: str
+    others: tuple[str, ...]
+    share: Interval
+    human_share: Interval
+    nearest: dict[str, int]
+    trusted: bool
+    """Whether the classifier tells unseen human texts apart: the lower bound of its share is above chance."""
+
+
+def voice_consistency(
+    texts: Sequence[str], style: str, human: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[Hashable]]
+) -> VoiceReport:
+    """How many of `texts` sound most like `style`, which is one of `human`.
+
+    The human share is cross-validated: a text is judged by a classifier that saw no text of its document.
+    """
+    voices = Voices.of(human)
+    own = voices.styles.index(style)
+    nearest_N = voices.probabilities(texts).argmax(1)
+    unseen = _cross_validated(style, human, documents)
+    human_share = bootstrap_interval([float(hit) for hit, _ in unseen], [name for _, name in unseen])
+    return VoiceReport(
+        style, tuple(name for name in voices.styles if name != style), bootstrap_interval((nearest_N == own).astype(float)), human_share,
+        {name: int((nearest_N == index).sum()) for index, name in enumerate(voices.styles)}, human_share.low > 1 / len(voices.styles),
+    )  # fmt: skip
+
+
+def _cross_validated(
+    style: str, human: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[Hashable]]
+) -> list[tuple[bool, Hashable]]:  # fmt: skip
+    number = {name: {doc: index % _FOLDS for index, doc in enumerate(dict.fromkeys(documents[name]))} for name in human}
+    results: list[tuple[bool, Hashable]] = []
+    for fold in range(_FOLDS):
+        kept = {name: [text for text, doc in zip(human[name], documents[name], strict=True) if number[name][doc] != fold] for name in human}
+        held = [(text, doc) for text, doc in zip(human[style], documents[style], strict=True) if number[style][doc] == fold]
+        if not held or min(map(len, kept.values())) < LEAST:
+            continue
+        voices = Voices.of(kept)
+        nearest = voices.probabilities([text for text, _ in held]).argmax(1)
+        results += [(bool(index == voices.styles.index(style)), doc) for index, (_, doc) in zip(nearest, held, strict=True)]
+    return results or [(False, "nothing could be held out")]
+
+
+def _fit(features_NF: np.ndarray, label_N: np.ndarray, weight_N: np.ndarray, styles: int) -> np.ndarray:
+    from scipy.optimize import minimize
+
+    target_NS = np.eye(styles)[label_N]
+    shape = (features_NF.shape[1], styles)
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights_FS = flat.reshape(shape)
+        probability_NS = _softmax(features_NF @ weights_FS)
+        fit = -float(weight_N @ np.log(np.maximum((probability_NS * target_NS).sum(1), 1e-300)))
+        shrunk_FS = weights_FS * np.r_[0.0, np.ones(shape[0] - 1)][:, None]
+        gradient_FS = features_NF.T @ ((probability_NS - target_NS) * weight_N[:, None]) + _RIDGE * shrunk_FS
+        return fit + _RIDGE / 2 * float((shrunk_FS**2).sum()), gradient_FS.ravel()
+
+    found = minimize(loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS})
+    weights: np.ndarray = found.x.reshape(shape)
+    return weights
+
+
+def _with_one(features_NF: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.ones((len(features_NF), 1)), features_NF], 1)
+
+
+def _softmax(logits_NS: np.ndarray) -> np.ndarray:
+    shifted_NS = np.exp(logits_NS - logits_NS.max(1, keepdims=True))
+    result: np.ndarray = shifted_NS / shifted_NS.sum(1, keepdims=True)
+    return result

@@ -1,0 +1,1 @@
+"""What all pages share: style sheet, drawings, numbers. No page asks the network for anything."""
