@@ -68,7 +68,7 @@ class NgramRows:
         return len(self.counts_N)
 
     @property
-    def confidence_N(self) -> Floats:
+    def confidence(self) -> Floats:
         """N(h)/(N(h)+N1+(h)) at the longest seen context, 0 where none is: η_t is η_max times this.
 
         The empty context does not count: token frequencies alone know nothing of the place they are asked about.
@@ -80,8 +80,8 @@ class NgramRows:
         """Probabilities of the positions start…stop: n×V, each row summing to 1."""
         positions = range(*slice(start, stop).indices(len(self)))
         probs_nV = np.zeros((len(positions), len(self.unigram_V)))
-        for out_V, position in zip(probs_nV, positions, strict=True):
-            share = 1.0
+        for place, position in enumerate(positions):
+            share, out_V = 1.0, probs_nV[place]
             for level in self.levels:
                 row = int(level.row_N[position])
                 if row != _NOT_SEEN:

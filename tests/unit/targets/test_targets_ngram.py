@@ -81,7 +81,7 @@ def test_a_document_tells_nothing_about_itself() -> None:
 
 def test_confidence_is_witten_bells_and_the_empty_context_has_none() -> None:
     rows = _model([[1, 2, 1, 2, 1, 3], [4, 5]], 3).rows(np.array([6, 1, 2, 0]))
-    assert rows.confidence_N.tolist() == [0.0, 3 / (3 + 2), 2 / (2 + 1)]
+    assert rows.confidence.tolist() == [0.0, 3 / (3 + 2), 2 / (2 + 1)]
 
 
 def test_a_part_of_the_positions_is_that_part() -> None:
@@ -91,7 +91,7 @@ def test_a_part_of_the_positions_is_that_part() -> None:
 
 def test_large_vocabularies_and_many_tokens_do_not_overflow() -> None:
     """Keys that no longer share a word with their place are sorted another way; the result is the same."""
-    import timbre.targets.ngram as ngram
+    from timbre.targets import ngram
 
     random = np.random.default_rng(0)
     keys = random.integers(0, 50, 400)
