@@ -35,7 +35,10 @@ MUTANTS = (
         "losses_n = on_support_n + in_tail_n +", "losses_n = on_support_n +", "tests/unit/objectives",
     ),
     Mutant("fold leak", "timbre/targets/reference.py", "if passage.fold != fold]", "if passage.fold >= 0]", "tests/unit/targets"),
-    Mutant("split leak", "timbre/targets/assembly.py", 'read_documents(corpus, "train")', "read_documents(corpus)", "tests/unit/targets"),
+    Mutant(
+        "split leak", "timbre/targets/material.py",
+        '{"train": read_documents(corpus, "train")', '{"train": read_documents(corpus)', "tests/unit/targets",
+    ),
     Mutant(
         "margin comparison", "timbre/statistics/verdicts.py",
         "if low > -margin:", "if high > -margin:", "tests/unit/test_statistics_paired.py",

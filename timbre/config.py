@@ -56,7 +56,7 @@ class PrincipleUse(Frozen):
     """A written principle (data/principles/*.toml) and how strongly the target follows it."""
 
     name: str = Field(pattern=r"[a-z0-9][a-z0-9-]{0,47}")
-    strength: float = Field(description="β of P·exp(β·r); negative turns the principle around.")
+    strength: float = Field(allow_inf_nan=False, description="β of P·exp(β·r); negative turns the principle around.")
 
 
 class TargetConfig(Frozen):
@@ -111,6 +111,8 @@ class TargetConfig(Frozen):
                     raise ValueError(f"target.blend names a {what} twice: give each {what} once")
         if "blend" in self.fit and len(self.blend) < 2:
             raise ValueError("target.fit asks for blend weights, but target.blend has fewer than two styles: add one, or leave 'blend' out")
+        if self.blend and self.reference_epochs == 0:
+            raise ValueError("a blend needs a reference for each style: raise target.reference_epochs above 0, or empty target.blend")
         if self.strength == 0 and self.fit:
             raise ValueError("target.strength 0 is the base model whatever is fitted: raise it, or empty target.fit")
         for what, given in (("formats", self.formats), ("fit", self.fit), ("principles", [use.name for use in self.principles])):

@@ -16,7 +16,7 @@ weights and masses sum to 1, s = 0 is native, s = 1 is the style, β = 0 changes
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ class Bracket:
     vocab_size: int
     adapters: tuple[str, ...]
     mixture: Mixture
-    shaping: Shaping = Shaping()
+    shaping: Shaping = field(default_factory=Shaping)
     ngram: NgramModel | None = None
     counted: frozenset[str] = frozenset()
     """Documents whose n-grams were counted."""

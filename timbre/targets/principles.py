@@ -99,7 +99,9 @@ def principle_path(name: str) -> Path:
     """
     paths = principle_paths()
     if name not in paths:
-        raise ValueError(f"unknown principle {name!r}: known are {', '.join(paths) or 'none'}; write {FOLDER}/{name}.toml in the home folder")
+        raise ValueError(
+            f"unknown principle {name!r}: known are {', '.join(paths) or 'none'}; write {FOLDER}/{name}.toml in the home folder"
+        )
     return paths[name]
 
 
@@ -194,9 +196,14 @@ def _lexicon_scores(
             left_out.append(word)
         weights[tokens] = weight
     if len(left_out) == len(principle.words):
-        raise ValueError(f"the principle {principle.name!r} lists no word that this tokenizer spells with one token: use kind = 'reference'")
+        raise ValueError(
+            f"the principle {principle.name!r} lists no word that this tokenizer spells with one token: use kind = 'reference'"
+        )
     if left_out:
-        warnings.warn(f"principle {principle.name!r}: {len(left_out)} words take several tokens and are left out, such as {left_out[0]!r}", stacklevel=2)
+        warnings.warn(
+            f"principle {principle.name!r}: {len(left_out)} words take several tokens and are left out, such as {left_out[0]!r}",
+            stacklevel=2,
+        )
     return weights, tuple(left_out)
 
 

@@ -93,9 +93,7 @@ def score_passages(
     yield from score_with(PlainModel(network, temperature, vocab_size), passages, Wanted(top_k), batch_tokens)
 
 
-def score_with(
-    source: NextToken, passages: Sequence[Passage], wanted: Wanted, batch_tokens: int
-) -> Iterator[tuple[int, PassageScores]]:
+def score_with(source: NextToken, passages: Sequence[Passage], wanted: Wanted, batch_tokens: int) -> Iterator[tuple[int, PassageScores]]:
     """(place in `passages`, scores) of every passage, in the order of the batches: long ones first.
 
     The same passages always make the same batches, so that a resumed build computes the same bytes.
