@@ -74,7 +74,7 @@ class NgramRows:
         The empty context does not count: token frequencies alone know nothing of the place they are asked about.
         """
         total = self.counts_N + self.types_N
-        return np.divide(self.counts_N, total, out=np.zeros(len(self)), where=total > 0)
+        return np.asarray(np.divide(self.counts_N, total, out=np.zeros(len(self)), where=total > 0))
 
     def dense(self, start: int = 0, stop: int | None = None) -> Floats:
         """Probabilities of the positions start…stop: n×V, each row summing to 1."""
