@@ -160,9 +160,8 @@ def main() -> None:
     for name, goal in GOALS.items():
         met = found[name] >= goal if name == "read_tokens_per_s" else found[name] <= goal
         print(f"{name:26} {found[name]:14,.6g}   goal {goal:>10,g}   {'met' if met else 'MISSED'}")
-    print(
-        f"{found['positions']} positions, tails {found['smallest_tail']:.1e} … {found['largest_tail']:.2f}, worst KL {found['store_kl_worst']:.1e}"
-    )
+    reach = f"{found['smallest_tail']:.1e} … {found['largest_tail']:.2f}"
+    print(f"{found['positions']} positions, tails {reach}, worst KL {found['store_kl_worst']:.1e}")
     if options.json:
         print(json.dumps(found))
 

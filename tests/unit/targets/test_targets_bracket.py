@@ -103,9 +103,9 @@ def test_a_principle_multiplies_by_the_exponential_of_its_score(seed: int, beta:
 
 def test_a_conditioned_principle_is_the_log_ratio_within_its_limit() -> None:
     native, conditioned = normalised(_logits(1)), normalised(4 * _logits(2))
-    scores = Conditioned(np.array([3]), 0.5).scores(native, conditioned, torch.zeros(N, 2))
-    assert float(scores.abs().max()) == 0.5
-    inside = (conditioned - native).abs() < 0.5
+    scores = Conditioned(np.array([3]), 3.0).scores(native, conditioned, torch.zeros(N, 2))
+    assert float(scores.abs().max()) == 3.0
+    inside = (conditioned - native).abs() < 3
     assert torch.equal(scores[inside], (conditioned - native)[inside]) and bool(inside.any())
 
 
