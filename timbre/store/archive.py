@@ -1,7 +1,7 @@
 """The archive form of a target store: the same shards, packed for a data registry; unpacking gives the same bytes.
 
-    pack(target / "shards"' folder, archive)     archive/header.json, archive/shards/NNNNN.tza
-    unpack(archive, folder)
+    pack(target.path, archive)       archive/header.json, archive/shards/NNNNN.tza
+    unpack(archive, folder)          folder/header.json, folder/shards/NNNNN.arrow
 
 Mapped shards are made to be read at once; what is kept for years is better small. Each column becomes planes of bytes that
 look alike: ids ascend at each position, so that their differences are stored, one place in the ranking after another over
@@ -9,6 +9,7 @@ all positions (transposed), low bytes and high bytes apart; codes the same way. 
 lost, and `unpack` compares every shard with the sha256 in the header.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from timbre.store.writer import arrow_bytes, list_column
 MAGIC = b"TIMBREZ1"
 SUFFIX = ".tza"
 _LEVEL = 19
+_SUM = 32
 Array = npt.NDArray[Any]
 
 
@@ -78,7 +80,7 @@ def _packed_path(archive: Path, index: int) -> Path:
 
 
 def _pack_shard(batch: Any, width: int) -> bytes:
-    """Magic, length of the directory, directory (JSON), planes."""
+    """Magic, length of the directory, directory (JSON), planes, sha256 of all that."""
     directory: list[dict[str, Any]] = []
     planes: list[bytes] = []
     codec = pa.Codec("zstd", compression_level=_LEVEL)
@@ -104,7 +106,8 @@ def _pack_shard(batch: Any, width: int) -> bytes:
         planes += packed
     listing = codec.compress(canonical_json(directory), asbytes=True)
     sizes = np.array([len(canonical_json(directory)), len(listing)], dtype="<u4").tobytes()
-    return b"".join([MAGIC, sizes, listing, *planes])
+    body = b"".join([MAGIC, sizes, listing, *planes])
+    return body + hashlib.sha256(body).digest()
 
 
 def _planes(values: Array, width: int, *, ascending: bool) -> Iterator[bytes]:
@@ -136,6 +139,8 @@ def _unpack_shard(path: Path) -> bytes:
         data = path.read_bytes()
         if data[: len(MAGIC)] != MAGIC:
             raise ValueError("it does not begin as one")
+        if hashlib.sha256(data[:-_SUM]).digest() != data[-_SUM:]:
+            raise ValueError("it is cut or altered")
         codec, start = pa.Codec("zstd"), len(MAGIC) + 8
         raw, packed = (int(size) for size in np.frombuffer(data[len(MAGIC) : start], "<u4"))
         directory = json.loads(codec.decompress(data[start : start + packed], decompressed_size=raw, asbytes=True))
