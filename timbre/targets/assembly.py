@@ -223,7 +223,7 @@ def _score(build: _Build, mixture: Mixture) -> Path:
 def _write_shard(build: _Build, mixture: Mixture, fold: int, places: Sequence[int], writer: TargetWriter) -> None:
     passages = [build.material.training[place] for place in places]
     also = {row: build.continuations[place].ids_NM for row, place in enumerate(places) if place in build.continuations}
-    wanted = Wanted(build.config.top_k, build.draws, also)
+    wanted = Wanted(min(build.config.top_k, build.header.vocab_size), build.draws, also)
     scores = _in_order(
         build.reference.score(passages, fold, mixture, wanted), len(passages), build.workspace.progress, f"scoring fold {fold}"
     )

@@ -112,6 +112,7 @@ class Reference:
         torch.set_num_threads(settings().threads)  # sums in another order are other bytes
         self._config = config
         self._vocab_size = vocab_size
+        self._wanted = Wanted(min(config.top_k, vocab_size))  # draws need no K, and may come from a vocabulary below it
         self._adapters = tuple(adapters)
         self._extras = extras or Extras()
         self._network: Any = load_model(model)
@@ -129,13 +130,13 @@ class Reference:
     ) -> Iterator[tuple[int, PassageScores]]:
         """Scores of the whole bracket under the adapters of `fold`, with the configured mixture unless another is given."""
         source = self._source(fold, mixture or given_mixture(self._config))
-        yield from score_with(source, passages, wanted or Wanted(self._config.top_k), self._config.batch_tokens)
+        yield from score_with(source, passages, wanted or self._wanted, self._config.batch_tokens)
 
     def score_unadapted(self, passages: Sequence[Passage]) -> Iterator[tuple[int, PassageScores]]:
         """Scores of the model as it is, at temperature 1."""
         with self._network.disable_adapter() if self._adapters else nullcontext():
             source = PlainModel(self._network, 1.0, self._vocab_size)
-            yield from score_with(source, passages, Wanted(self._config.top_k), self._config.batch_tokens)
+            yield from score_with(source, passages, self._wanted, self._config.batch_tokens)
 
     def components(self, passages: Sequence[Passage], fold: int, temperatures: Sequence[float]) -> Iterator[tuple[int, Components]]:
         """What each part of the mixture gives the observed tokens, at each temperature: what fitting needs."""

@@ -176,6 +176,21 @@ def test_a_debiased_bracket_says_of_the_one_what_it_says_of_the_other(target_mod
     )
 
 
+def test_the_ngrams_of_a_counted_document_are_those_of_the_others(target_model: Artifact) -> None:
+    """A passage of a training document is scored without its own n-grams; one of another document with all."""
+    random = np.random.default_rng(4)
+    texts = {name: random.integers(0, 30, 60) for name in ("mine", "other")}
+    ngram, network = NgramModel(texts, 384), load_model(target_model)
+    mixture = Mixture(1.0, (1.0,), 1.0)
+    for name, left_out in (("mine", "mine"), ("unseen", None)):
+        passage = Passage(name, 0, 0, "someone", texts["mine"][:20].astype(np.int32))
+        found = torch.cat(list(Bracket(network, 384, (), mixture, ngram=ngram, counted=frozenset(texts)).log_probs([passage]))).exp()
+        plain = torch.cat(list(Bracket(network, 384, (), mixture).log_probs([passage]))).exp()
+        rows = ngram.rows(passage.token_ids, left_out)
+        share = torch.from_numpy(rows.confidence)[:, None]
+        torch.testing.assert_close(found.double(), (1 - share) * plain + share * torch.from_numpy(rows.dense()), atol=1e-6, rtol=1e-4)
+
+
 @settings(deadline=None, max_examples=50)
 @given(tokens=st.lists(st.integers(0, 80), min_size=1, max_size=30))
 def test_a_swap_leads_back(tokens: list[int]) -> None:
