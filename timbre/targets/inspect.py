@@ -98,13 +98,13 @@ def passage_table(view: PassageView) -> "Table":
     legend = ", ".join(f"{block} {name}" for name, block in _BLOCKS.items())
     table = Table(
         title=f"{view.doc_id}, passage {view.index}; begins with {view.prompt[-40:]!r}", title_justify="left", box=box.SIMPLE_HEAD,
-        caption=f"mass from: {legend}. choices: effective support exp(H).", caption_justify="left", width=80, padding=(0, 1, 0, 0),
+        caption=f"mass from: {legend}. choices: effective support exp(H).", caption_justify="left", padding=(0, 1, 0, 0), pad_edge=False,
     )  # fmt: skip
-    table.add_column("token", width=15, no_wrap=True)
+    table.add_column("token", width=14, no_wrap=True)
     table.add_column("target", width=6, justify="right")
     table.add_column("choices", width=7, justify="right")
     table.add_column("mass from", width=_BAR)
-    table.add_column("might have been", no_wrap=True, overflow="ellipsis")
+    table.add_column("might have been", width=32, no_wrap=True, overflow="ellipsis")
     for token in view.tokens:
         others = " ".join(f"{text!r} {probability:.3f}" for text, probability in token.alternatives)
         table.add_row(

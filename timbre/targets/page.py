@@ -33,6 +33,7 @@ main { max-width:46rem; margin:0 auto; padding:3rem 1.25rem 14rem } h1 { font-si
 .bar { display:flex; height:.7rem; border-radius:4px; overflow:hidden; margin:.6rem 0 .2rem } .bar i { display:block }
 .legend { display:flex; flex-wrap:wrap; gap:.3rem 1.2rem }
 .legend i { display:inline-block; width:.8rem; height:.8rem; border-radius:2px; margin-right:.4rem; vertical-align:-1px }
+@media (max-width: 64rem) { .card { position:fixed; left:1rem; right:1rem; top:auto; bottom:1rem; width:auto } }
 svg { display:block; width:100%; height:70px; margin-top:1rem }
 svg path { fill:rgba(var(--warm),.35); stroke:rgb(var(--warm)); stroke-width:1 }
 """

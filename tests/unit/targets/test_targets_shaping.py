@@ -78,6 +78,8 @@ def test_a_passage_is_told_with_the_origin_of_its_mass(
     Console(width=80, highlight=False).print(passage_table(view))
     shown = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in shown) <= 80 and len(shown) > len(view.tokens)
+    assert any(all(name in line for name in ("token", "target", "choices", "mass from", "might have been")) for line in shown)
+    assert sum(origin_bar(token.origin) in line for token, line in zip(view.tokens, shown[-len(view.tokens) - 3 :], strict=False)) > 10
 
 
 def test_the_page_stands_alone_and_spells_its_tokens_safely(fitted: Artifact, target_model: Artifact) -> None:
