@@ -42,14 +42,14 @@ def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokeniz
     if config.passage_tokens > context:
         raise ValueError(f"passages of {config.passage_tokens} tokens exceed the model's context of {context}: lower target.passage_tokens")
     documents = {"train": read_documents(corpus, "train"), "validation": read_documents(corpus, "validation")}
-    for split, found in documents.items():
-        if not found:
+    for split, rows in documents.items():
+        if not rows:
             raise ValueError(f"the corpus has no {split} documents: give it more documents")
     training = documents["train"]
     if len(training) > 1 and len({document.text for document in training}) == 1:
         raise ValueError(f"all {len(training)} training documents are identical, so that none is unseen: give the corpus different texts")
     style_of = _styles(config, [*training, *documents["validation"]])
-    texts = {document.doc_id: document.text for found in documents.values() for document in found}
+    texts = {document.doc_id: document.text for rows in documents.values() for document in rows}
 
     def drawn(split: str, budget: int) -> list[Passage]:
         passages: list[Passage] = []

@@ -50,6 +50,53 @@ def test_sampled_rows_come_back_exactly(tmp_path: Path) -> None:
         assert not got.tail_T.any()
 
 
+def test_draws_are_learnt_by_the_sparse_objective_as_by_the_dense_one(tmp_path: Path) -> None:
+    """Zero-probability fillers and the missing tail change neither the loss nor the gradient, q − counts/N at every token.
+
+    Float64 throughout; the counts come back in float32, hence 1e-6.
+    """
+    import torch
+
+    from timbre.objectives.sparse_kl import sparse_forward_kl
+
+    sampled(tmp_path, [drawn_row(3)])
+    found = TargetReader(tmp_path)[0]
+    torch.manual_seed(0)
+    hidden = torch.randn(len(found), 6, dtype=torch.float64, requires_grad=True)
+    head = torch.randn(VOCAB, 6, dtype=torch.float64)
+    ids, probs = torch.from_numpy(found.ids_TK).long(), torch.from_numpy(found.probs_TK).double()
+    sparse = sparse_forward_kl(hidden, head, ids, probs, torch.from_numpy(found.tail_T).double())
+    (gradient,) = torch.autograd.grad(sparse, hidden)
+    shares = torch.zeros(len(found), VOCAB, dtype=torch.float64).scatter(-1, ids, probs)
+    log_q = (hidden @ head.T).log_softmax(-1)
+    dense = (torch.xlogy(shares, shares) - shares * log_q).sum()
+    torch.testing.assert_close(sparse, dense, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient, torch.autograd.grad(dense, hidden)[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def whole_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    write(folder, [row(seed) for seed in range(4)])
+    return folder
+
+
+@hypothesis_settings(deadline=None, max_examples=60)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), shard=st.integers(0, 1))
+def test_whichever_bit_of_a_shard_is_flipped_the_shard_is_named(whole_store: Path, place: float, bit: int, shard: int) -> None:
+    path = whole_store / "shards" / f"{shard:05d}.arrow"
+    intact = path.read_bytes()
+    changed = bytearray(intact)
+    changed[int(place * len(intact))] ^= 1 << bit
+    try:
+        path.write_bytes(changed)
+        with pytest.raises(DamagedStoreError, match=path.name):
+            TargetReader(whole_store)
+    finally:
+        path.write_bytes(intact)
+    assert len(TargetReader(whole_store)) == 4
+
+
 def test_what_was_not_drawn_is_not_written_as_sampled(tmp_path: Path) -> None:
     with pytest.raises(WrongMassError, match="no counts of 12 draws"):
         sampled(tmp_path, [row(0, top_k=DRAWS)])

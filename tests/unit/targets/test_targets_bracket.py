@@ -1,6 +1,7 @@
 """Laws of the bracket: weights and masses sum to 1, strength has its two ends, principles reweight, a debiased bracket is symmetric."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,33 +155,48 @@ def _swap(vocab: int = 384) -> Swap:
     return Swap(anywhere, after_letter, letters, ())
 
 
-@pytest.mark.parametrize("with_ngrams", [False, True])
-def test_a_debiased_bracket_says_of_the_one_what_it_says_of_the_other(target_model: Artifact, with_ngrams: bool) -> None:
+@pytest.fixture(scope="module")
+def network(target_model: Artifact) -> Any:
+    return load_model(target_model)
+
+
+@settings(deadline=None, max_examples=12)
+@given(seed=SEEDS, strength=st.floats(0.05, 1), beta=st.floats(-2, 2), eta=st.sampled_from([0.0, 0.5]))
+def test_a_debiased_bracket_says_of_the_one_what_it_says_of_the_other(
+    network: Any, seed: int, strength: float, beta: float, eta: float
+) -> None:
     """P(σx|σh) = P(x|h) on a real network with all steps at work; float32 sums differ in the last digits."""
-    random = np.random.default_rng(3)
+    random = np.random.default_rng(seed)
     tokens = random.integers(0, 384, 40).astype(np.int32)
-    tokens[[5, 11, 20, 30]] = 40, 51, 60, 41
+    tokens[random.permutation(40)[:6]] = 40, 51, 60, 41, 61, 50
     passage = Passage("d", 0, 0, "someone", tokens)
-    ngram = NgramModel({"x": np.concatenate([tokens[3:30], tokens[5:25]])}, 384) if with_ngrams else None
+    ngram = NgramModel({"x": np.concatenate([tokens[3:30], tokens[5:25]])}, 384) if eta else None
     lexicon = Lexicon((np.arange(384) % 5 == 0).astype(np.float32), ())
-    shaping = Shaping(0.7, ((1.5, lexicon),), _swap())
-    bracket = Bracket(load_model(target_model), 384, (), Mixture(0.9, (1.0,), 0.5 if with_ngrams else 0.0), shaping, ngram)
     swap = _swap()
+    bracket = Bracket(network, 384, (), Mixture(0.9, (1.0,), eta), Shaping(strength, ((beta, lexicon),), swap), ngram)
     ours = torch.cat(list(bracket.log_probs([passage])))
     theirs = torch.cat(list(bracket.log_probs([swap.passage(passage)])))
     last = torch.from_numpy(swap.passage(passage).token_ids[:-1].astype(np.int64))
     torch.testing.assert_close(ours, swap.permuted(theirs, last), atol=2e-4, rtol=1e-5)
     torch.testing.assert_close(ours.exp().sum(-1), torch.ones(39), atol=1e-5, rtol=0)
-    assert not torch.allclose(
-        ours[6], torch.cat(list(Bracket(bracket.network, 384, (), bracket.mixture).log_probs([passage])))[6], atol=1e-3
+
+
+def test_a_swap_changes_what_a_bracket_says(network: Any) -> None:
+    tokens = np.arange(100, 140, dtype=np.int32)
+    tokens[5] = 40
+    passage, mixture = Passage("d", 0, 0, "someone", tokens), Mixture(1.0, (1.0,), 0.0)
+    plain, swapped = (
+        torch.cat(list(Bracket(network, 384, (), mixture, shaping).log_probs([passage]))) for shaping in (Shaping(), Shaping(swap=_swap()))
     )
+    assert not torch.allclose(plain[6], swapped[6], atol=1e-3), "after the swapped word"
+    assert float(swapped[3, 40]) == pytest.approx(float(swapped[3, 41])), "before any, both are as likely"
 
 
-def test_the_ngrams_of_a_counted_document_are_those_of_the_others(target_model: Artifact) -> None:
+def test_the_ngrams_of_a_counted_document_are_those_of_the_others(network: Any) -> None:
     """A passage of a training document is scored without its own n-grams; one of another document with all."""
     random = np.random.default_rng(4)
     texts = {name: random.integers(0, 30, 60) for name in ("mine", "other")}
-    ngram, network = NgramModel(texts, 384), load_model(target_model)
+    ngram = NgramModel(texts, 384)
     mixture = Mixture(1.0, (1.0,), 1.0)
     for name, left_out in (("mine", "mine"), ("unseen", None)):
         passage = Passage(name, 0, 0, "someone", texts["mine"][:20].astype(np.int32))
