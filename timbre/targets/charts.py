@@ -54,7 +54,7 @@ def calibration(confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.flo
     """Accuracy over confidence in 15 bins; a dot's area is the share of positions, the diagonal is what it should be."""
     bins = confidence_bins(confidence)
     counts = np.bincount(bins, minlength=BINS)
-    parts = [_line(_x(0), _y(0), _x(1), _y(1), _FAINT, dash=True)]
+    parts = [_line(_x(0), _y(0), _x(1), _y(1), _INK, dash=True)]
     spoken = []
     for place in np.flatnonzero(counts):
         sure, right = confidence[bins == place].mean(), correct[bins == place].mean()
@@ -97,11 +97,11 @@ def document_gains(gains: Mapping[str, float]) -> str:
     names = list(gains)
     if len(names) > _SHOWN_DOCUMENTS:
         names = names[: _SHOWN_DOCUMENTS // 2] + names[-_SHOWN_DOCUMENTS // 2 :]
-    reach = max([abs(gains[name]) for name in names] + [1e-9])
-    low = -reach if any(gains[name] < 0 for name in names) else 0.0
+    low, high = min([0.0, *(gains[name] for name in names)]), max([0.0, *(gains[name] for name in names)])
+    span = high - low or 1e-9
 
     def height(value: float) -> float:
-        return _y((value - low) / (reach - low))
+        return _y((value - low) / span)
 
     parts, spoken, width = [_line(_x(0), height(0), _x(1), height(0), _INK)], [], 1 / len(names)
     for place, name in enumerate(names):
@@ -112,7 +112,8 @@ def document_gains(gains: Mapping[str, float]) -> str:
             f'height="{max(bottom - top, 0.5):.1f}" fill="{_BLUE if gain >= 0 else _RED}"><title>{escape(name)}: {gain:+.3f}</title></rect>'
         )
         spoken.append(f"{name} {gain:+.3f}")
-    ticks = [((value - low) / (reach - low), f"{value:+.2f}") for value in ([low, 0.0, reach] if low else [0.0, reach / 2, reach])]
+    marks = [0.0, *(end for end in (low, high) if abs(end) > 0.1 * span)]  # closer ones would be written over each other
+    ticks = [((value - low) / span, f"{value:+.2f}") for value in marks]
     shown = "unseen documents" if len(names) == len(gains) else f"{len(names)} of {len(gains)} unseen documents, the best and the worst"
     return _picture("What does each document gain over the base model?", parts, [], ticks, shown, "nats a token", spoken)
 
