@@ -34,7 +34,7 @@ def generated(tokens: int, seed: int = 0) -> Ids:
         source = np.roll(text, 1)
         text = np.where(rule, (source * 7919 + followers * 104_729 + place // 5) % VOCABULARY, text)
         text = np.where(rule & (text > 2_000), text % 2_000, text)
-    for start in np.flatnonzero(random.random(tokens) < 0.015):
+    for start in np.flatnonzero(random.random(tokens) < 0.015).tolist():
         length = int(random.integers(4, 16))
         origin = int(random.integers(0, max(1, start - length)))
         text[start : start + length] = text[origin : origin + length][: len(text[start : start + length])]

@@ -26,7 +26,7 @@ from timbre.store.archive import pack
 
 K, PASSAGE = 32, 256
 GOALS = {"bytes_per_token_mapped": 102, "bytes_per_token_archived": 70, "store_kl": 2e-5, "read_tokens_per_s": 500_000}
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 def synthetic_rows(positions: int, vocab_size: int, seed: int = 0) -> Iterator[TargetRow]:

@@ -5,6 +5,7 @@ admission's figures and pictures, each shard. A killed build goes on there and e
 """
 
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,6 +101,8 @@ def _write_out(
 
 def _header(config: TargetConfig, corpus: Artifact, model: Artifact, source: Artifact, facts: Mapping[str, Any], folds: int) -> StoreHeader:
     sampled = config.coding == "sampled"
+    if sampled and config.precision != "u8":
+        warnings.warn(f"target.precision = {config.precision} is ignored: draws are counted, not rounded", stacklevel=2)
     return StoreHeader(
         coding=config.coding, precision=config.precision, top_k=min(config.draws, facts["vocab_size"]) if sampled else config.top_k,
         draws=config.draws if sampled else None, vocab_size=facts["vocab_size"], tokenizer_digest=facts["tokenizer_digest"],

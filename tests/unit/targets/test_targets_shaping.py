@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_targets import corpus_of, document, target_config
 
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ModelConfig
+from timbre.corpus.passages import Passage
 from timbre.models import load_tokenizer, resolve_model
 from timbre.progress import SILENT
-from timbre.store import TargetReader
+from timbre.store import TargetReader, TargetWriter
 from timbre.targets import assembly
 from timbre.targets.blending import blended_style, parse_blend
 from timbre.targets.debias import swap_of
@@ -24,13 +29,52 @@ from timbre.targets.page import passage_page
 from timbre.targets.principles import Principle, principle_path, principle_paths, read_principle, register_classifier, scorer_of
 from timbre.targets.stage import build_target, target_inputs
 
+FITTED = target_config(
+    fit=("temperature", "ngram"), formats=("continuation", "instruction"), coding="sampled", draws=20, pool_continuations=True,
+    precision="fp16",
+)  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def fitted(target_store: ArtifactStore, target_corpus: Artifact, target_model: Artifact) -> Artifact:
-    config = target_config(
-        fit=("temperature", "ngram"), formats=("continuation", "instruction"), coding="sampled", draws=20, pool_continuations=True
-    )
-    return build_target(config, target_corpus, target_model, target_store)
+    with pytest.warns(UserWarning, match=r"target\.precision = fp16 is ignored"):
+        return build_target(FITTED, target_corpus, target_model, target_store)
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_a_fitted_build_killed_between_shards_goes_on_to_the_same_bytes(
+    fitted: Artifact, target_corpus: Artifact, target_model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, cut = ArtifactStore(tmp_path, SILENT), TargetWriter.cut
+
+    def dying_cut(writer: TargetWriter) -> None:
+        if writer.rows_done:
+            raise _Killed
+        cut(writer)
+
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(TargetWriter, "cut", dying_cut)
+        build_target(FITTED, target_corpus, target_model, store)
+    monkeypatch.setattr(assembly, "fit_mixture", lambda *_: pytest.fail("fitted again"))
+    assert build_target(FITTED, target_corpus, target_model, store).digest == fitted.digest
+
+
+@settings(deadline=None, max_examples=40)
+@given(lengths=st.lists(st.booleans(), min_size=1, max_size=200), folds=st.integers(1, 3))
+def test_a_plan_with_swaps_counts_its_rows(lengths: list[bool], folds: int) -> None:
+    """Every passage once, shards of at most 64 rows, and the first row of each where the one before ends."""
+    passages = [Passage(f"d{n}", 0, n % folds, "x", np.array([1, int(swapped)])) for n, swapped in enumerate(lengths)]
+    swap = SimpleNamespace(changes=lambda passage: bool(passage.token_ids[1]))
+    build: Any = SimpleNamespace(material=SimpleNamespace(training=passages), folds=tuple(range(folds)), swap=swap)
+    row, seen = 0, []
+    for first, fold, places in assembly._plan(build):
+        size = sum(2 if lengths[place] else 1 for place in places)
+        assert first == row and size <= assembly.ROWS_PER_SHARD and {passages[place].fold for place in places} == {fold}
+        row, seen = row + size, [*seen, *places]
+    assert sorted(seen) == list(range(len(lengths)))
 
 
 def test_a_fitted_target_says_what_was_fitted_and_what_it_is_worth(fitted: Artifact) -> None:
