@@ -28,7 +28,7 @@ check: install  ## formatting, lint, types, import rules, container files
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 	@$(BIN)/hadolint infra/Dockerfile && $(BIN)/check-jsonschema --builtin-schema vendor.compose-spec infra/compose.yaml
 
-mutants: install  ## break eight things on purpose; each must break a test
+mutants: install  ## break things on purpose; each must break a test
 	@$(BIN)/python -m tests.mutants
 
 calibration: setup  ## texts of the untuned base for the Style Diversity Score, and its self-check; STYLE=…

@@ -1,4 +1,4 @@
-"""Eight ways to break Timbre that a test must notice: `make mutants`.
+"""Ways to break Timbre that a test must notice: `make mutants`.
 
 Each mutant changes one place in a copy of the checkout and runs the tests that are meant to see it. A mutant that
 survives, or whose place is gone, fails the command.
@@ -35,7 +35,14 @@ MUTANTS = (
         "losses_n = on_support_n + in_tail_n +", "losses_n = on_support_n +", "tests/unit/objectives",
     ),
     Mutant("fold leak", "timbre/targets/reference.py", "if passage.fold != fold]", "if passage.fold >= 0]", "tests/unit/targets"),
-    Mutant("split leak", "timbre/targets/assembly.py", 'read_documents(corpus, "train")', "read_documents(corpus)", "tests/unit/targets"),
+    Mutant(
+        "split leak", "timbre/targets/material.py",
+        '{"train": read_documents(corpus, "train")', '{"train": read_documents(corpus)', "tests/unit/targets",
+    ),
+    Mutant(
+        "n-gram leak", "timbre/targets/bracket.py",
+        "passage.doc_id if passage.doc_id in self.counted else None", "None", "tests/unit/targets/test_targets_bracket.py",
+    ),
     Mutant(
         "margin comparison", "timbre/statistics/verdicts.py",
         "if low > -margin:", "if high > -margin:", "tests/unit/test_statistics_paired.py",

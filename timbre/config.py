@@ -51,8 +51,27 @@ class CorpusConfig(Frozen):
     seed: int = 0
 
 
+class BlendPart(Frozen):
+    """One style of a blend: its share, and the sources whose documents are written in it."""
+
+    style: str
+    weight: float = Field(gt=0, le=1)
+    sources: tuple[str, ...] = Field(min_length=1)
+
+
+class PrincipleUse(Frozen):
+    """A written principle (data/principles/*.toml) and how strongly the target follows it."""
+
+    name: str = Field(pattern=r"[a-z0-9][a-z0-9-]{0,47}")
+    strength: float = Field(allow_inf_nan=False, description="β of P·exp(β·r); negative turns the principle around.")
+
+
 class TargetConfig(Frozen):
-    """The target distribution P_t = α·δ(y_t) + (1−α)·P_ref(·|h_t) and its coding."""
+    """The target distribution P_t = α·δ(y_t) + (1−α)·[(1−η_t)·P_ref(·|h_t) + η_t·P_ngram(·|h_t)], its shaping and its coding.
+
+    Shaping comes in this order: temperature, blend, n-gram, strength, principles, debias; then the observed token, then
+    the coding. What is left at its default is not there.
+    """
 
     alpha: float = Field(0.5, ge=0, le=1, description="Weight of the observed token.")
     top_k: int = Field(64, ge=1, description="Tokens stored a position; the rest is the tail mass.")
@@ -60,11 +79,53 @@ class TargetConfig(Frozen):
     train_tokens: int = Field(4096, ge=64, description="Budget of training tokens.")
     passage_tokens: int = Field(256, ge=16, description="Longest passage.")
     admission_tokens: int = Field(2048, ge=64, description="Budget of validation tokens for the admission test.")
+    reference: ModelConfig | None = Field(
+        None, description="Another model as the reference, with the same tokenizer; null: the base model."
+    )
     reference_epochs: int = Field(2, ge=0)
     reference_learning_rate: float = Field(5e-4, gt=0)
     reference_rank: int = Field(16, ge=1)
     batch_tokens: int = Field(1024, ge=16, description="Tokens a scoring or training batch.")
+    ngram_weight: float = Field(0.0, ge=0, le=1, description="η_max of the n-gram component; 0 leaves it out.")
+    ngram_order: int = Field(5, ge=2, le=5, description="Longest n-gram.")
+    fit: tuple[Literal["temperature", "ngram", "blend"], ...] = Field(
+        (), description="Fitted by the bracket's log score on validation documents, in place of what is given here."
+    )
+    pool_continuations: bool = Field(False, description="Human continuations of exactly the same context share their weight α.")
+    formats: tuple[Literal["continuation", "instruction"], ...] = Field(
+        ("continuation",), min_length=1, description="Passages take turns: raw prose, or the answer to a prompt in the chat template."
+    )
+    coding: Literal["topk", "sampled"] = Field("topk", description="topk: K tokens and the tail mass; sampled: tokens drawn from P.")
+    draws: int = Field(48, ge=1, le=255, description="Tokens drawn a position by the coding 'sampled'.")
+    precision: Literal["u8", "fp16"] = Field("u8", description="Of the coding 'topk'.")
+    blend: tuple[BlendPart, ...] = Field((), description="Styles that the documents belong to; weights sum to 1.")
+    strength: float = Field(1.0, ge=0, le=1, description="s of P ∝ P_native^(1−s)·P_style^s: 1 is the style, 0 the base model.")
+    principles: tuple[PrincipleUse, ...] = ()
+    debias: str = Field("", description="A table of swaps (data/principles/*.toml, kind 'swap') to average over.")
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "TargetConfig":
+        if self.blend:
+            total = sum(part.weight for part in self.blend)
+            if abs(total - 1) > 1e-6:
+                raise ValueError(f"the weights of target.blend sum to {total:g}: make them sum to 1")
+            for what, names in (
+                ("style", [part.style for part in self.blend]),
+                ("source", [n for part in self.blend for n in part.sources]),
+            ):
+                if len(set(names)) < len(names):
+                    raise ValueError(f"target.blend names a {what} twice: give each {what} once")
+        if "blend" in self.fit and len(self.blend) < 2:
+            raise ValueError("target.fit asks for blend weights, but target.blend has fewer than two styles: add one, or leave 'blend' out")
+        if self.blend and self.reference_epochs == 0:
+            raise ValueError("a blend needs a reference for each style: raise target.reference_epochs above 0, or empty target.blend")
+        if self.strength == 0 and self.fit:
+            raise ValueError("target.strength 0 is the base model whatever is fitted: raise it, or empty target.fit")
+        for what, given in (("formats", self.formats), ("fit", self.fit), ("principles", [use.name for use in self.principles])):
+            if len(set(given)) < len(given):
+                raise ValueError(f"target.{what} names something twice: give each once")
+        return self
 
 
 class TrainingConfig(Frozen):

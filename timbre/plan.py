@@ -11,7 +11,7 @@ from typing import Any
 
 from timbre import road
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore
-from timbre.config import ReleaseConfig
+from timbre.config import ReleaseConfig, TargetConfig
 
 _REFERENCE_PARAMETERS = 134_515_008
 _TRAIN, _SCORE, _DRAW = 110.0, 330.0, 70.0
@@ -74,7 +74,8 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     target, training, evaluation = config.target, config.training, config.evaluation
     folds = config.corpus.folds
     reference = target.train_tokens * (folds - 1) * target.reference_epochs
-    scored = target.train_tokens + (folds + 1) * target.admission_tokens
+    scored = _passes(target) * (target.train_tokens + folds * target.admission_tokens) + target.admission_tokens
+    scored += folds * target.admission_tokens * len(target.blend or (None,)) if target.fit else 0
     looks = training.epochs * target.train_tokens / training.batch_tokens / training.evaluate_every + 1
     drawn = (evaluation.prompts + evaluation.memorisation_prompts) * (evaluation.new_tokens + evaluation.prompt_tokens)
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
@@ -92,6 +93,13 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
         "bundle": (exported, f"ONNX, {config.export.parity_prompts} prompts", True),
         "verdict": (8, f"policy {config.gate.policy}", False),
     }
+
+
+def _passes(target: TargetConfig) -> int:
+    """How often the reference reads a passage to give its bracket: once a style, then what shaping wants, all twice for a swap."""
+    prefixed = len(target.principles)
+    native = 1 if target.strength < 1 or prefixed else 0
+    return (max(1, len(target.blend)) + native + prefixed) * (2 if target.debias else 1)
 
 
 def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str, float]:

@@ -120,14 +120,19 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
             from timbre.corpus.stage import corpus_inputs
 
             return dict(corpus_inputs(config.corpus))
+        case "target":
+            from timbre.targets.stage import target_inputs
+
+            return target_inputs(config.target)
         case "adapter":
-            return {"replay": FileInput(root / "data/replay/replay.jsonl")}
+            files = {"replay": root / "data/replay/replay.jsonl"}
         case "evaluation" | "base_evaluation":
-            return {name: FileInput(path) for name, path in probes.items()}
+            files = probes
         case "verdict":
-            return {"policy": FileInput(policy_path(config.gate.policy))}
+            files = {"policy": policy_path(config.gate.policy)}
         case _:
-            return {}
+            files = {}
+    return {name: FileInput(path) for name, path in files.items()}
 
 
 def policy_path(name: str) -> Path:

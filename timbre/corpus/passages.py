@@ -26,6 +26,8 @@ class Passage:
     fold: int
     author: str
     token_ids: npt.NDArray[np.int32]
+    first_label: int = 1
+    """The first token that is predicted; those before it are a prompt."""
 
 
 def select_passages(

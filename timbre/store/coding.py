@@ -9,7 +9,7 @@ and moves to the end of the grid). The tail is a float16 of its own: as 1 − Σ
 import numpy as np
 import numpy.typing as npt
 
-from timbre.store.format import Floats
+from timbre.store.format import Floats, Integers
 
 SPAN_STEP = 1 / 8
 _STEPS = 254
@@ -45,3 +45,36 @@ def scaled(weights_TK: Floats, tail_T: Floats) -> npt.NDArray[np.float32]:
     total = weights_TK.sum(axis=1, dtype=np.float64)
     factor = np.divide(1.0 - tail_T.astype(np.float64), total, out=np.zeros_like(total), where=total > 0)
     return np.asarray(weights_TK * factor[:, None], dtype=np.float32)
+
+
+def tally(draws_TD: Integers) -> tuple[Integers, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Different tokens among D draws a position, ascending and end to end; how often each; how many a position (T,)."""
+    ordered = np.sort(draws_TD, axis=1)
+    new = np.ones(ordered.shape, dtype=bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    counts = np.diff(np.flatnonzero(new.ravel()), append=new.size)
+    return ordered[new], counts.astype(np.uint8), new.sum(axis=1).astype(np.uint8)
+
+
+def spread(
+    ids: Integers, counts: npt.NDArray[np.uint8], sizes_T: npt.NDArray[np.uint8], *, draws: int, vocab_size: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """What `tally` gave as ids and probabilities counts/draws (T, K), K the draws (or V if that is less).
+
+    The objective wants K different ids at every position: free places take the smallest tokens that were not drawn, with
+    probability 0.
+    """
+    width, sizes = min(draws, vocab_size), sizes_T.astype(np.int64)
+    row = np.repeat(np.arange(len(sizes)), sizes)
+    column = np.arange(len(ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    drawn = np.zeros((len(sizes), min(vocab_size, 2 * width)), dtype=bool)
+    small = ids < drawn.shape[1]
+    drawn[row[small], ids[small]] = True
+    spare = np.argsort(drawn, axis=1, kind="stable")[:, :width]
+    places = np.arange(width)[None, :]
+    ids_TK = np.empty((len(sizes), width), np.int32)
+    probs_TK = np.zeros((len(sizes), width), np.float32)
+    ids_TK[places >= sizes[:, None]] = spare[places < (width - sizes)[:, None]]
+    ids_TK[row, column], probs_TK[row, column] = ids, counts / np.float32(draws)
+    order = np.argsort(ids_TK, axis=1)
+    return np.take_along_axis(ids_TK, order, axis=1), np.take_along_axis(probs_TK, order, axis=1)

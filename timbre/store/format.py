@@ -12,8 +12,15 @@ Row position t is the distribution of token t+1 after the tokens up to t.
 | codes | list<u8> or list<f16> | their probabilities, see `coding` |
 | spans | list<u8> | u8 only: the width of each position's log grid |
 | tails | list<f16> | the mass of all other tokens |
+| first | int32 | only where prompts are: the first token that has a distribution; then T−first positions, not T−1 |
+| etas | list<f16> | only with an n-gram component: its weight η_t inside the bracket |
 
 `id` is u16 for vocabularies up to 65,536 tokens and u32 above.
+
+The other coding, `sampled`, holds tokens drawn from the target itself (RS-KD, 2503.16870): unbiased whatever K is, and no
+mass is left over. `ids` are then the different tokens that were drawn, `codes` (u8) how often, `sizes` (list<u8>) how many
+different ones each position has; there are neither spans nor tails. Read, it looks like the other one: as many tokens a
+position as were drawn, those that are missing filled up with tokens of probability 0.
 """
 
 from dataclasses import dataclass
@@ -68,13 +75,15 @@ class StoreHeader(Frozen):
     """`header.json`. A writer is given it without `shards`, and fills these in when the last one stands."""
 
     format: int = FORMAT
-    coding: Literal["topk"] = "topk"
-    precision: Precision = Field("u8", description="u8: log grid; fp16: exact to 11 bits.")
-    top_k: int = Field(ge=1)
+    coding: Literal["topk", "sampled"] = "topk"
+    precision: Precision = Field("u8", description="u8: log grid; fp16: exact to 11 bits. Draws are counted in u8.")
+    top_k: int = Field(ge=1, description="Tokens a position, as read.")
+    draws: int | None = Field(None, ge=1, le=255, description="Of the coding 'sampled': tokens drawn a position.")
     vocab_size: int = Field(ge=1, description="True vocabulary size; padded rows of an embedding are not counted.")
     tokenizer_digest: str
     corpus_digest: str
-    model_digest: str = Field(description="The reference's base model.")
+    model_digest: str = Field(description="The base model, which is the reference's too unless `reference_digest` names another.")
+    reference_digest: str | None = Field(None, description="The reference's own model, where it has one.")
     folds: int = Field(ge=1)
     temperature: float = Field(gt=0)
     alpha: float = Field(ge=0, le=1)
@@ -89,6 +98,10 @@ class StoreHeader(Frozen):
     def tokens(self) -> int:
         return sum(shard.tokens for shard in self.shards)
 
+    def to_json(self) -> bytes:
+        """`header.json`; what is not there is not written, so that a plain target's header does not change with Timbre."""
+        return self.model_dump_json(indent=2, exclude_none=True).encode()
+
     def check(self) -> None:
         """Refuse what no store can hold.
 
@@ -98,13 +111,17 @@ class StoreHeader(Frozen):
         """
         if self.format != FORMAT:
             raise DamagedStoreError(f"target store format {self.format} is not known here (this version reads {FORMAT}); upgrade Timbre")
+        if (self.coding == "sampled") != (self.draws is not None):
+            raise DamagedStoreError(f"a header with coding {self.coding!r} and draws = {self.draws}: build the target again")
+        if self.coding == "sampled" and self.top_k != min(self.draws or 0, self.vocab_size):
+            raise DamagedStoreError(f"a header with {self.draws} draws and {self.top_k} tokens a position: build the target again")
         if self.top_k > self.vocab_size:
             raise TooManyTokensError(f"{self.top_k} tokens a position from a vocabulary of {self.vocab_size}: lower target.top_k")
 
 
 @dataclass(frozen=True, eq=False)
 class TargetRow:
-    """One passage of T tokens and its T−1 target distributions."""
+    """One passage of T tokens and its target distributions: of the tokens from `first_label` on, T−1 where that is 1."""
 
     doc_id: str
     index: int
@@ -112,10 +129,19 @@ class TargetRow:
     ids_TK: Integers
     probs_TK: Floats
     tail_T: Floats
+    first_label: int = 1
+    """The first token that is learnt; those before it are a prompt."""
+    eta_T: Floats | None = None
+    """Weight of the n-gram component inside the bracket, where there is one."""
 
     def __len__(self) -> int:
-        """Positions with a distribution: T−1."""
+        """Positions with a distribution."""
         return len(self.tail_T)
+
+    @property
+    def observed(self) -> Integers:
+        """The token that stands at each of these positions."""
+        return self.token_ids_T[self.first_label :]
 
 
 def id_dtype(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
@@ -136,12 +162,14 @@ def check_row(row: TargetRow, header: StoreHeader, *, tolerance: float = 1e-3) -
         WrongMassError: NaN, negative or unnormalised mass.
     """
     name = f"passage {row.index} of {row.doc_id}"
-    positions = len(row.token_ids_T) - 1
-    if positions < 1:
-        raise ValueError(f"{name} has {positions + 1} tokens: a target needs at least 2")
+    if len(row.token_ids_T) < 2:
+        raise ValueError(f"{name} has {len(row.token_ids_T)} tokens: a target needs at least 2")
+    if not 1 <= row.first_label < len(row.token_ids_T):
+        raise ValueError(f"{name}: the first token that is learnt is {row.first_label} of {len(row.token_ids_T)}: leave some to learn")
+    positions = len(row.token_ids_T) - row.first_label
     if row.ids_TK.shape != (positions, header.top_k) or row.probs_TK.shape != row.ids_TK.shape or row.tail_T.shape != (positions,):
         raise ValueError(
-            f"{name}: {positions + 1} tokens and K = {header.top_k} need shapes {(positions, header.top_k)} and {(positions,)}, "
+            f"{name}: {positions} positions and K = {header.top_k} need shapes {(positions, header.top_k)} and {(positions,)}, "
             f"got {row.ids_TK.shape}, {row.probs_TK.shape} and {row.tail_T.shape}"
         )
     for ids in (row.token_ids_T, row.ids_TK):
@@ -150,6 +178,8 @@ def check_row(row: TargetRow, header: StoreHeader, *, tolerance: float = 1e-3) -
     if (np.diff(row.ids_TK.astype(np.int64), axis=1) <= 0).any():
         raise ValueError(f"{name}: the target ids of a position must be distinct and ascending")
     check_mass(row.probs_TK, row.tail_T, name, tolerance)
+    if row.eta_T is not None and (row.eta_T.shape != (positions,) or not ((row.eta_T >= 0) & (row.eta_T <= 1)).all()):
+        raise WrongMassError(f"{name}: the n-gram weights must be one in 0..1 a position; build the target again")
 
 
 def check_mass(probs_TK: Floats, tail_T: Floats, name: str, tolerance: float) -> None:

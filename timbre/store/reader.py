@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from timbre.artifacts import sha256_file
-from timbre.store.coding import decode, scaled
+from timbre.store.coding import decode, scaled, spread
 from timbre.store.format import (
     HEADER,
     DamagedStoreError,
@@ -99,20 +99,42 @@ class TargetReader:
     __iter__ = rows
 
     def _decode(self, columns: dict[str, Any], index: int) -> TargetRow:
-        top_k = self.header.top_k
         doc_id, passage = str(columns["doc_id"][index]), int(columns["index"][index])
+        token_ids = columns["token_ids"].row(index).astype(np.int32)
+        first = int(columns["first"][index]) if "first" in columns else 1
+        name = f"{self.folder}: passage {passage} of {doc_id}"
+        ids, probs, tail = self._draws(columns, index, name) if self.header.coding == "sampled" else self._top(columns, index, name)
+        if len(ids) != len(token_ids) - first:
+            raise WrongMassError(f"{name} has {len(ids)} distributions for {len(token_ids) - first} tokens; build the target again")
+        eta = columns["etas"].row(index).astype(np.float32) if "etas" in columns else None
+        return TargetRow(doc_id, passage, token_ids, ids, probs, tail, first, eta)
+
+    def _top(self, columns: dict[str, Any], index: int, name: str) -> tuple[npt.NDArray[Any], ...]:
+        """Ids, probabilities and tails of a row of the coding 'topk'."""
         tail = columns["tails"].row(index).astype(np.float32)
         if not ((tail >= 0) & (tail <= 1)).all():
-            raise WrongMassError(f"{self.folder}: passage {passage} of {doc_id} has a tail mass outside 0..1; build the target again")
-        codes = columns["codes"].row(index).reshape(-1, top_k)
+            raise WrongMassError(f"{name} has a tail mass outside 0..1; build the target again")
+        codes = columns["codes"].row(index).reshape(-1, self.header.top_k)
         if self.header.precision == "u8":
             probs = decode(codes, columns["spans"].row(index), tail)
         else:
             if not (codes >= 0).all():
-                raise WrongMassError(f"{self.folder}: passage {passage} of {doc_id} has a probability below 0; build the target again")
+                raise WrongMassError(f"{name} has a probability below 0; build the target again")
             probs = scaled(codes.astype(np.float32), tail)
-        token_ids = columns["token_ids"].row(index).astype(np.int32)
-        return TargetRow(doc_id, passage, token_ids, columns["ids"].row(index).reshape(-1, top_k).astype(np.int32), probs, tail)
+        return columns["ids"].row(index).reshape(-1, self.header.top_k).astype(np.int32), probs, tail
+
+    def _draws(self, columns: dict[str, Any], index: int, name: str) -> tuple[npt.NDArray[Any], ...]:
+        """Ids, probabilities and tails (none) of a row of the coding 'sampled'."""
+        draws, sizes = self.header.draws, columns["sizes"].row(index)
+        assert draws is not None
+        ids, counts = columns["ids"].row(index), columns["codes"].row(index)
+        starts = np.cumsum(sizes, dtype=np.int64) - sizes
+        if len(ids) != len(counts) or sizes.sum(dtype=np.int64) != len(ids) or not sizes.all():
+            raise WrongMassError(f"{name} has sizes that are not those of its draws; build the target again")
+        if (np.add.reduceat(counts.astype(np.int64), starts) != draws).any():
+            raise WrongMassError(f"{name} has a position without {draws} draws; build the target again")
+        ids_TK, probs_TK = spread(ids.astype(np.int32), counts, sizes, draws=draws, vocab_size=self.header.vocab_size)
+        return ids_TK, probs_TK, np.zeros(len(sizes), np.float32)
 
     def _columns(self, shard: int) -> dict[str, Any]:
         if shard not in self._open:
@@ -120,15 +142,22 @@ class TargetReader:
             try:
                 batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
                 columns: dict[str, Any] = {"doc_id": batch["doc_id"], "index": batch["index"].to_numpy()}
-                for name in ("token_ids", "ids", "codes", "tails", *(["spans"] if self.header.precision == "u8" else [])):
+                for name in ("token_ids", *self._lists(), *(["etas"] if "etas" in batch.schema.names else [])):
                     column = batch[name]
                     columns[name] = _Column(column.values.to_numpy(), column.offsets.to_numpy())
+                if "first" in batch.schema.names:
+                    columns["first"] = batch["first"].to_numpy()
             except (pa.ArrowException, OSError, KeyError, IndexError) as error:
                 raise DamagedStoreError(f"{path}: not a readable shard ({error}); build the target again") from error
             if batch.num_rows != self.header.shards[shard].rows:
                 raise DamagedStoreError(f"{path} has {batch.num_rows} rows, its header says {self.header.shards[shard].rows}")
             self._open[shard] = columns
         return self._open[shard]
+
+    def _lists(self) -> tuple[str, ...]:
+        if self.header.coding == "sampled":
+            return ("ids", "codes", "sizes")
+        return ("ids", "codes", "tails", "spans") if self.header.precision == "u8" else ("ids", "codes", "tails")
 
     def _verify(self) -> None:
         for index, shard in enumerate(self.header.shards):

@@ -1,7 +1,7 @@
 """Writing a target store shard by shard, so that a killed build goes on where it stopped."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +20,7 @@ from timbre.store.format import (
     ShardRecord,
     StoreHeader,
     TargetRow,
+    WrongMassError,
     check_row,
     id_dtype,
     shard_path,
@@ -94,7 +95,7 @@ class TargetWriter:
         if not self._shards:
             raise ValueError("a target without passages: give the corpus longer or more training documents")
         header = self._header.model_copy(update={"shards": tuple(self._shards)})
-        write_atomically(self._folder / HEADER, header.model_dump_json(indent=2).encode())
+        write_atomically(self._folder / HEADER, header.to_json())
         (self._folder / PARTIAL).unlink(missing_ok=True)
         return header
 
@@ -107,7 +108,7 @@ class TargetWriter:
 
     def _claim(self) -> None:
         """Say whose shards these are, so that those of another target are never continued."""
-        wanted = canonical_json(self._header.model_dump(mode="json") | {"rows_per_shard": self._rows_per_shard})
+        wanted = canonical_json(self._header.model_dump(mode="json", exclude_none=True) | {"rows_per_shard": self._rows_per_shard})
         partial = self._folder / PARTIAL
         if partial.exists():
             if partial.read_bytes() != wanted:
@@ -132,21 +133,52 @@ class TargetWriter:
 
 def _shard_bytes(rows: Sequence[TargetRow], header: StoreHeader) -> bytes:
     integer = id_dtype(header.vocab_size)
-    tails = [half(row.tail_T) for row in rows]
     columns: dict[str, pa.Array] = {
         "doc_id": pa.array([row.doc_id for row in rows], pa.string()),
         "index": pa.array([row.index for row in rows], pa.int32()),
         "token_ids": _lists([row.token_ids_T.astype(integer) for row in rows]),
-        "ids": _lists([row.ids_TK.astype(integer).ravel() for row in rows]),
     }
-    if header.precision == "u8":
-        coded = [encode(row.probs_TK) for row in rows]
-        columns["codes"] = _lists([codes.ravel() for codes, _ in coded])
-        columns["spans"] = _lists([spans for _, spans in coded])
+    if header.coding == "sampled":
+        columns |= _sampled(rows, header)
     else:
-        columns["codes"] = _lists([half(row.probs_TK).ravel() for row in rows])
-    columns["tails"] = _lists(tails)
-    batch = pa.record_batch(columns)
+        columns["ids"] = _lists([row.ids_TK.astype(integer).ravel() for row in rows])
+        if header.precision == "u8":
+            coded = [encode(row.probs_TK) for row in rows]
+            columns["codes"] = _lists([codes.ravel() for codes, _ in coded])
+            columns["spans"] = _lists([spans for _, spans in coded])
+        else:
+            columns["codes"] = _lists([half(row.probs_TK).ravel() for row in rows])
+        columns["tails"] = _lists([half(row.tail_T) for row in rows])
+    if any(row.first_label != 1 for row in rows):
+        columns["first"] = pa.array([row.first_label for row in rows], pa.int32())
+    etas = [row.eta_T for row in rows if row.eta_T is not None]
+    if etas:
+        assert len(etas) == len(rows), "either every row of a target has n-gram weights, or none"
+        columns["etas"] = _lists([eta.astype(np.float16) for eta in etas])
+    return arrow_bytes(columns)
+
+
+def _sampled(rows: Sequence[TargetRow], header: StoreHeader) -> dict[str, pa.Array]:
+    """Ids, counts and sizes of rows whose probabilities are counts over the header's draws."""
+    assert header.draws is not None
+    ids, codes, sizes = [], [], []
+    for row in rows:
+        counts = row.probs_TK * np.float64(header.draws)
+        whole = np.rint(counts)
+        if np.abs(counts - whole).max() > 1e-3 or (whole.sum(axis=1) != header.draws).any():
+            raise WrongMassError(
+                f"passage {row.index} of {row.doc_id}: probabilities are no counts of {header.draws} draws; draw them again, or use topk"
+            )
+        drawn = whole > 0
+        ids.append(row.ids_TK[drawn].astype(id_dtype(header.vocab_size)))
+        codes.append(whole[drawn].astype(np.uint8))
+        sizes.append(drawn.sum(axis=1).astype(np.uint8))
+    return {"ids": _lists(ids), "codes": _lists(codes), "sizes": _lists(sizes)}
+
+
+def arrow_bytes(columns: Mapping[str, pa.Array]) -> bytes:
+    """A shard: one uncompressed Arrow IPC file with one record batch."""
+    batch = pa.record_batch(dict(columns))
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -154,7 +186,16 @@ def _shard_bytes(rows: Sequence[TargetRow], header: StoreHeader) -> bytes:
 
 
 def _lists(arrays: Sequence[Integers] | Sequence[np.ndarray]) -> pa.Array:
-    offsets = np.cumsum([0, *(len(array) for array in arrays)])
+    return list_column([len(array) for array in arrays], np.concatenate(arrays))
+
+
+def list_column(lengths: Sequence[int] | Integers, values: np.ndarray) -> pa.Array:
+    """A list column from the lengths of its rows and their values end to end.
+
+    Raises:
+        ValueError: too long for one shard.
+    """
+    offsets = np.cumsum([0, *lengths])
     if offsets[-1] >= 2**31:
         raise ValueError("a shard is limited to 2³¹ target tokens: lower rows_per_shard")
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(np.concatenate(arrays)))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))

@@ -1,1 +1,14 @@
-"""Target distributions: a cross-fitted reference mixed with the observed token, admitted on unseen documents before anyone trains on it."""
+"""Target distributions: what the student is trained towards at every position, and whether that is worth learning.
+
+material, prompts          passages of the corpus, raw or behind a prompt
+reference, scoring         cross-fitted adapters; what a model says of a passage
+ngram                      interpolated back-off without the document at hand
+bracket                    everything but the observed token, step by step
+fitting                    temperature, blend weights and n-gram weight by held-out log score
+principles, debias         written principles as scores; counterfactual swaps
+blending                   blends by name
+mixture, continuations     the observed token, or what several people wrote
+rows, assembly, stage      what is stored; the stage "target"
+admission, charts          is it better than the base model? figures and pictures
+inspect, page, summary     looking at it
+"""

@@ -7,6 +7,7 @@ stored, whether they are calibrated, how often they disagree with what was writt
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,24 +15,15 @@ import numpy.typing as npt
 from timbre.config import Frozen
 from timbre.corpus.passages import Passage
 from timbre.statistics import clustered_bound
+from timbre.targets.fitting import Fit, Gain, known
 from timbre.targets.scoring import PassageScores
 
-_BINS = 15
+BINS = 15
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class TargetRefused(ValueError):
     """The reference is not better than the model it was made from: the target is not built, an older one stays."""
-
-
-class Gain(Frozen):
-    """Nats a token by which the reference's log score is better than the base's; bounds are None where nothing can be said."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    documents: int
-    tokens: int
 
 
 class Admission(Frozen):
@@ -50,6 +42,12 @@ class Admission(Frozen):
     largest_author_share: float
     largest_source: str
     largest_source_share: float
+    fit: Fit | None = None
+    """What was fitted of the mixture. The figures above are then of numbers fitted without the documents they are measured on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """`admission.json`: without the fit where nothing was fitted."""
+        return self.model_dump(mode="json", exclude={"fit"} if self.fit is None else None)
 
     def sentence(self) -> str:
         """The decision in words."""
@@ -67,6 +65,7 @@ def judge(
     folds: Sequence[Sequence[PassageScores]],
     learnt: Sequence[Passage],
     source_of: Mapping[str, str],
+    fit: Fit | None = None,
 ) -> Admission:
     """Decide from the scores of validation passages.
 
@@ -76,6 +75,7 @@ def judge(
         folds: their scores under each fold's adapter; the bracket's log score is the mean over these.
         learnt: the training passages, for narrowness.
         source_of: source of each training document.
+        fit: what was fitted, to be kept beside the figures.
     """
     reference_nll = [float(np.mean([-scores[i].log_probs_N.mean() for scores in folds])) for i in range(len(passages))]
     base_nll = [float(-scores.log_probs_N.mean()) for scores in base]
@@ -90,7 +90,7 @@ def judge(
     source, source_share = _largest((source_of[passage.doc_id], len(passage.token_ids)) for passage in learnt)
     return Admission(
         admitted=bound.low > 0,
-        log_score_gain=Gain(mean=bound.mean, low=_known(bound.low), high=_known(bound.high), documents=bound.clusters, tokens=sum(weights)),
+        log_score_gain=Gain(mean=bound.mean, low=known(bound.low), high=known(bound.high), documents=bound.clusters, tokens=sum(weights)),
         base_nll=float(np.average(base_nll, weights=weights)),
         reference_nll=float(np.average(reference_nll, weights=weights)),
         effective_support_mean=float(support.mean()),
@@ -98,15 +98,19 @@ def judge(
         captured_mass=float(1 - _joined(scores.distributions.tail_N for scores in everything).mean()),
         expected_calibration_error=calibration_error(_joined(scores.best_probs_N for scores in everything), correct),
         argmax_differs_share=float(1 - correct.mean()),
-        largest_author=author, largest_author_share=author_share, largest_source=source, largest_source_share=source_share,
+        largest_author=author, largest_author_share=author_share, largest_source=source, largest_source_share=source_share, fit=fit,
     )  # fmt: skip
 
 
 def calibration_error(confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.float64]) -> float:
     """Expected calibration error of the likeliest token over 15 equal bins of confidence (Guo et al. 2017, eq. 3)."""
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gap = np.bincount(bins, confidence - correct, _BINS)
+    gap = np.bincount(confidence_bins(confidence), confidence - correct, BINS)
     return float(np.abs(gap).sum() / len(confidence))
+
+
+def confidence_bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Number of the bin of each confidence."""
+    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
 
 
 def _joined(arrays: Iterable[npt.NDArray[np.generic]]) -> npt.NDArray[np.float64]:
@@ -119,7 +123,3 @@ def _largest(weighted: Iterable[tuple[str, int]]) -> tuple[str, float]:
         totals[name] += tokens
     name, tokens = min(totals.items(), key=lambda item: (-item[1], item[0]))
     return name, tokens / totals.total()
-
-
-def _known(bound: float) -> float | None:
-    return bound if np.isfinite(bound) else None

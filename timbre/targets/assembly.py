@@ -1,144 +1,261 @@
-"""Building a target: choose passages, cross-fit, ask for admission, then score, mix and store shard by shard.
+"""Building a target: choose passages, cross-fit, fit the mixture, ask for admission, then score, mix and store shard by shard.
 
 Everything that takes time lies in the scratch folder as soon as it is done: each fold's adapter (and its checkpoints), the
-admission's figures, each shard. A killed build goes on there and ends with the same bytes.
+admission's figures and pictures, each shard. A killed build goes on there and ends with the same bytes.
 """
 
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from timbre.artifacts import Artifact, Workspace, canonical_json, sha256_file, write_atomically
+from timbre.artifacts import Artifact, ArtifactStore, Workspace, canonical_json, write_atomically
 from timbre.config import TargetConfig
-from timbre.corpus.documents import read_documents
-from timbre.corpus.passages import Passage, select_passages
 from timbre.progress import Progress
-from timbre.store import StoreHeader, TargetReader, TargetRow, TargetWriter
+from timbre.settings import settings
+from timbre.store import StoreHeader, TargetWriter
 from timbre.targets.admission import Admission, TargetRefused, judge
-from timbre.targets.mixture import mix_observed
-from timbre.targets.reference import Reference, cross_fit, folds_of, passages_to_learn, passages_to_score
-from timbre.targets.scoring import PassageScores
+from timbre.targets.bracket import Mixture, Shaping
+from timbre.targets.charts import pictures
+from timbre.targets.continuations import Continuations, pooled
+from timbre.targets.debias import Swap, swap_of
+from timbre.targets.fitting import FittedMixture, fit_mixture, temperatures
+from timbre.targets.material import Material, count_ngrams, gather
+from timbre.targets.principles import Principle, read_all, scorer_of
+from timbre.targets.reference import AdapterKey, Extras, Reference, cross_fit, folds_of, given_mixture, passages_to_score
+from timbre.targets.rows import counterfactual_row, target_row
+from timbre.targets.scoring import Draws, PassageScores, Wanted
+from timbre.targets.summary import shaping_summary, summarise
 
 ROWS_PER_SHARD = 64
 
 
 @dataclass(frozen=True)
-class _Material:
-    """What the target is made from."""
+class _Build:
+    """What all steps look at."""
 
-    training: list[Passage]
-    validation: list[Passage]
-    source_of: dict[str, str]
-    """Source of each training document."""
+    config: TargetConfig
+    header: StoreHeader
+    material: Material
+    folds: tuple[int, ...]
+    reference: Reference
+    swap: Swap | None
+    workspace: Workspace
+    continuations: dict[int, Continuations] = field(default_factory=dict)
+    """Of training passages, by place."""
+
+    @cached_property
+    def draws(self) -> Draws | None:
+        return Draws(self.header.draws, self.config.seed) if self.header.draws is not None else None
 
 
-def assemble(config: TargetConfig, corpus: Artifact, model: Artifact, workspace: Workspace) -> None:
-    """Write shards/, header.json, admission.json and summary.json into the workspace.
+def assemble(
+    config: TargetConfig, corpus: Artifact, model: Artifact, workspace: Workspace, principle_files: Mapping[str, Path] | None = None
+) -> None:
+    """Write shards/, header.json, admission.json with its pictures and summary.json into the workspace.
+
+    Args:
+        principle_files: file of each principle that the configuration names.
 
     Raises:
         TargetRefused: the reference is not better than the base model; its figures stay in the scratch folder.
-        ValueError: too little text for the folds or the budget, or K over the vocabulary.
+        ValueError: too little text for the folds or the budget, K over the vocabulary, a reference with another tokenizer, or a
+            principle that cannot be used.
     """
-    from timbre.models import model_facts
+    from timbre.models import load_tokenizer, model_facts
 
-    facts = model_facts(model)
-    if config.passage_tokens > facts["context"]:
-        raise ValueError(
-            f"passages of {config.passage_tokens} tokens exceed the model's context of {facts['context']}: lower target.passage_tokens"
-        )
-    material = _material(config, corpus, model)
+    facts, tokenizer = model_facts(model), load_tokenizer(model)
+    source = _reference_model(config, model, workspace)
+    context = min(facts["context"], model_facts(source)["context"])
+    material = gather(config, corpus, tokenizer, context)
     folds = folds_of(material.training)
-    header = StoreHeader(
-        top_k=config.top_k, vocab_size=facts["vocab_size"], tokenizer_digest=facts["tokenizer_digest"], corpus_digest=corpus.digest,
-        model_digest=model.digest, folds=len(folds), temperature=config.temperature, alpha=config.alpha, seed=config.seed,
-    )  # fmt: skip
+    header = _header(config, corpus, model, source, facts, len(folds))
     header.check()
-    adapters = cross_fit(model, material.training, config, workspace.scratch / "reference", workspace.progress)
-    reference = Reference(model, adapters, config, header.vocab_size)
-    admission = _admission(reference, material, folds, workspace)
-    store = _score(reference, material.training, folds, header, config, workspace)
-    shutil.copytree(store, workspace.output, dirs_exist_ok=True)
-    _write_json(workspace.output / "admission.json", admission.model_dump(mode="json"))
-    _write_json(workspace.output / "summary.json", _summary(workspace.output, material.training, folds, adapters))
+    principles = read_all(principle_files or {})
+    shaping = _shaping(config, principles, tokenizer, header.vocab_size)
+    _check_room(material, shaping, context)
+    adapters = cross_fit(source, material.training, config, workspace.scratch / "reference", workspace.progress, material.style_of)
+    ngram, counted = count_ngrams(config, corpus, tokenizer, header.vocab_size) if _wants_ngrams(config) else (None, frozenset())
+    reference = Reference(source, adapters, config, header.vocab_size, Extras(ngram, counted, shaping))
+    continuations = pooled(material.training) if config.pool_continuations else {}
+    build = _Build(config, header, material, folds, reference, shaping.swap, workspace, continuations)
+    admission, mixture = _admission(build)
+    store = _score(build, mixture)
+    _write_out(build, store, admission, mixture, adapters, shaping)
 
 
-def _material(config: TargetConfig, corpus: Artifact, model: Artifact) -> _Material:
-    from timbre.models import load_tokenizer
-
-    tokenizer = load_tokenizer(model)
-    documents = read_documents(corpus, "train")
-
-    def drawn(split: str, budget: int) -> list[Passage]:
-        found = documents if split == "train" else read_documents(corpus, split)
-        if not found:
-            raise ValueError(f"the corpus has no {split} documents: give it more documents")
-        passages = select_passages(found, tokenizer, budget_tokens=budget, passage_tokens=config.passage_tokens, seed=config.seed)
-        return [passage for passage in passages if len(passage.token_ids) > 1]  # one token predicts nothing
-
-    training, validation = drawn("train", config.train_tokens), drawn("validation", config.admission_tokens)
-    if not validation:
-        raise ValueError("the validation documents hold no passage of two tokens: give the corpus longer documents")
-    return _Material(training, validation, {document.doc_id: document.source for document in documents})
+def _write_out(
+    build: _Build, store: Path, admission: Admission, mixture: Mixture, adapters: Mapping[AdapterKey, Path], shaping: Shaping
+) -> None:
+    output = build.workspace.output
+    shutil.copytree(store, output, dirs_exist_ok=True)
+    for picture in sorted((build.workspace.scratch / "pictures").glob("*.svg")):
+        shutil.copyfile(picture, output / f"admission-{picture.name}")
+    _write_json(output / "admission.json", admission.to_json())
+    summary = summarise(output, build.material.training, build.folds, adapters)
+    _write_json(output / "summary.json", summary | shaping_summary(build.config, mixture, shaping, build.material, build.continuations))
 
 
-def _admission(reference: Reference, material: _Material, folds: Sequence[int], workspace: Workspace) -> Admission:
-    """The admission's figures, computed once.
+def _header(config: TargetConfig, corpus: Artifact, model: Artifact, source: Artifact, facts: Mapping[str, Any], folds: int) -> StoreHeader:
+    sampled = config.coding == "sampled"
+    if sampled and config.precision != "u8":
+        warnings.warn(f"target.precision = {config.precision} is ignored: draws are counted, not rounded", stacklevel=2)
+    return StoreHeader(
+        coding=config.coding, precision=config.precision, top_k=min(config.draws, facts["vocab_size"]) if sampled else config.top_k,
+        draws=config.draws if sampled else None, vocab_size=facts["vocab_size"], tokenizer_digest=facts["tokenizer_digest"],
+        corpus_digest=corpus.digest, model_digest=model.digest, reference_digest=None if source is model else source.digest, folds=folds,
+        temperature=config.temperature, alpha=config.alpha, seed=config.seed,
+    )  # fmt: skip
+
+
+def _reference_model(config: TargetConfig, model: Artifact, workspace: Workspace) -> Artifact:
+    """The reference's model: the base itself, or another one with the same tokens.
+
+    Raises:
+        ValueError: another tokenizer or vocabulary; the sentence names both.
+    """
+    from timbre.models import model_facts, resolve_model
+
+    if config.reference is None:
+        return model
+    other = resolve_model(config.reference, ArtifactStore(settings().home, workspace.progress))
+    ours, theirs = model_facts(model), model_facts(other)
+    if (ours["tokenizer_digest"], ours["vocab_size"]) != (theirs["tokenizer_digest"], theirs["vocab_size"]):
+        raise ValueError(
+            f"the reference {theirs['name']} has another tokenizer ({theirs['tokenizer_digest'][:12]}, {theirs['vocab_size']} tokens) than "
+            f"the model {ours['name']} ({ours['tokenizer_digest'][:12]}, {ours['vocab_size']} tokens): choose a reference with the same one"
+        )
+    return other
+
+
+def _wants_ngrams(config: TargetConfig) -> bool:
+    return config.ngram_weight > 0 or "ngram" in config.fit
+
+
+def _shaping(config: TargetConfig, principles: Mapping[str, Principle], tokenizer: Any, vocab_size: int) -> Shaping:
+    used = tuple((use.strength, scorer_of(principles[use.name], tokenizer, vocab_size)) for use in config.principles)
+    swap = swap_of(principles[config.debias], tokenizer, vocab_size) if config.debias else None
+    return Shaping(config.strength, used, swap)
+
+
+def _check_room(material: Material, shaping: Shaping, context: int) -> None:
+    longest = max(len(passage.token_ids) for passage in (*material.training, *material.validation))
+    prefix = max((len(scorer.prefix) for _, scorer in shaping.principles), default=0)
+    if prefix + longest > context:
+        raise ValueError(
+            f"a principle of {prefix} tokens and passages of {longest} exceed the model's context of {context}: lower target.passage_tokens"
+        )
+
+
+def _admission(build: _Build) -> tuple[Admission, Mixture]:
+    """The admission's figures and the mixture that is stored, computed once.
 
     Raises:
         TargetRefused: not admitted.
     """
-    path, refused = workspace.scratch / "admission.json", workspace.scratch / "refused-admission.json"
+    scratch = build.workspace.scratch
+    path, refused, fitted_path = (scratch / name for name in ("admission.json", "refused-admission.json", "mixture.json"))
     if path.exists():
-        return Admission.model_validate_json(path.read_bytes())
-    passages = material.validation
-    track = workspace.progress
-    base = _in_order(reference.score_unadapted(passages), len(passages), track, "admission, base model")
-    by_fold = [_in_order(reference.score(passages, fold), len(passages), track, f"admission, reference {fold}") for fold in folds]
-    admission = judge(passages, base, by_fold, material.training, material.source_of)
-    _write_json(path if admission.admitted else refused, admission.model_dump(mode="json"))
+        return Admission.model_validate_json(path.read_bytes()), _read_mixture(fitted_path, build.config)
+    passages, progress = build.material.validation, build.workspace.progress
+    base = _in_order(build.reference.score_unadapted(passages), len(passages), progress, "admission, base model")
+    fitted = _fit(build) if build.config.fit else None
+    by_fold = [_scores_unseen(build, fold, fitted) for fold in build.folds]
+    admission = judge(passages, base, by_fold, build.material.training, build.material.source_of, fitted.fit if fitted else None)
+    for name, picture in pictures(passages, base, by_fold).items():
+        write_atomically(scratch / "pictures" / name, picture.encode())
+    mixture = fitted.mixture if fitted else given_mixture(build.config)
+    _write_json(fitted_path, {"temperature": mixture.temperature, "weights": mixture.weights, "ngram_weight": mixture.ngram_weight})
+    _write_json(path if admission.admitted else refused, admission.to_json())
     if not admission.admitted:
         raise TargetRefused(
-            f"target refused: {admission.sentence()}. Raise target.reference_epochs or target.train_tokens, or move "
-            f"target.reference_learning_rate; all figures are in {refused}"
+            f"target refused: {admission.sentence()}. {_advice(build.config)}; all figures are in {refused}, an older target stays as it is"
         )
-    return admission
+    return admission, mixture
 
 
-def _score(
-    reference: Reference, training: Sequence[Passage], folds: Sequence[int], header: StoreHeader, config: TargetConfig, workspace: Workspace
-) -> Path:
+def _advice(config: TargetConfig) -> str:
+    moved = [
+        *(["raise target.strength"] if config.strength < 1 else []),
+        *(["weaken target.principles"] if config.principles else []),
+    ]  # fmt: skip
+    learnt = "raise target.reference_epochs or target.train_tokens, or move target.reference_learning_rate"
+    sentence = ", ".join([*moved, learnt])
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _fit(build: _Build) -> FittedMixture:
+    passages, progress, grid = build.material.validation, build.workspace.progress, temperatures(build.config)
+    folds = []
+    for fold in build.folds:
+        found = build.reference.components(passages, fold, grid)
+        by_place = dict(progress.track(found, f"fitting, reference {fold}", total=len(passages)))
+        folds.append([by_place[place] for place in range(len(passages))])
+    return fit_mixture(folds, [passage.doc_id for passage in passages], build.config, given_mixture(build.config))
+
+
+def _scores_unseen(build: _Build, fold: int, fitted: FittedMixture | None) -> list[PassageScores]:
+    """Validation passages under the bracket; where it was fitted, each under numbers that its document had no part in."""
+    passages, progress = build.material.validation, build.workspace.progress
+    if fitted is None:
+        return _in_order(build.reference.score(passages, fold), len(passages), progress, f"admission, reference {fold}")
+    found: dict[int, PassageScores] = {}
+    for mixture in dict.fromkeys(fitted.without.values()):
+        places = [place for place, passage in enumerate(passages) if fitted.without[passage.doc_id] == mixture]
+        scores = build.reference.score([passages[place] for place in places], fold, mixture)
+        found |= {places[place]: one for place, one in progress.track(scores, f"admission, reference {fold}", total=len(places))}
+    return [found[place] for place in range(len(passages))]
+
+
+def _score(build: _Build, mixture: Mixture) -> Path:
     """Score, mix and store every training passage, a shard at a time; the finished store's folder."""
-    folder = workspace.scratch / "store"
+    folder, progress = build.workspace.scratch / "store", build.workspace.progress
     if not (folder / "header.json").exists():
+        header = build.header.model_copy(update={"temperature": mixture.temperature})
         with TargetWriter(folder, header, ROWS_PER_SHARD) as writer:
-            plan = list(_plan(training, folds))
-            for first, fold, passages in workspace.progress.track(plan, "target shards"):
+            plan = list(_plan(build))
+            for first, fold, places in progress.track(plan, "target shards"):
                 if first >= writer.rows_done:
-                    scores = _in_order(reference.score(passages, fold), len(passages), workspace.progress, f"scoring fold {fold}")
-                    for passage, scored in zip(passages, scores, strict=True):
-                        writer.append(_row(passage, scored, config.alpha))
-                    writer.cut()
+                    _write_shard(build, mixture, fold, places, writer)
     return folder
 
 
-def _plan(training: Sequence[Passage], folds: Sequence[int]) -> Iterator[tuple[int, int, list[Passage]]]:
-    """(number of the first row, fold, passages) of each shard: no shard mixes folds, so that none mixes adapters."""
-    first = 0
-    for fold in folds:
-        passages = passages_to_score(training, fold)
-        for start in range(0, len(passages), ROWS_PER_SHARD):
-            shard = passages[start : start + ROWS_PER_SHARD]
+def _write_shard(build: _Build, mixture: Mixture, fold: int, places: Sequence[int], writer: TargetWriter) -> None:
+    passages = [build.material.training[place] for place in places]
+    also = {row: build.continuations[place].ids_NM for row, place in enumerate(places) if place in build.continuations}
+    wanted = Wanted(min(build.config.top_k, build.header.vocab_size), build.draws, also)
+    scores = _in_order(
+        build.reference.score(passages, fold, mixture, wanted), len(passages), build.workspace.progress, f"scoring fold {fold}"
+    )
+    for place, passage, scored in zip(places, passages, scores, strict=True):
+        eta = build.reference.ngram_weights(passage, mixture)
+        row = target_row(passage, scored, build.config.alpha, build.continuations.get(place), build.draws, build.header.vocab_size, eta)
+        writer.append(row)
+        if build.swap is not None and build.swap.changes(passage):
+            writer.append(counterfactual_row(row, build.swap))
+    writer.cut()
+
+
+def _plan(build: _Build) -> Iterator[tuple[int, int, list[int]]]:
+    """(number of the first row, fold, places of the passages) of each shard: no shard mixes folds, so that none mixes adapters."""
+    training, first = build.material.training, 0
+    place_of = {id(passage): place for place, passage in enumerate(training)}
+    for fold in build.folds:
+        shard: list[int] = []
+        rows = 0
+        for passage in passages_to_score(training, fold):
+            size = 2 if build.swap is not None and build.swap.changes(passage) else 1
+            if rows + size > ROWS_PER_SHARD:
+                yield first, fold, shard
+                first, shard, rows = first + rows, [], 0
+            shard.append(place_of[id(passage)])
+            rows += size
+        if shard:
             yield first, fold, shard
-            first += len(shard)
-
-
-def _row(passage: Passage, scores: PassageScores, alpha: float) -> TargetRow:
-    mixed = mix_observed(scores.distributions, scores.observed_N, np.exp(scores.log_probs_N.astype(np.float64)), alpha)
-    return TargetRow(passage.doc_id, passage.index, passage.token_ids, mixed.ids_NK, mixed.probs_NK, mixed.tail_N)
+            first += rows
 
 
 def _in_order(scores: Iterator[tuple[int, PassageScores]], count: int, progress: Progress, what: str) -> list[PassageScores]:
@@ -146,38 +263,14 @@ def _in_order(scores: Iterator[tuple[int, PassageScores]], count: int, progress:
     return [found[place] for place in range(count)]
 
 
-def _summary(folder: Path, training: Sequence[Passage], folds: Sequence[int], adapters: Mapping[int, Path]) -> dict[str, Any]:
-    """`summary.json`, from what was stored: entropies are of the K+1 stored events, in nats."""
-    from timbre.targets.mixture import SparseDistributions
+def _read_mixture(path: Path, config: TargetConfig) -> Mixture:
+    import json
 
-    reader = TargetReader(folder)
-    entropy, tail, differs = [], [], []
-    for row in reader.rows():
-        entropy.append(SparseDistributions(row.ids_TK, row.probs_TK, row.tail_T).entropies)
-        tail.append(row.tail_T)
-        best = np.take_along_axis(row.ids_TK, row.probs_TK.argmax(axis=1)[:, None], axis=1)[:, 0]
-        differs.append(best != row.token_ids_T[1:])
-    size = sum(path.stat().st_size for path in (folder / "shards").iterdir())
-    return {
-        "tokens": reader.header.tokens,
-        "positions": reader.header.tokens - reader.header.rows,
-        "passages": reader.header.rows,
-        "documents": len({passage.doc_id for passage in training}),
-        "entropy": float(np.concatenate(entropy).mean(dtype=np.float64)),
-        "tail_mass": float(np.concatenate(tail).mean(dtype=np.float64)),
-        "argmax_differs_share": float(np.concatenate(differs).mean()),
-        "bytes_per_token": size / reader.header.tokens,
-        "folds": [
-            {
-                "fold": fold,
-                "learnt_passages": len(passages_to_learn(training, fold)),
-                "scored_passages": len(passages_to_score(training, fold)),
-                "adapter_sha256": sha256_file(adapters[fold] / "adapter_model.safetensors") if adapters else None,
-            }
-            for fold in folds
-        ],
-    }
+    if not path.exists():
+        return given_mixture(config)
+    values = json.loads(path.read_bytes())
+    return Mixture(values["temperature"], tuple(values["weights"]), values["ngram_weight"])
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
+def _write_json(path: Path, value: Any) -> None:
     write_atomically(path, canonical_json(value))

@@ -5,18 +5,27 @@ An adapter that has seen a document recites it, and the target collapses onto th
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from timbre.artifacts import Artifact
 from timbre.config import TargetConfig
 from timbre.corpus.passages import Passage
 from timbre.progress import Progress
 from timbre.settings import settings
-from timbre.targets.scoring import PassageScores, score_passages
+from timbre.targets.bracket import Bracket, Mixture, Shaping
+from timbre.targets.fitting import Components
+from timbre.targets.ngram import NgramModel
+from timbre.targets.scoring import Array, NextToken, PassageScores, PlainModel, Wanted, batches_by_length, normalised, score_with
+
+AdapterKey = tuple[str, int]
+"""Style ('' where there is one only) and fold."""
 
 
-def folds_of(passages: Sequence[Passage]) -> tuple[int, ...]:
+def folds_of(passages: Sequence[Passage], style: str = "") -> tuple[int, ...]:
     """The folds 0..K−1 of the training passages.
 
     Raises:
@@ -24,8 +33,9 @@ def folds_of(passages: Sequence[Passage]) -> tuple[int, ...]:
     """
     folds = sorted({passage.fold for passage in passages})
     if len(folds) < 2 or folds[0] < 0:
+        whose = f" of {style}" if style else ""
         raise ValueError(
-            f"the reference is cross-fitted over at least 2 folds, the training passages lie in {len(folds)}: "
+            f"the reference is cross-fitted over at least 2 folds, the training passages{whose} lie in {len(folds)}: "
             "give the corpus more documents, or raise target.train_tokens"
         )
     return tuple(folds)
@@ -41,30 +51,60 @@ def passages_to_score(passages: Sequence[Passage], fold: int) -> list[Passage]:
     return [passage for passage in passages if passage.fold == fold]
 
 
-def cross_fit(model: Artifact, passages: Sequence[Passage], config: TargetConfig, scratch: Path, progress: Progress) -> dict[int, Path]:
-    """Train one adapter a fold on the passages outside it; folder of each adapter by fold.
+def cross_fit(
+    model: Artifact, passages: Sequence[Passage], config: TargetConfig, scratch: Path, progress: Progress,
+    style_of: Mapping[str, str] | None = None,
+) -> dict[AdapterKey, Path]:  # fmt: skip
+    """Train one adapter a style and fold on that style's passages outside the fold; folder of each adapter.
 
-    No epochs mean no adapters: the reference is the base model itself. Finished adapters in `scratch` are kept, an unfinished
-    one goes on where it stopped.
+    No epochs mean no adapters: the reference is the model itself. Finished adapters in `scratch` are kept, an unfinished one
+    goes on where it stopped.
+
+    Args:
+        style_of: style of each document; None where there is one style.
     """
     from timbre.training.reference import train_on_passages
 
     if config.reference_epochs == 0:
         return {}
-    return {
-        fold: train_on_passages(
-            model, passages_to_learn(passages, fold), epochs=config.reference_epochs, learning_rate=config.reference_learning_rate,
-            rank=config.reference_rank, batch_tokens=config.batch_tokens, seed=config.seed, scratch=scratch / f"fold-{fold}",
-            progress=progress,
-        )
-        for fold in folds_of(passages)
-    }  # fmt: skip
+    adapters = {}
+    for style in styles_of(config):
+        own = [passage for passage in passages if not style or (style_of or {})[passage.doc_id] == style]
+        folds_of(own, style)
+        for fold in folds_of(passages):
+            adapters[style, fold] = train_on_passages(
+                model, passages_to_learn(own, fold), epochs=config.reference_epochs, learning_rate=config.reference_learning_rate,
+                rank=config.reference_rank, batch_tokens=config.batch_tokens, seed=config.seed, scratch=scratch / _name(style, fold),
+                progress=progress,
+            )  # fmt: skip
+    return adapters
+
+
+def styles_of(config: TargetConfig) -> tuple[str, ...]:
+    """The styles that have a reference each; one without a name where nothing is blended."""
+    return tuple(part.style for part in config.blend) or ("",)
+
+
+def given_mixture(config: TargetConfig) -> Mixture:
+    """The mixture as the configuration gives it."""
+    return Mixture(config.temperature, tuple(part.weight for part in config.blend) or (1.0,), config.ngram_weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Extras:
+    """What the bracket has beside the references."""
+
+    ngram: NgramModel | None = None
+    counted: frozenset[str] = frozenset()
+    shaping: Shaping = field(default_factory=Shaping)
 
 
 class Reference:
-    """The base model in memory with the adapters of all folds beside it."""
+    """The reference's model in memory with all adapters beside it."""
 
-    def __init__(self, model: Artifact, adapters: Mapping[int, Path], config: TargetConfig, vocab_size: int) -> None:
+    def __init__(
+        self, model: Artifact, adapters: Mapping[AdapterKey, Path], config: TargetConfig, vocab_size: int, extras: Extras | None = None
+    ) -> None:
         import torch
 
         from timbre.models import load_model
@@ -72,34 +112,75 @@ class Reference:
         torch.set_num_threads(settings().threads)  # sums in another order are other bytes
         self._config = config
         self._vocab_size = vocab_size
+        self._wanted = Wanted(min(config.top_k, vocab_size))  # draws need no K, and may come from a vocabulary below it
         self._adapters = tuple(adapters)
+        self._extras = extras or Extras()
         self._network: Any = load_model(model)
         if adapters:
             from peft import PeftModel
 
             (first, folder), *others = adapters.items()
-            self._network = PeftModel.from_pretrained(self._network, str(folder), adapter_name=_name(first))
-            for fold, folder in others:
-                self._network.load_adapter(str(folder), adapter_name=_name(fold))
+            self._network = PeftModel.from_pretrained(self._network, str(folder), adapter_name=_name(*first))
+            for key, folder in others:
+                self._network.load_adapter(str(folder), adapter_name=_name(*key))
             self._network.eval()
 
-    def score(self, passages: Sequence[Passage], fold: int) -> Iterator[tuple[int, PassageScores]]:
-        """Scores under the adapter of `fold`, at the configured temperature; see `score_passages`."""
-        if self._adapters:
-            self._network.set_adapter(_name(fold))
-        yield from self._scores(passages, self._config.temperature)
+    def score(
+        self, passages: Sequence[Passage], fold: int, mixture: Mixture | None = None, wanted: Wanted | None = None
+    ) -> Iterator[tuple[int, PassageScores]]:
+        """Scores of the whole bracket under the adapters of `fold`, with the configured mixture unless another is given."""
+        source = self._source(fold, mixture or given_mixture(self._config))
+        yield from score_with(source, passages, wanted or self._wanted, self._config.batch_tokens)
 
     def score_unadapted(self, passages: Sequence[Passage]) -> Iterator[tuple[int, PassageScores]]:
-        """Scores of the base model as it is, at temperature 1."""
+        """Scores of the model as it is, at temperature 1."""
         with self._network.disable_adapter() if self._adapters else nullcontext():
-            yield from self._scores(passages, 1.0)
+            source = PlainModel(self._network, 1.0, self._vocab_size)
+            yield from score_with(source, passages, self._wanted, self._config.batch_tokens)
 
-    def _scores(self, passages: Sequence[Passage], temperature: float) -> Iterator[tuple[int, PassageScores]]:
-        return score_passages(
-            self._network, passages, top_k=self._config.top_k, temperature=temperature,
-            batch_tokens=self._config.batch_tokens, vocab_size=self._vocab_size,
-        )  # fmt: skip
+    def components(self, passages: Sequence[Passage], fold: int, temperatures: Sequence[float]) -> Iterator[tuple[int, Components]]:
+        """What each part of the mixture gives the observed tokens, at each temperature: what fitting needs."""
+        import torch
+
+        bracket = self._bracket(fold, given_mixture(self._config), Shaping())
+        for batch in batches_by_length(passages, self._config.batch_tokens):
+            chosen = [passages[place] for place in batch]
+            lengths = [len(passage.token_ids) - passage.first_label for passage in chosen]
+            observed_N = torch.from_numpy(np.concatenate([passage.token_ids[passage.first_label :] for passage in chosen]).astype(np.int64))
+            columns, start = [], 0
+            for parts in bracket.parts(chosen):
+                observed_n1 = observed_N[start : start + len(parts.logits[0])].to(parts.logits[0].device).unsqueeze(-1)
+                start += len(observed_n1)
+                log_p = [
+                    torch.stack([normalised(logits_nV / t).gather(-1, observed_n1)[:, 0] for t in temperatures])
+                    for logits_nV in parts.logits
+                ]
+                ngram_n = observed_n1[:, 0] * 0.0 if parts.ngram_nV is None else parts.ngram_nV.gather(-1, observed_n1)[:, 0]
+                columns.append((torch.stack(log_p, dim=1).double().exp().cpu().numpy(), ngram_n.double().cpu().numpy()))
+            refs_GSN, ngram_N = (np.concatenate(part, axis=-1) for part in zip(*columns, strict=True))
+            bounds = np.cumsum([0, *lengths])
+            for row, (place, confidence_N) in enumerate(zip(batch, bracket.confidences(chosen), strict=True)):
+                here = slice(bounds[row], bounds[row + 1])
+                yield place, Components(refs_GSN[..., here], ngram_N[here], confidence_N)
+
+    def ngram_weights(self, passage: Passage, mixture: Mixture) -> Array | None:
+        """η_t at each position, or None without n-grams."""
+        if self._extras.ngram is None or mixture.ngram_weight == 0:
+            return None
+        bracket = self._bracket(0, mixture, Shaping(), adapted=False)
+        return mixture.ngram_weight * bracket.confidences([passage])[0]
+
+    def _source(self, fold: int, mixture: Mixture) -> NextToken:
+        if len(mixture.weights) == 1 and self._extras.ngram is None and self._extras.shaping == Shaping():
+            if self._adapters:
+                self._network.set_adapter(_name("", fold))
+            return PlainModel(self._network, mixture.temperature, self._vocab_size)
+        return self._bracket(fold, mixture, self._extras.shaping)
+
+    def _bracket(self, fold: int, mixture: Mixture, shaping: Shaping, *, adapted: bool = True) -> Bracket:
+        names = tuple(_name(style, number) for style, number in self._adapters if number == fold) if adapted else ()
+        return Bracket(self._network, self._vocab_size, names, mixture, shaping, self._extras.ngram, self._extras.counted)
 
 
-def _name(fold: int) -> str:
-    return f"fold-{fold}"
+def _name(style: str, fold: int) -> str:
+    return f"{style}-fold-{fold}" if style else f"fold-{fold}"

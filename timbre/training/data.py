@@ -36,12 +36,12 @@ class Example:
     @classmethod
     def of_row(cls, row: TargetRow) -> "Example":
         """A row of a target store."""
-        return cls(row.token_ids_T, row.ids_TK, row.probs_TK, row.tail_T)
+        return cls(row.token_ids_T, row.ids_TK, row.probs_TK, row.tail_T, row.first_label)
 
     @classmethod
     def of_passage(cls, passage: Passage) -> "Example":
         """Plain text, without a target distribution."""
-        return cls(passage.token_ids)
+        return cls(passage.token_ids, first_label=passage.first_label)
 
 
 @dataclass(frozen=True, eq=False)

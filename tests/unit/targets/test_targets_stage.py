@@ -23,7 +23,7 @@ from timbre.targets import assembly
 from timbre.targets.admission import TargetRefused, calibration_error
 from timbre.targets.inspect import inspect_passage, passage_table
 from timbre.targets.reference import Reference, cross_fit, folds_of
-from timbre.targets.scoring import PassageScores, batches_by_length, score_passages
+from timbre.targets.scoring import PassageScores, batches_by_length, score_passages, score_with
 from timbre.targets.stage import STAGE, build_target
 
 
@@ -96,18 +96,18 @@ def test_each_adapter_is_trained_on_the_other_folds_only(
     scored: list[tuple[str, str]] = []
     from timbre.training import reference as training_reference
 
-    real_train, real_scores = training_reference.train_on_passages, score_passages
+    real_train, real_scores = training_reference.train_on_passages, score_with
 
     def train(model: Artifact, passages: Sequence[Passage], *, scratch: Path, **rest: Any) -> Path:
         learnt[scratch.name] = {passage.doc_id for passage in passages}
         return real_train(model, passages, scratch=scratch, **rest)
 
-    def score(network: Any, passages: Sequence[Passage], **rest: Any) -> Iterator[tuple[int, PassageScores]]:
-        scored.extend((network.active_adapter, passage.doc_id) for passage in passages)
-        return real_scores(network, passages, **rest)
+    def score(source: Any, passages: Sequence[Passage], *rest: Any) -> Iterator[tuple[int, PassageScores]]:
+        scored.extend((source.network.active_adapter, passage.doc_id) for passage in passages)
+        return real_scores(source, passages, *rest)
 
     monkeypatch.setattr("timbre.training.reference.train_on_passages", train)
-    monkeypatch.setattr("timbre.targets.reference.score_passages", score)
+    monkeypatch.setattr("timbre.targets.reference.score_with", score)
     artifact = build_target(target_config(), target_corpus, target_model, ArtifactStore(tmp_path, SILENT))
     documents = {row.doc_id for row in TargetReader(artifact.path).rows()}
     training_scores = [(adapter, doc_id) for adapter, doc_id in scored if doc_id in documents]

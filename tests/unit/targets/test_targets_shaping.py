@@ -1,0 +1,333 @@
+"""The target stage with everything that is off by default: fitted n-grams, prompts, draws; blends, principles, swaps, another reference."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_targets import corpus_of, document, target_config
+
+from timbre.artifacts import Artifact, ArtifactStore
+from timbre.config import ModelConfig
+from timbre.corpus.passages import Passage
+from timbre.models import load_tokenizer, resolve_model
+from timbre.progress import SILENT
+from timbre.store import TargetReader, TargetWriter
+from timbre.targets import assembly
+from timbre.targets.blending import blended_style, parse_blend
+from timbre.targets.debias import swap_of
+from timbre.targets.inspect import ORIGINS, inspect_passage, origin_bar, passage_table
+from timbre.targets.page import passage_page
+from timbre.targets.principles import Principle, principle_path, principle_paths, read_principle, register_classifier, scorer_of
+from timbre.targets.stage import build_target, target_inputs
+
+FITTED = target_config(
+    fit=("temperature", "ngram"), formats=("continuation", "instruction"), coding="sampled", draws=20, pool_continuations=True,
+    precision="fp16",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fitted(target_store: ArtifactStore, target_corpus: Artifact, target_model: Artifact) -> Artifact:
+    with pytest.warns(UserWarning, match=r"target\.precision = fp16 is ignored"):
+        return build_target(FITTED, target_corpus, target_model, target_store)
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_a_fitted_build_killed_between_shards_goes_on_to_the_same_bytes(
+    fitted: Artifact, target_corpus: Artifact, target_model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, cut = ArtifactStore(tmp_path, SILENT), TargetWriter.cut
+
+    def dying_cut(writer: TargetWriter) -> None:
+        if writer.rows_done:
+            raise _Killed
+        cut(writer)
+
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(TargetWriter, "cut", dying_cut)
+        build_target(FITTED, target_corpus, target_model, store)
+    monkeypatch.setattr(assembly, "fit_mixture", lambda *_: pytest.fail("fitted again"))
+    assert build_target(FITTED, target_corpus, target_model, store).digest == fitted.digest
+
+
+@settings(deadline=None, max_examples=40)
+@given(lengths=st.lists(st.booleans(), min_size=1, max_size=200), folds=st.integers(1, 3))
+def test_a_plan_with_swaps_counts_its_rows(lengths: list[bool], folds: int) -> None:
+    """Every passage once, shards of at most 64 rows, and the first row of each where the one before ends."""
+    passages = [Passage(f"d{n}", 0, n % folds, "x", np.array([1, int(swapped)])) for n, swapped in enumerate(lengths)]
+    swap = SimpleNamespace(changes=lambda passage: bool(passage.token_ids[1]))
+    build: Any = SimpleNamespace(material=SimpleNamespace(training=passages), folds=tuple(range(folds)), swap=swap)
+    row, seen = 0, []
+    for first, fold, places in assembly._plan(build):
+        size = sum(2 if lengths[place] else 1 for place in places)
+        assert first == row and size <= assembly.ROWS_PER_SHARD and {passages[place].fold for place in places} == {fold}
+        row, seen = row + size, [*seen, *places]
+    assert sorted(seen) == list(range(len(lengths)))
+
+
+def test_a_fitted_target_says_what_was_fitted_and_what_it_is_worth(fitted: Artifact) -> None:
+    admission, summary = fitted.json("admission.json"), fitted.json("summary.json")
+    fit = admission["fit"]
+    assert fit["groups"] == 8 and fit["gain"]["documents"] == 8 and fit["gain"]["mean"] >= 0
+    assert fit["ngram_weight"]["low"] <= fit["ngram_weight"]["value"] == summary["mixture"]["ngram_weight"] <= fit["ngram_weight"]["high"]
+    assert summary["mixture"]["ngram_weight"] > 0.1, "the generated authors repeat their phrases: n-grams of others help"
+    assert fit["temperature"]["value"] == summary["mixture"]["temperature"] == TargetReader(fitted.path).header.temperature
+    assert admission["admitted"]
+
+
+def test_prompts_are_fed_and_only_answers_are_learnt(fitted: Artifact, target_model: Artifact) -> None:
+    rows, tokenizer = list(TargetReader(fitted.path)), load_tokenizer(target_model)
+    prompts = [tokenizer.decode(row.token_ids_T[: row.first_label]) for row in rows if row.first_label > 1]
+    assert len(prompts) == fitted.json("summary.json")["instruction_passages"] == 12
+    for prompt in prompts:
+        assert prompt.startswith("<|im_start|>user\n") and prompt.endswith("<|im_start|>assistant\n"), prompt
+        assert any(words in prompt for words in ("Write a passage", "Go on writing: "))
+    assert all(len(row) == len(row.token_ids_T) - row.first_label == len(row.probs_TK) for row in rows)
+
+
+def test_drawn_targets_are_counts_and_keep_the_ngram_weights(fitted: Artifact) -> None:
+    reader = TargetReader(fitted.path)
+    assert (reader.header.coding, reader.header.draws, reader.header.top_k) == ("sampled", 20, 20)
+    observed_share = []
+    for row in reader:
+        counts = row.probs_TK * 20
+        np.testing.assert_allclose(counts, np.rint(counts), atol=1e-4)
+        assert not row.tail_T.any() and row.eta_T is not None and row.eta_T.min() >= 0 and row.eta_T.max() <= 1
+        observed_share.append((row.probs_TK * (row.ids_TK == row.observed[:, None])).sum(axis=1))
+    assert 0.5 <= np.concatenate(observed_share).mean() < 0.8, "half the draws are what was written, and some of the others"
+
+
+def test_a_passage_is_told_with_the_origin_of_its_mass(
+    fitted: Artifact, target_model: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    view = inspect_passage(fitted, target_model, 1)
+    for token in view.tokens:
+        assert sum(token.origin[name] for name in ORIGINS) == pytest.approx(1) and token.origin["observed"] == 0.5
+        assert len(origin_bar(token.origin)) == 10
+    assert any(token.origin["ngram"] > 0.02 for token in view.tokens)
+    Console(width=80, highlight=False).print(passage_table(view))
+    shown = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in shown) <= 80 and len(shown) > len(view.tokens)
+    assert any(all(name in line for name in ("token", "target", "choices", "mass from", "might have been")) for line in shown)
+    assert sum(origin_bar(token.origin) in line for token, line in zip(view.tokens, shown[-len(view.tokens) - 3 :], strict=False)) > 10
+
+
+def test_the_page_stands_alone_and_spells_its_tokens_safely(fitted: Artifact, target_model: Artifact) -> None:
+    view = inspect_passage(fitted, target_model, 0)
+    strange = replace(view, doc_id="<script>alert(1)</script>", tokens=(replace(view.tokens[0], token="<b>&"), *view.tokens[1:]))
+    page = passage_page(strange)
+    assert "<script" not in page and "&lt;b&gt;&amp;" in page and "default-src 'none'" in page
+    assert "http:" not in page and "https:" not in page and "src=" not in page
+    assert page.count('class="t"') == len(view.tokens) and page == passage_page(strange)
+
+
+@pytest.fixture
+def own_principles(home: Path) -> Iterator[Path]:
+    """A lexicon and a table of swaps of words that the tiny tokenizer knows."""
+    folder = home / "principles"
+    folder.mkdir(parents=True)
+    (folder / "more-of-it.toml").write_text('name = "more-of-it"\nstatement = "More."\nkind = "lexicon"\nwords = { near = 1.0 }\n')
+    (folder / "aloud.toml").write_text('name = "aloud"\nstatement = "Speak of the sea."\nkind = "reference"\n')
+    (folder / "words.toml").write_text('name = "words"\nstatement = "One as the other."\nkind = "swap"\npairs = [["the", "and"]]\n')
+    yield folder
+
+
+def _another_model(folder: Path, copy: Path) -> Path:
+    """The same shape and tokenizer, other weights."""
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(folder, copy)
+    random = np.random.default_rng(5)
+    weights = load_file(copy / "model.safetensors")
+    changed = {name: (value + 0.05 * random.standard_normal(value.shape)).astype(np.float32) for name, value in weights.items()}
+    save_file(changed, copy / "model.safetensors", metadata={"format": "pt"})
+    return copy
+
+
+def _two_sources(store: ArtifactStore, texts: list[tuple[str, str]]) -> Artifact:
+    splits = ["train"] * 24 + ["validation"] * 8 + ["test"] * 8
+    rows = [
+        replace(document(n, *texts[n], split, n // 2 % 2 if split == "train" else -1), source="even" if n % 2 == 0 else "odd")
+        for n, split in enumerate(splits)
+    ]
+    return corpus_of(store, rows, seed=77)
+
+
+def test_blend_strength_principles_and_swaps_compose_on_another_reference(
+    target_store: ArtifactStore, target_model: Artifact, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]],
+    own_principles: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    other = _another_model(tiny_model_dir, tmp_path / "other")
+    blend = [{"style": style, "weight": weight, "sources": [style]} for style, weight in (("even", 0.75), ("odd", 0.25))]
+    config = target_config(
+        blend=blend, strength=0.8, debias="words", reference=ModelConfig(name=str(other)), ngram_weight=0.2,
+        principles=[{"name": "more-of-it", "strength": 0.5}, {"name": "aloud", "strength": 0.2}],
+    )  # fmt: skip
+    corpus = _two_sources(target_store, tiny_corpus_texts)
+    target = build_target(config, corpus, target_model, target_store)
+    reader, summary = TargetReader(target.path), target.json("summary.json")
+    assert reader.header.reference_digest == resolve_model(ModelConfig(name=str(other)), target_store).digest != target_model.digest
+    assert summary["mixture"]["blend"] == {"even": 0.75, "odd": 0.25} and summary["strength"] == 0.8
+    assert set(summary["folds"][0]["adapters_sha256"]) == {"even", "odd"}
+    assert summary["debias"]["swapped_passages"] > 10 and len(reader) == 24 + summary["debias"]["swapped_passages"] - (24 - _plain(reader))
+    _each_swap_mirrors_its_passage(reader, target_model)
+    assert {name.removeprefix("principle:") for name in target.manifest.inputs if ":" in name} >= {"aloud", "more-of-it", "words"}
+
+
+def _plain(reader: TargetReader) -> int:
+    return len({(row.doc_id, row.index) for row in reader})
+
+
+def _each_swap_mirrors_its_passage(reader: TargetReader, model: Artifact) -> None:
+    """A row that follows one of the same passage is its swap: other tokens at the swapped words, the same masses."""
+    swap = swap_of(read_principle(principle_path("words")), load_tokenizer(model), reader.header.vocab_size)
+    rows = list(reader)
+    pairs = [(one, two) for one, two in pairwise(rows) if (one.doc_id, one.index) == (two.doc_id, two.index)]
+    assert len(pairs) > 10
+    for one, two in pairs:
+        assert np.array_equal(swap.ids(one.token_ids_T), two.token_ids_T)
+        np.testing.assert_allclose(np.sort(one.probs_TK), np.sort(two.probs_TK), atol=1e-6)
+        assert (two.ids_TK == two.observed[:, None]).any(axis=1).all()
+
+
+def test_a_reference_with_another_tokenizer_is_refused_and_both_are_named(
+    target_store: ArtifactStore, target_corpus: Artifact, target_model: Artifact, tiny_model_dir: Path, home: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    other = _another_model(tiny_model_dir, tmp_path / "foreign")
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    monkeypatch.setattr(assembly, "cross_fit", lambda *_: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=r"foreign has another tokenizer \(.*384 tokens\) than the model tiny-llama"):
+        build_target(target_config(reference=ModelConfig(name=str(other))), target_corpus, target_model, target_store)
+
+
+def test_identical_documents_are_refused(
+    target_store: ArtifactStore, target_model: Artifact, tiny_corpus_texts: list[tuple[str, str]]
+) -> None:
+    author, text = tiny_corpus_texts[0]
+    rows = [document(n, author, text, "train" if n < 6 else "validation", n % 2 if n < 6 else -1) for n in range(8)]
+    with pytest.raises(ValueError, match="6 training documents are identical"):
+        build_target(target_config(), corpus_of(target_store, rows, seed=91), target_model, target_store)
+
+
+def test_a_source_outside_the_blend_is_named(
+    target_store: ArtifactStore, target_model: Artifact, tiny_corpus_texts: list[tuple[str, str]]
+) -> None:
+    blend = [{"style": "even", "weight": 1.0, "sources": ["even"]}]
+    with pytest.raises(ValueError, match="holds odd, which no style"):
+        build_target(target_config(blend=blend), _two_sources(target_store, tiny_corpus_texts), target_model, target_store)
+
+
+def test_prompts_need_a_chat_template(target_store: ArtifactStore, target_corpus: Artifact, tiny_model_dir: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(tiny_model_dir, plain)
+    (plain / "chat_template.jinja").unlink()
+    model = resolve_model(ModelConfig(name=str(plain)), ArtifactStore(tmp_path / "store", SILENT))
+    with pytest.raises(ValueError, match="no chat template"):
+        build_target(target_config(formats=("instruction",)), target_corpus, model, target_store)
+
+
+def test_shipped_principles_are_well_formed() -> None:
+    paths = principle_paths()
+    assert {"gender", "plain-speech", "fewer-stock-words"} <= set(paths)
+    assert all(read_principle(path).name == name for name, path in paths.items())
+
+
+def test_a_target_knows_its_principles_by_content(own_principles: Path) -> None:
+    config = target_config(principles=[{"name": "more-of-it", "strength": 1.0}])
+    before = target_inputs(config)["principle:more-of-it"].digest
+    path = own_principles / "more-of-it.toml"
+    path.write_text(path.read_text().replace("1.0", "0.5"))
+    assert target_inputs(config)["principle:more-of-it"].digest != before
+    assert target_inputs(target_config()) == {}
+    with pytest.raises(ValueError, match=r"unknown principle 'nobody': known are .*gender"):
+        target_inputs(target_config(principles=[{"name": "nobody", "strength": 1.0}]))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('name = "p"\nstatement = "x"\nkind = "lexicon"\n', "needs 'words'"), ("name = 3", "name"), ("=", "not a TOML file"),
+        ('name = "p"\nstatement = "x"\nkind = "lexicon"\nwords = { a = 9.0 }\n', "weights of words"),
+        ('name = "p"\nstatement = "x"\nkind = "magic"\n', "kind"),
+    ],
+)  # fmt: skip
+def test_a_principle_that_is_none_is_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        read_principle(tmp_path / "p.toml")
+
+
+def test_words_of_several_tokens_are_left_out_and_counted(target_model: Artifact) -> None:
+    tokenizer = load_tokenizer(target_model)
+    with pytest.warns(UserWarning, match="1 words take several tokens"):
+        scorer = scorer_of(Principle(name="p", statement="x", kind="lexicon", words={"the": 1.0, "xylophone": -1.0}), tokenizer, 384)
+    (the,) = tokenizer(" the", add_special_tokens=False)["input_ids"]
+    assert scorer.weights_V[the] == 1 and scorer.left_out == ("xylophone",)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="no word that this tokenizer"):
+        scorer_of(Principle(name="p", statement="x", kind="lexicon", words={"xylophone": 1.0}), tokenizer, 384)
+    table = Principle(name="t", statement="x", kind="swap", pairs=(("the", "xylophone"), ("and", "near")))
+    swap = swap_of(table, tokenizer, 384)
+    assert (" the", " xylophone") in swap.skipped and swap.anywhere_V[the] == the
+    with pytest.raises(ValueError, match="more than one pair"):
+        swap_of(table.model_copy(update={"pairs": (("the", "and"), ("and", "near"))}), tokenizer, 384)
+    with pytest.raises(ValueError, match=r"name it in target\.debias"):
+        scorer_of(table, tokenizer, 384)
+
+
+def test_a_classifier_is_used_once_it_is_registered(target_model: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    principle = Principle(name="mine", statement="x", kind="classifier", version="1")
+    with pytest.raises(ValueError, match="register_classifier"):
+        scorer_of(principle, load_tokenizer(target_model), 384)
+    from timbre.targets import principles
+
+    monkeypatch.setattr(principles, "_CLASSIFIERS", {})
+    scorer = principles.Lexicon(np.zeros(384, np.float32), ())
+    register_classifier("mine", scorer)
+    assert scorer_of(principle, load_tokenizer(target_model), 384) is scorer
+
+
+def test_a_blend_by_name_becomes_a_style_with_both_sources(home: Path) -> None:
+    parts = parse_blend("literary=0.7, technical=0.3")
+    assert [(part.style, part.weight, part.sources) for part in parts] == [
+        ("literary", 0.7, ("moby-dick",)),
+        ("technical", 0.3, ("django-docs",)),
+    ]
+    assert blended_style(parts, "sea-manual", home) == "sea-manual" == blended_style(parts, "sea-manual", home)
+    from timbre.corpus.sources import find_style
+
+    assert find_style("sea-manual", home)[1].sources == ("moby-dick", "django-docs")
+    with pytest.raises(ValueError, match="already"):
+        blended_style(parts[::-1], "sea-manual", home)
+    with pytest.raises(ValueError, match="cannot name a style"):
+        blended_style(parts, "../up", home)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("literary=0.7,technical=0.2", "sum to 0.9"), ("literary=1", "two styles"), ("literary,technical", "no share"),
+        ("literary=x,technical=1", "no share"), ("literary=0.5,literary=0.5", "twice"), ("literary=0.5,nowhere=0.5", "unknown style"),
+        ("literary=nan,technical=1", "no share"), ("literary=-0.5,technical=1.5", "no share"),
+    ],
+)  # fmt: skip
+def test_a_blend_that_cannot_be_is_a_sentence(home: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        parse_blend(text)

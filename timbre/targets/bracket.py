@@ -1,0 +1,212 @@
+"""The bracket B(·|h): everything of a target but the observed token, as dense log-probabilities a chunk of positions long.
+
+In this order, and each only where it is asked for:
+
+    1  temperature     P_s = softmax(z_s / T)                     each style's cross-fitted reference
+    2  blend           P = Σ_s w_s·P_s
+    3  n-gram          P = (1−η_t)·P + η_t·P_ngram,               η_t = η_max·N(h)/(N(h)+N1+(h))
+    4  strength        P ∝ P_native^(1−s)·P^s                     native: the reference's model without adapter, T = 1
+    5  principles      P ∝ P·exp(Σ_i β_i·r_i)
+    6  debias          P = ½·[P(x|h) + P(σx|σh)]                  σ swaps the words of the protected attribute
+
+The observed token comes after that (`mixture`), then the coding (`timbre.store`). The laws of each step are in the tests:
+weights and masses sum to 1, s = 0 is native, s = 1 is the style, β = 0 changes nothing, P(σx|σh) = P(x|h) after 6.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from timbre.corpus.passages import Passage
+from timbre.models import head_weight
+from timbre.targets.debias import Swap
+from timbre.targets.ngram import NgramModel, NgramRows
+from timbre.targets.principles import Scorer
+from timbre.targets.scoring import CHUNK, Array, counted_hidden, normalised
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The numbers of steps 1 to 3: given by the configuration, or fitted."""
+
+    temperature: float
+    weights: tuple[float, ...]
+    """One a style, summing to 1."""
+    ngram_weight: float
+    """η_max."""
+
+    def __post_init__(self) -> None:
+        if not math.isclose(sum(self.weights), 1, abs_tol=1e-6) or min(self.weights) < 0:
+            raise ValueError(f"the weights of a blend must be 0 or more and sum to 1, got {self.weights}")
+        if not 0 <= self.ngram_weight <= 1 or not self.temperature > 0:
+            raise ValueError(f"η must lie in 0..1 and the temperature above 0, got {self.ngram_weight} and {self.temperature}")
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """Steps 4 to 6."""
+
+    strength: float = 1.0
+    principles: tuple[tuple[float, Scorer], ...] = ()
+    """β and r of each."""
+    swap: Swap | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f"target.strength must lie in 0..1, got {self.strength}")
+        if not all(math.isfinite(beta) for beta, _ in self.principles):
+            raise ValueError("the strength of a principle must be a finite number: correct target.principles")
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What the mixture is made of at n positions."""
+
+    logits: tuple[Tensor, ...]
+    """n×V of each style's reference, before the temperature."""
+    ngram_nV: Tensor | None
+    confidence_n: Tensor | None
+    native_nV: Tensor | None
+    """Log-probabilities of the un-adapted model."""
+    native_hidden_nD: Tensor | None
+    conditioned: tuple[Tensor | None, ...]
+    """Log-probabilities of the un-adapted model after each principle's prefix."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bracket:
+    """A `NextToken`: the bracket of the passages of one fold.
+
+    Args:
+        network: a causal LM, under peft if it has adapters.
+        adapters: name of each style's adapter for this fold; empty for the bare model.
+        ngram: counts over the training documents; passages of these are scored without their own.
+    """
+
+    network: Any
+    vocab_size: int
+    adapters: tuple[str, ...]
+    mixture: Mixture
+    shaping: Shaping = field(default_factory=Shaping)
+    ngram: NgramModel | None = None
+    counted: frozenset[str] = frozenset()
+    """Documents whose n-grams were counted."""
+
+    @torch.inference_mode()
+    def log_probs(self, passages: Sequence[Passage]) -> Iterator[Tensor]:
+        """Chunks of log B, n×V."""
+        plain = (combined(parts, self.mixture, self.shaping) for parts in self.parts(passages))
+        if self.shaping.swap is None:
+            yield from plain
+            return
+        swap = self.shaping.swap
+        swapped = [swap.passage(passage) for passage in passages]
+        mirrored = (combined(parts, self.mixture, self.shaping) for parts in self.parts(swapped))
+        last_N = torch.from_numpy(np.concatenate([passage.token_ids[passage.first_label - 1 : -1] for passage in swapped]).astype(np.int64))
+        start = 0
+        for ours_nV, theirs_nV in zip(plain, mirrored, strict=True):
+            back_nV = swap.permuted(theirs_nV, last_N[start : start + len(ours_nV)])
+            start += len(ours_nV)
+            yield torch.logaddexp(ours_nV, back_nV) - math.log(2)
+
+    @torch.inference_mode()
+    def parts(self, passages: Sequence[Passage]) -> Iterator[Parts]:
+        """What `combined` takes, chunk by chunk."""
+        head_VD = head_weight(self.network)[: self.vocab_size]
+        sequences, firsts = [passage.token_ids for passage in passages], [passage.first_label for passage in passages]
+        hidden = []
+        for name in self.adapters or (None,):
+            if name is not None:
+                self.network.set_adapter(name)
+            hidden.append(counted_hidden(self.network, sequences, firsts))
+        prefixes = [scorer.prefix for _, scorer in self.shaping.principles]
+        with self._unadapted():
+            native_ND = counted_hidden(self.network, sequences, firsts) if self.shaping.strength < 1 or prefixes else None
+            conditioned = [None if not len(prefix) else self._after(prefix, sequences, firsts) for prefix in prefixes]
+        rows = self._ngram_rows(passages)
+        for start in range(0, len(hidden[0]), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            ngram_nV, confidence_n = _ngram_chunk(rows, chunk, head_VD.device)
+            yield Parts(
+                tuple((states[chunk] @ head_VD.T).float() for states in hidden), ngram_nV, confidence_n,
+                None if native_ND is None else normalised((native_ND[chunk] @ head_VD.T).float()),
+                None if native_ND is None else native_ND[chunk],
+                tuple(None if states is None else normalised((states[chunk] @ head_VD.T).float()) for states in conditioned),
+            )  # fmt: skip
+
+    def _after(self, prefix: Array, sequences: Sequence[Array], firsts: Sequence[int]) -> Tensor:
+        longer = [np.concatenate([prefix, sequence]) for sequence in sequences]
+        return counted_hidden(self.network, longer, [first + len(prefix) for first in firsts])
+
+    def _unadapted(self) -> AbstractContextManager[Any]:
+        context: AbstractContextManager[Any] = self.network.disable_adapter() if self.adapters else nullcontext()
+        return context
+
+    def _ngram_rows(self, passages: Sequence[Passage]) -> list[tuple[NgramRows, int]] | None:
+        if self.ngram is None:
+            return None
+        return [
+            (self.ngram.rows(passage.token_ids, passage.doc_id if passage.doc_id in self.counted else None), passage.first_label - 1)
+            for passage in passages
+        ]
+
+    def confidences(self, passages: Sequence[Passage]) -> list[Array]:
+        """N/(N+N1+) at the positions of each passage: η_t is η_max times this; 0 without n-grams."""
+        rows = self._ngram_rows(passages)
+        if rows is None:
+            return [np.zeros(len(passage.token_ids) - passage.first_label) for passage in passages]
+        return [found.confidence[first:] for found, first in rows]
+
+
+def combined(parts: Parts, mixture: Mixture, shaping: Shaping) -> Tensor:
+    """Steps 1 to 5: log-probabilities n×V."""
+    log_p_nV = blended(parts.logits, mixture)
+    if parts.ngram_nV is not None and mixture.ngram_weight > 0:
+        assert parts.confidence_n is not None
+        eta_n1 = (mixture.ngram_weight * parts.confidence_n).unsqueeze(-1)
+        log_p_nV = ((1 - eta_n1) * log_p_nV.exp() + eta_n1 * parts.ngram_nV).log()
+    if shaping.strength < 1:
+        assert parts.native_nV is not None
+        log_p_nV = interpolated(parts.native_nV, log_p_nV, shaping.strength)
+    if shaping.principles:
+        assert parts.native_nV is not None and parts.native_hidden_nD is not None
+        for (beta, scorer), conditioned_nV in zip(shaping.principles, parts.conditioned, strict=True):
+            log_p_nV = log_p_nV + beta * scorer.scores(parts.native_nV, conditioned_nV, parts.native_hidden_nD)
+        log_p_nV = normalised(log_p_nV)
+    return log_p_nV
+
+
+def blended(logits: Sequence[Tensor], mixture: Mixture) -> Tensor:
+    """log Σ_s w_s·softmax(z_s / T), n×V; a single style is just its softmax."""
+    log_p = [normalised(logits_nV / mixture.temperature) for logits_nV in logits]
+    if len(log_p) == 1:
+        return log_p[0]
+    return torch.stack([one + math.log(weight) for one, weight in zip(log_p, mixture.weights, strict=True) if weight > 0]).logsumexp(0)
+
+
+def interpolated(native_nV: Tensor, style_nV: Tensor, strength: float) -> Tensor:
+    """log of P ∝ P_native^(1−s)·P_style^s; the ends are the two themselves."""
+    if strength in (0, 1):
+        return style_nV if strength else native_nV
+    return normalised((1 - strength) * native_nV + strength * style_nV)
+
+
+def _ngram_chunk(rows: list[tuple[NgramRows, int]] | None, chunk: slice, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    """P_ngram (n×V) and its confidence at a stretch of the positions of all passages, counted end to end."""
+    if rows is None:
+        return None, None
+    dense, confidence, passed = [], [], 0
+    for found, first in rows:
+        count = len(found) - first
+        start, stop = max(chunk.start - passed, 0), min(chunk.stop - passed, count)
+        if start < stop:
+            dense.append(found.dense(first + start, first + stop).astype(np.float32))
+            confidence.append(found.confidence[first + start : first + stop].astype(np.float32))
+        passed += count
+    return torch.from_numpy(np.concatenate(dense)).to(device), torch.from_numpy(np.concatenate(confidence)).to(device)

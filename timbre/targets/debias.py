@@ -1,0 +1,107 @@
+"""Counterfactual swaps: the target becomes the mean of what is written of one group and of the other.
+
+σ exchanges words of a protected attribute (she ↔ he). At every position the bracket becomes ½·[P(x|h) + P(σx|σh)]: it is
+then as likely to say something of the one as of the other. Since the observed token is still what this author wrote, the
+target also holds each passage's swap.
+
+Only pairs whose spellings are one token each are swapped, so that contexts keep their length and σ acts on the vocabulary;
+what is skipped is counted. A spelling without a leading space is a word only where no letter stands before it ("her" in
+"mother" is none): there the tokens keep their meaning, in the context and in the distribution.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from timbre.corpus.passages import Passage
+from timbre.targets.principles import Principle, spellings, token_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+Ids = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Swap:
+    """σ for one tokenizer. Both maps are involutions on 0…V−1."""
+
+    anywhere_V: npt.NDArray[np.int64]
+    """Where no letter stands before the token."""
+    after_letter_V: npt.NDArray[np.int64]
+    """Where one does: only spellings that bring their own space are words."""
+    ends_in_letter_V: npt.NDArray[np.bool_]
+    skipped: tuple[tuple[str, str], ...]
+    """Pairs of spellings that are not one token each."""
+    skipped_ids: tuple[tuple[int, ...], ...] = ()
+
+    def ids(self, token_ids: Ids) -> Ids:
+        """σ of a text; the same length, and σσ is the text itself."""
+        after_letter = np.concatenate([[False], self.ends_in_letter_V[token_ids[:-1]]])
+        return np.where(after_letter, self.after_letter_V[token_ids], self.anywhere_V[token_ids]).astype(token_ids.dtype)
+
+    def passage(self, passage: Passage) -> Passage:
+        """The counterfactual passage."""
+        return replace(passage, token_ids=self.ids(passage.token_ids))
+
+    def permuted(self, log_q_nV: "Tensor", last_n: "Tensor") -> "Tensor":
+        """Distributions over σ's words: q(σx) at x, given the token before each position."""
+        import torch
+
+        tables = torch.from_numpy(np.stack([self.anywhere_V, self.after_letter_V])).to(log_q_nV.device)
+        letters = torch.from_numpy(self.ends_in_letter_V).to(log_q_nV.device)
+        return log_q_nV.gather(-1, tables[letters[last_n.to(log_q_nV.device)].long()])
+
+    def targets(self, ids_NK: Ids, last_N: Ids) -> Ids:
+        """Sparse ids under σ, given the token before each position; not in order any more."""
+        after_letter = self.ends_in_letter_V[last_N]
+        return np.where(after_letter[:, None], self.after_letter_V[ids_NK], self.anywhere_V[ids_NK])
+
+    def changes(self, passage: Passage) -> bool:
+        """Whether the passage has a word to swap."""
+        return bool((self.ids(passage.token_ids) != passage.token_ids).any())
+
+    def skipped_words(self, passages: Sequence[Passage]) -> int:
+        """How many words of the table stand in the passages and cannot be swapped."""
+        return sum(_occurrences(passage.token_ids, sequence) for passage in passages for sequence in self.skipped_ids)
+
+
+def swap_of(table: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_size: int) -> Swap:
+    """σ of a table for a tokenizer.
+
+    Raises:
+        ValueError: the principle is no table, a word stands in two pairs, or no pair can be swapped.
+    """
+    if table.kind != "swap":
+        raise ValueError(f"target.debias names {table.name!r}, which is of kind {table.kind!r}: name a principle of kind 'swap'")
+    words = [word for pair in table.pairs for word in pair]
+    if twice := sorted({word for word in words if words.count(word) > 1}):
+        raise ValueError(f"{table.name}: {', '.join(twice)} stands in more than one pair: a swap must lead back")
+    anywhere, after_letter = np.arange(vocab_size), np.arange(vocab_size)
+    skipped, skipped_ids = [], []
+    for pair in table.pairs:
+        for one, other in zip(*(list(spellings(word)) for word in pair), strict=True):
+            ids = [token_of(spelling, tokenizer) for spelling in (one, other)]
+            if any(len(tokens) != 1 or tokens[0] >= vocab_size for tokens in ids):
+                skipped.append((one, other))
+                skipped_ids += [tokens for tokens in ids if tokens]
+                continue
+            (a,), (b,) = ids
+            for table_V in (anywhere, after_letter) if one.startswith(" ") else (anywhere,):
+                table_V[[a, b]] = b, a
+    if (anywhere == np.arange(vocab_size)).all():
+        raise ValueError(f"{table.name}: this tokenizer spells no pair with one token each, so nothing can be swapped: choose other words")
+    spelled = tokenizer.batch_decode([[token] for token in range(vocab_size)])
+    letters = np.array([bool(text) and text[-1].isalnum() for text in spelled])
+    return Swap(anywhere, after_letter, letters, tuple(skipped), tuple(tuple(ids) for ids in skipped_ids))
+
+
+def _occurrences(tokens: Ids, sequence: Sequence[int]) -> int:
+    if len(sequence) > len(tokens):
+        return 0
+    windows = np.lib.stride_tricks.sliding_window_view(tokens, len(sequence))
+    return int((windows == np.asarray(sequence)).all(axis=1).sum())

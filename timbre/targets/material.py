@@ -1,0 +1,107 @@
+"""What a target is made from: training and validation passages of the corpus, in the wanted formats and proportions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from timbre.artifacts import Artifact
+from timbre.config import TargetConfig
+from timbre.corpus.documents import Document, read_documents
+from timbre.corpus.passages import Passage, select_passages
+from timbre.targets.ngram import NgramModel
+from timbre.targets.prompts import formatted
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Material:
+    """Passages, and what is known of their documents."""
+
+    training: list[Passage]
+    validation: list[Passage]
+    source_of: dict[str, str]
+    """Source of each training document."""
+    style_of: dict[str, str]
+    """Style of each document of a blend; empty where there is one style."""
+
+
+def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokenizerBase", context: int) -> Material:
+    """Draw the passages.
+
+    Args:
+        context: tokens that the smallest of the models involved reads.
+
+    Raises:
+        ValueError: no training or validation documents, all documents the same, a source outside the blend, or passages that
+            the context cannot hold.
+    """
+    if config.passage_tokens > context:
+        raise ValueError(f"passages of {config.passage_tokens} tokens exceed the model's context of {context}: lower target.passage_tokens")
+    documents = {"train": read_documents(corpus, "train"), "validation": read_documents(corpus, "validation")}
+    for split, rows in documents.items():
+        if not rows:
+            raise ValueError(f"the corpus has no {split} documents: give it more documents")
+    training = documents["train"]
+    if len(training) > 1 and len({document.text for document in training}) == 1:
+        raise ValueError(f"all {len(training)} training documents are identical, so that none is unseen: give the corpus different texts")
+    style_of = _styles(config, [*training, *documents["validation"]])
+    texts = {document.doc_id: document.text for rows in documents.values() for document in rows}
+
+    def drawn(split: str, budget: int) -> list[Passage]:
+        passages: list[Passage] = []
+        for share, some in _shares(config, documents[split], style_of, split):
+            passages += select_passages(
+                some, tokenizer, budget_tokens=round(share * budget), passage_tokens=config.passage_tokens, seed=config.seed
+            )
+        long_enough = [passage for passage in passages if len(passage.token_ids) > 1]  # one token predicts nothing
+        return formatted(long_enough, config, tokenizer, texts, context)
+
+    found = Material(
+        drawn("train", config.train_tokens), drawn("validation", config.admission_tokens),
+        {document.doc_id: document.source for document in training}, style_of,
+    )  # fmt: skip
+    if not found.validation:
+        raise ValueError("the validation documents hold no passage of two tokens: give the corpus longer documents")
+    return found
+
+
+def count_ngrams(
+    config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokenizerBase", vocab_size: int
+) -> tuple[NgramModel, frozenset[str]]:
+    """N-grams of all training documents, whatever the budget of passages is; and which documents these are."""
+    training = read_documents(corpus, "train")
+    ids: dict[str, Any] = {
+        document.doc_id: np.asarray(tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
+        for document in training
+    }
+    return NgramModel(ids, vocab_size, config.ngram_order), frozenset(ids)
+
+
+def _styles(config: TargetConfig, documents: Sequence[Document]) -> dict[str, str]:
+    style_of_source = {source: part.style for part in config.blend for source in part.sources}
+    if not config.blend:
+        return {}
+    present = {document.source for document in documents}
+    if strangers := sorted(present - set(style_of_source)):
+        raise ValueError(f"the corpus holds {', '.join(strangers)}, which no style of target.blend names: add it to one's sources")
+    return {document.doc_id: style_of_source[document.source] for document in documents}
+
+
+def _shares(
+    config: TargetConfig, documents: Sequence[Document], style_of: Mapping[str, str], split: str
+) -> list[tuple[float, list[Document]]]:
+    if not config.blend:
+        return [(1.0, list(documents))]
+    shares = []
+    for part in config.blend:
+        own = [document for document in documents if style_of[document.doc_id] == part.style]
+        if not own:
+            raise ValueError(
+                f"the corpus has no {split} document of style {part.style!r}: give it more documents, or take the style out of target.blend"
+            )
+        shares.append((part.weight, own))
+    return shares
