@@ -27,6 +27,7 @@ class InputDigests(Frozen):
 
     corpus: dict[str, str] = Field(default_factory=dict)
     model: str = ""
+    target: dict[str, str] = Field(default_factory=dict, description="What a target reads besides corpus and model: its principles.")
     corpus_stage: int = Field(0, description="Version of the stage's behaviour.")
     target_stage: int = 0
 
@@ -126,9 +127,10 @@ def run_target_stage(params: Path, style: str, corpus: Path, out: Path) -> Artif
         ValueError: unknown style or model, another model than the parameters name, or a refused target.
         IntegrityError: the corpus or the model is damaged.
     """
-    from timbre.targets.stage import build_target
+    from timbre.targets.stage import build_target, target_inputs
 
     parameters = style_parameters(params, style)
+    _same_inputs(parameters.inputs.target, target_inputs(parameters.target), style)
     store = ArtifactStore(settings().home)
     model = _model(parameters, style, store)
     target = build_target(parameters.target, store.adopt(corpus), model, store)

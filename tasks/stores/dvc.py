@@ -146,6 +146,7 @@ class DataRegistry:
         """Copy the project's stages and write the style's parameters; True if these are what they were."""
         from timbre.corpus.stage import STAGE as CORPUS
         from timbre.targets.stage import STAGE as TARGET
+        from timbre.targets.stage import target_inputs
 
         shutil.copyfile(self.settings.root / "dvc.yaml", self.path / "dvc.yaml")
         path, style = self.path / "params.yaml", corpus.style
@@ -157,12 +158,15 @@ class DataRegistry:
             corpus=corpus, target=target or default.target, model=model or default.model,
             inputs=InputDigests(
                 corpus={name: inputs[name].digest for name in sorted(inputs)}, model=model_digest,
+                target={name: value.digest for name, value in sorted(target_inputs(target or default.target).items())},
                 corpus_stage=CORPUS.version, target_stage=TARGET.version,
             ),
         ).model_dump(mode="json")  # fmt: skip
         if target is None and (previous := styles.get(style)):
             fresh |= {name: previous[name] for name in ("target", "model")}
-            fresh["inputs"] |= {name: previous["inputs"][name] for name in ("model", "target_stage")}
+            fresh["inputs"] |= {
+                name: previous["inputs"][name] for name in ("model", "target", "target_stage") if name in previous["inputs"]
+            }
         styles[style] = fresh
         write_parameters(path, {"styles": styles}, _COMMENT)
         return known.get(style) == fresh
