@@ -86,15 +86,19 @@ def print_summary(config: "ReleaseConfig", outcome: "Outcome", plan: "Plan") -> 
 
 
 def print_gates(rows: Iterable[Mapping[str, Any]]) -> None:
-    """One line a gate: verdict, figure, one-sided bounds, what is asked, and on how many items it rests."""
+    """One line a gate: verdict, figure, one-sided bounds, what is asked, on how many items; then what did not pass, in words."""
     from rich.table import Table
 
     gates = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title="\nGates", title_justify="left", title_style="bold")
     for name in ("gate", "verdict", "figure", "95% bounds", "asked", "n"):
         gates.add_column(name, justify="right" if name in ("figure", "n") else "left", no_wrap=True)
-    for gate in rows:
+    console, shown = _console(), list(rows)
+    for gate in shown:
         gates.add_row(*_gate_row(gate))
-    _console().print(gates)
+    console.print(gates)
+    for gate in shown:
+        if gate["verdict"] != "PASS":
+            console.print(f"{gate['name']}: {gate['sentence']}", markup=False)
 
 
 def _gate_row(gate: Mapping[str, Any]) -> tuple[str, ...]:

@@ -48,6 +48,13 @@ def test_folds_keep_authors_whole() -> None:
         assert len({fold[item.doc_id] for item in items if item.author == author}) == 1
 
 
+@pytest.mark.parametrize(("documents", "tested"), [(24, 5), (20, 5), (8, 2), (136, 20)])
+def test_a_small_corpus_holds_out_enough_documents_to_be_judged_on(documents: int, tested: int) -> None:
+    split, _ = assign_splits(items_of([400] * documents, 1), validation_share=0.1, test_share=0.15, folds=2, seed=0, by_date=False)
+    counted = list(split.values()).count("test")
+    assert tested <= counted <= max(tested, 0.21 * documents), "enough, and no more than a fifth"
+
+
 def test_too_few_documents_is_a_sentence() -> None:
     with pytest.raises(ValueError, match="too few to split"):
         assign_splits(items_of([10, 10, 10], 1), validation_share=0.1, test_share=0.15, folds=2, seed=0, by_date=False)
