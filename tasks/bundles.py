@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tasks.standing import open_ledger, open_store, registered_name
-from timbre.artifacts import Artifact, ArtifactStore
+from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
 from timbre.config import ModelConfig
 from timbre.registry.ports import Version
 from timbre.settings import settings
@@ -73,4 +73,9 @@ def _fetch(version: Version, store: ArtifactStore) -> Artifact:
     lock = lock_path(store.home, name)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock), staging(lock.parent, name) as folder:
-        return store.adopt(MlflowStore.open(settings()).download(version, folder))
+        bundle = store.adopt(MlflowStore.open(settings()).download(version, folder))
+    if bundle.digest != version.bundle:
+        raise IntegrityError(
+            f"MLflow holds bundle {bundle.digest[:12]} for {version.model} v{version.number}, whose tag says {version.bundle[:12]}"
+        )
+    return bundle

@@ -2,7 +2,7 @@
 
 from tasks.bundles import find_version
 from tasks.environment import prepare
-from tasks.standing import open_ledger, open_store, registered_name
+from tasks.standing import open_store, publishing, registered_name
 from timbre.config import ModelConfig
 from timbre.registry import promotion
 from timbre.registry.ledger import Move
@@ -14,12 +14,10 @@ def promote_version(style: str, model: ModelConfig, number: int, reason: str) ->
     prepare(settings())
     from tasks.stores.mlflow import MlflowStore
 
-    name, ledger = registered_name(style, model), open_ledger()
-    try:
+    name = registered_name(style, model)
+    with publishing() as ledger:
         version = find_version(name, number)
         return promotion.promote(version, MlflowStore.open(settings()), ledger, open_store(), reason=reason)
-    finally:
-        ledger.close()
 
 
 def roll_back(style: str, model: ModelConfig, reason: str) -> Move:
@@ -27,10 +25,8 @@ def roll_back(style: str, model: ModelConfig, reason: str) -> Move:
     prepare(settings())
     from tasks.stores.mlflow import MlflowStore
 
-    name, ledger = registered_name(style, model), open_ledger()
-    try:
+    name = registered_name(style, model)
+    with publishing() as ledger:
         if ledger.latest(name) is None:
             raise ValueError(f"{name} has no champion, so there is nothing to roll back; see `timbre status`")
         return promotion.rollback(name, MlflowStore.open(settings()), ledger, reason=reason)
-    finally:
-        ledger.close()

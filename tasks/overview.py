@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks.standing import open_ledger
+from tasks.standing import open_ledger, publishing
 from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHALLENGER, ModelRegistry
 from timbre.registry.promotion import gone, repair
@@ -15,8 +15,7 @@ def models() -> list[dict[str, Any]]:
 
     `problem` says which versions the ledger names and the registry has lost: that must not hide the other models.
     """
-    ledger = open_ledger()
-    try:
+    with publishing() as ledger:
         known = {move.model for move in ledger.moves()}
         embedded = settings().mlflow_tracking_uri is None
         if embedded and not known and not (settings().home / "mlflow.db").exists():
@@ -25,8 +24,6 @@ def models() -> list[dict[str, Any]]:
 
         store = MlflowStore.open(settings())
         return [_row(name, store, ledger) for name in sorted(known.union(store.models()))]
-    finally:
-        ledger.close()
 
 
 def _row(name: str, store: ModelRegistry, ledger: Ledger) -> dict[str, Any]:

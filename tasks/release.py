@@ -2,13 +2,12 @@
 
 import subprocess
 
-from filelock import FileLock
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.stage import Built
-from tasks.standing import open_ledger, open_store, registered_name
+from tasks.standing import base_of, open_store, publishing, registered_name
 from tasks.stores.mlflow import MlflowStore
 from tasks.training import adapter_key, run_name
 from timbre.artifacts import Artifact
@@ -37,10 +36,8 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
     name = registered_name(config.style, config.model)
     verdict, bundle = steps["verdict"].open(), steps["bundle"].open()
     outcome = str(verdict.json("verdict.json")["verdict"])
-    ledger, refused = open_ledger(), ""
-    lock = FileLock(settings().home / "publish.lock")  # a run by hand and one by a worker take turns
-    lock.acquire()
-    try:
+    refused = ""
+    with publishing() as ledger:
         seen = ledger.latest(name)
         known = next((move for move in ledger.moves(name) if move.verdict == verdict.digest), None)
         if known is not None and seen is not None and seen.applied:
@@ -61,9 +58,6 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
             repair(name, store, ledger)
             version, move = next(item for item in store.versions(name) if item.number == known.version), None
         latest = ledger.latest(name)
-    finally:
-        lock.release()
-        ledger.close()
     released = Released(
         model=name,
         verdict=outcome,
@@ -80,7 +74,7 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
 def _record(config: ReleaseConfig, steps: dict[str, Built], verdict: Artifact, store: MlflowStore, outcome: str) -> str:
     """Write the gates' figures and the report into the candidate's run, unless they stand there already."""
     key = adapter_key(config, steps["model"], steps["corpus"], steps["target"])
-    run = store.run_for(key, config.style, run_name(config), {"profile": config.profile, "model": config.model.name})
+    run = store.run_for(key, config.style, run_name(config), {"profile": config.profile, "model": base_of(config.model)})
     if store.tag(run, "timbre.verdict") != verdict.digest:
         gates = verdict.json("verdict.json")["gates"]
         figures = {f"gate/{gate['name']}": float(gate["value"]) for gate in gates if gate.get("value") is not None}
@@ -99,7 +93,7 @@ def _lineage(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str
         | tags
         | {
             "timbre.style": config.style,
-            "timbre.base": config.model.name,
+            "timbre.base": base_of(config.model),
             "timbre.policy": config.gate.policy,
             "timbre.commit": commit or "unknown",
         }

@@ -3,6 +3,9 @@
 `timbre status`, `history`, `promote`, `rollback` and `generate` need no more than this and MLflow.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from timbre.artifacts import ArtifactStore
 from timbre.config import ModelConfig
 from timbre.registry.ledger import Ledger
@@ -21,6 +24,19 @@ def open_ledger() -> Ledger:
     return Ledger(settings().ledger)
 
 
+@contextmanager
+def publishing() -> Iterator[Ledger]:
+    """The ledger, for whoever moves aliases: a run, a worker and a person at the command line take turns in this home."""
+    from filelock import FileLock
+
+    ledger = open_ledger()
+    try:
+        with FileLock(settings().home / "publish.lock"):
+            yield ledger
+    finally:
+        ledger.close()
+
+
 def registered_name(style: str, model: ModelConfig) -> str:
     """The registered model of a style on this base.
 
@@ -30,3 +46,10 @@ def registered_name(style: str, model: ModelConfig) -> str:
     from timbre.models import base_name
 
     return model_name(style, base_name(model))
+
+
+def base_of(model: ModelConfig) -> str:
+    """How tags and parameters name a base: never by the path of a folder."""
+    from timbre.models import base_name
+
+    return base_name(model) or model.name

@@ -10,6 +10,7 @@ from prefect import State
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from tasks.stage import Built, find, run_stage, stage_task
+from tasks.standing import base_of
 from tasks.stores.mlflow import MlflowStore
 from timbre import road
 from timbre.config import ReleaseConfig
@@ -55,7 +56,7 @@ def run_name(config: ReleaseConfig) -> str:
 def _parameters(config: ReleaseConfig) -> dict[str, object]:
     sections = ("corpus", "target", "training")
     return {f"{name}.{field}": value for name in sections for field, value in getattr(config, name).model_dump().items() if value != ()} | {
-        "model": config.model.name,
+        "model": base_of(config.model),
         "profile": config.profile,
     }
 

@@ -143,6 +143,8 @@ class Artifact:
                 raise IntegrityError(f"{path / name}: its sha256 is not the one in the manifest; remove {path} to have it built again")
         if manifest.digest != _digest(manifest.key, manifest.files):
             raise IntegrityError(f"{manifest_path}: its digest does not follow from its files")
+        if manifest.key != _key(manifest.stage, manifest.stage_version, manifest.config, manifest.inputs):
+            raise IntegrityError(f"{manifest_path}: its key does not follow from its stage, configuration and inputs")
         return cls(path, manifest)
 
 
@@ -170,15 +172,7 @@ class Stage(Generic[ConfigT]):
     build: Callable[[ConfigT, Mapping[str, Input], Workspace], None]
 
     def key(self, config: ConfigT, inputs: Mapping[str, Input]) -> str:
-        return digest_json(
-            {
-                "schema": SCHEMA,
-                "stage": self.name,
-                "stage_version": self.version,
-                "config": config.model_dump(mode="json"),
-                "inputs": {name: value.digest for name, value in inputs.items()},
-            }
-        )
+        return _key(self.name, self.version, config.model_dump(mode="json"), {name: value.digest for name, value in inputs.items()})
 
 
 class HashCache:
@@ -271,7 +265,7 @@ class ArtifactStore:
 
     def all(self) -> list[Path]:
         """Every artifact directory, for `timbre doctor`."""
-        return sorted(path.parent for path in (self.home / "artifacts").glob(f"*/[!.]*/{MANIFEST}"))
+        return sorted(path for path in (self.home / "artifacts").glob("*/[!.]*/") if path.name != "keys")
 
     def _build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input], key: str, scratch: Path) -> Artifact:
         parent = _made(self.home / "artifacts" / stage.name)
@@ -342,6 +336,10 @@ def _publish(folder: Path, home: Path) -> None:
 def _records(folder: Path) -> dict[str, FileRecord]:
     files = sorted(entry for entry in folder.rglob("*") if entry.is_file())
     return {str(entry.relative_to(folder)): FileRecord(sha256=sha256_file(entry), size=entry.stat().st_size) for entry in files}
+
+
+def _key(stage: str, version: int, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    return digest_json({"schema": SCHEMA, "stage": stage, "stage_version": version, "config": config, "inputs": inputs})
 
 
 def _digest(key: str, files: Mapping[str, FileRecord]) -> str:

@@ -126,8 +126,9 @@ class MlflowStore:
             return known
         self._make_model(model)
         run = tags["timbre.run"]
-        self._client.log_artifacts(run, str(bundle), BUNDLE)
-        source = f"{self._client.get_run(run).info.artifact_uri}/{BUNDLE}"
+        place = f"{BUNDLE}/{tags['timbre.bundle']}"  # one adapter may be exported twice: neither overwrites the other
+        self._client.log_artifacts(run, str(bundle), place)
+        source = f"{self._client.get_run(run).info.artifact_uri}/{place}"
         ours = self._client.create_model_version(model, source, run_id=run, tags=dict(tags))
         first = self._version_of(model, tags["timbre.verdict"])
         if first is not None and first.number < int(ours.version):
@@ -155,7 +156,7 @@ class MlflowStore:
             self._client.delete_registered_model_alias(model, alias)
 
     def download(self, version: Version, folder: Path) -> Path:
-        return Path(self._client.download_artifacts(version.tags["timbre.run"], BUNDLE, str(folder)))
+        return Path(self._client.download_artifacts(version.tags["timbre.run"], f"{BUNDLE}/{version.bundle}", str(folder)))
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException

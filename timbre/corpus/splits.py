@@ -118,6 +118,7 @@ def _by_group(
                 return None
             waiting.remove(smallest)
             placed[smallest] = split
+            size += sizes[smallest]
             left -= count
         wanted = min(TEST_GROUPS, len(sizes) // 4) if split == "test" else 0
         for name in list(waiting):

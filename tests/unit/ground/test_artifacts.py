@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_no_half_artifact_and_the_same_build_goes_on(
     assert len(store.all()) == 1
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "add", "manifest"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "add", "digest", "inputs", "config"])
 def test_damage_is_refused_and_named(store: ArtifactStore, damage: str) -> None:
     artifact = store.build(WORDS, Words(), {})
     file = artifact.path / "sub" / "words.txt"
@@ -168,9 +168,9 @@ def test_damage_is_refused_and_named(store: ArtifactStore, damage: str) -> None:
             file.unlink()
         case "add":
             (artifact.path / "stray").write_text("x")
-        case "manifest":
+        case "digest" | "inputs" | "config":
             manifest = json.loads((artifact.path / "manifest.json").read_text())
-            manifest["digest"] = "0" * 64
+            manifest[damage] = "0" * 64 if damage == "digest" else manifest[damage] | {"adapter": "0" * 64}
             (artifact.path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(IntegrityError, match=r"words\.txt|stray|manifest\.json"):
         Artifact.open(artifact.path)
