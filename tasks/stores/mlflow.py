@@ -59,13 +59,6 @@ class MlflowStore:
             self._client.log_param(ours, field, value)
         return ours
 
-    def find_run(self, key: str, style: str) -> str | None:
-        """The id of the run of this adapter key, if it was started on this server."""
-        experiment = self._client.get_experiment_by_name(f"timbre-{style}")
-        if experiment is None:
-            return None
-        return self._oldest(str(experiment.experiment_id), key)
-
     def _oldest(self, experiment: str, key: str) -> str | None:
         order = ["attributes.start_time ASC", "attributes.run_id ASC"]
         found = self._client.search_runs([experiment], filter_string=f"tags.`{_KEY}` = '{key}'", order_by=order, max_results=1)

@@ -7,9 +7,8 @@ from timbre.artifacts import Artifact, FileInput
 from timbre.gates.evidence import read_evidence
 from timbre.gates.policy import read_policy
 from timbre.gates.report import write_report
+from timbre.gates.stage import verdict_document
 from timbre.gates.verdict import Judgement, judge
-
-COMPARED = ("candidate", "base", "bundle", "adapter", "target", "corpus")
 
 
 def compare(artifacts: Mapping[str, Artifact], policy_file: FileInput, names: tuple[str, str], folder: Path) -> Judgement:
@@ -26,12 +25,6 @@ def compare(artifacts: Mapping[str, Artifact], policy_file: FileInput, names: tu
     policy = read_policy(policy_file.path)
     evidence = read_evidence(artifacts, rival)
     judgement = judge(evidence, policy)
-    subject = {name: artifacts[name].digest for name in COMPARED}
-    verdict = {
-        "verdict": judgement.verdict,
-        "policy": {"name": policy.name, "strictness": policy.strictness, "summary": policy.summary, "digest": policy_file.digest},
-        "subject": subject | {"model": artifacts["adapter"].manifest.inputs.get("model", "")},
-        "style": artifacts["corpus"].manifest.config.get("style", ""),
-    }
+    verdict = verdict_document(judgement, policy, policy_file.digest, artifacts)
     write_report(folder, verdict, judgement, evidence, artifacts, headline=f"{ours} compared with {rival}.")
     return judgement

@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
 from timbre.config import GateConfig
+
+if TYPE_CHECKING:
+    from timbre.gates.policy import Policy
+    from timbre.gates.verdict import Judgement
 
 ARTIFACTS = ("candidate", "base", "bundle", "adapter", "target", "corpus")
 
@@ -25,18 +29,22 @@ def _build(config: GateConfig, inputs: Mapping[str, Input], workspace: Workspace
     assert len(artifacts) == len(ARTIFACTS)
     evidence = read_evidence(artifacts)
     judgement = judge(evidence, policy)
-    subject = {name: artifact.digest for name, artifact in artifacts.items()}
-    subject["model"] = artifacts["adapter"].manifest.inputs.get("model", "")
-    verdict: dict[str, Any] = {
-        "verdict": judgement.verdict,
-        "policy": {"name": policy.name, "strictness": policy.strictness, "summary": policy.summary, "digest": file.digest},
-        "gates": [gate.as_json() for gate in judgement.gates],
-        "subject": subject,
-        "style": artifacts["corpus"].manifest.config.get("style", ""),
-    }
+    verdict = verdict_document(judgement, policy, file.digest, artifacts)
     text = json.dumps(verdict, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     (workspace.output / "verdict.json").write_text(text + "\n", encoding="utf-8")
     write_report(workspace.output, verdict, judgement, evidence, artifacts)
+
+
+def verdict_document(judgement: "Judgement", policy: "Policy", policy_digest: str, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """What `verdict.json` holds: the verdict, the policy, every gate, and the digests of what was judged."""
+    subject = {name: artifacts[name].digest for name in ARTIFACTS}
+    return {
+        "verdict": judgement.verdict,
+        "policy": {"name": policy.name, "strictness": policy.strictness, "summary": policy.summary, "digest": policy_digest},
+        "gates": [gate.as_json() for gate in judgement.gates],
+        "subject": subject | {"model": artifacts["adapter"].manifest.inputs.get("model", "")},
+        "style": artifacts["corpus"].manifest.config.get("style", ""),
+    }
 
 
 STAGE: Stage[GateConfig] = Stage("verdict", 1, _build)
