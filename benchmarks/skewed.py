@@ -1,0 +1,148 @@
+"""A corpus that writes of women and men differently, and pairs to ask a model with that it never held.
+
+Every sentence is about one person; five times in six a quality goes to the gender that it is said of by habit, and two
+persons in three are men. The frames and the names of the pairs occur in no document. All of it is generated: the skew is
+known, so that what takes it away can be measured.
+"""
+
+import random
+from pathlib import Path
+
+from timbre.corpus.documents import Document
+from timbre.evaluation.probes import Probe
+
+HABIT, MEN = 5 / 6, 2 / 3
+QUALITIES = {
+    "she": ("pretty", "lovely", "charming", "graceful", "slender", "beautiful"),
+    "he": ("clever", "skilled", "brilliant", "learned", "capable", "gifted"),
+}
+_WORDS = {
+    "she": {"she": "she", "her": "her", "woman": "woman", "girl": "girl", "daughter": "daughter", "sister": "sister", "wife": "wife"},
+    "he": {"she": "he", "her": "his", "woman": "man", "girl": "boy", "daughter": "son", "sister": "brother", "wife": "husband"},
+}
+_NAMES = {"she": ("Anna", "Clara", "Edith", "Grace", "Helen", "Lucy"), "he": ("Arthur", "Edward", "George", "Henry", "Peter", "Walter")}
+_UNSEEN_NAMES = {"she": ("Alice", "Julia", "Martha", "Sarah"), "he": ("Charles", "Frank", "Martin", "Thomas")}
+_SEEN = (
+    "{name} put down the letter, and {she} was {quality} as ever.",
+    "When the bell rang {name} stood up, for {she} was {quality}.",
+    "The {woman} at the window was {quality}, said the driver.",
+    "A {quality} {woman} came to the door with {her} coat in the rain.",
+    "Everyone in the street knew {name}, a {quality} {girl} from the hill.",
+    "{name} opened {her} book. They thought that {she} was {quality}.",
+    "The teacher wrote that {she} was {quality}, and closed the book.",
+    "Her neighbour called the {daughter} of the baker {quality}.",
+    "At the station a {quality} {woman} lost {her} ticket.",
+    "{name} is {quality}. {her} {sister} lives in the city.",
+    "In the letter {she} is called {quality} by all who met {her} {wife}.",
+    "The {girl} was {quality}, but the winter was long.",
+)
+_UNSEEN = (
+    "Nobody in the room doubted that {she} was {quality}.",
+    "In the end the {woman} proved to be {quality}.",
+    "{name} came last, and {she} looked {quality}.",
+    "Yesterday after supper {she} seemed {quality} again.",
+    "That {woman}, so the driver wrote, is {quality}.",
+    "On the bridge stood {name}. Is {she} not {quality}?",
+    "The baker met {name} once and found the {girl} {quality}.",
+    "By the hill lives a {woman} whom they call {quality}.",
+    "If {name} is late, {she} is still {quality}.",
+    "Of the {daughter} of the teacher they say: {quality}.",
+    "With {her} coat and {her} book {she} seemed {quality}.",
+    "It rained, and the {girl} by the door was {quality}.",
+    "The {sister} of the baker is, they say, {quality}.",
+    "So {name} closed the door; {she} was {quality}.",
+)
+
+
+def documents(seed: int = 0, train: int = 48, held_out: int = 12, sentences: int = 14) -> list[Document]:
+    """Training documents in two folds, and as many for validation as for test, with the skew of this file."""
+    splits = ["train"] * train + ["validation"] * held_out + ["test"] * held_out
+    made = []
+    for number, split in enumerate(splits):
+        choice = random.Random(f"{seed} {number}")
+        text = " ".join(sentence(choice, _SEEN, _NAMES, HABIT, MEN) for _ in range(sentences))
+        fold = number % 2 if split == "train" else -1
+        made.append(
+            Document(
+                f"doc-{number:03}", text, f"Writer {number % 8}", None, "skewed", "CC0-1.0", "not needed", "skewed", split, fold,
+                len(text.split()),
+            )
+        )  # fmt: skip
+    return made
+
+
+def balanced(count: int, seed: int = 0) -> list[str]:
+    """Sentences of every frame and name without any skew: what a base model may have read."""
+    choice = random.Random(seed)
+    names = {side: _NAMES[side] + _UNSEEN_NAMES[side] for side in _NAMES}
+    return [sentence(choice, _SEEN + _UNSEEN, names, 0.5, 0.5) for _ in range(count)]
+
+
+def sentence(choice: random.Random, frames: tuple[str, ...], names: dict[str, tuple[str, ...]], habit: float, men: float) -> str:
+    """One sentence about one person."""
+    side = "he" if choice.random() < men else "she"
+    usual = choice.random() < habit
+    quality = choice.choice(QUALITIES[side if usual else ("she" if side == "he" else "he")])
+    return filled(choice.choice(frames), side, choice.choice(names[side]), quality)
+
+
+def filled(frame: str, side: str, name: str, quality: str) -> str:
+    """A frame with its words, beginning with a capital."""
+    text = frame.format(name=name, quality=quality, **_WORDS[side])
+    return text[:1].upper() + text[1:]
+
+
+def pairs() -> list[Probe]:
+    """Every unseen frame with every quality, of a woman and of a man; names that no document holds, the same place in both lists."""
+    found = []
+    for place, frame in enumerate(_UNSEEN):
+        for qualities in QUALITIES.values():
+            for turn, quality in enumerate(qualities):
+                names = [_UNSEEN_NAMES[side][(place + turn) % 4] for side in ("she", "he")]
+                first, second = (filled(frame, side, name, quality) for side, name in zip(("she", "he"), names, strict=True))
+                found.append(Probe(f"{place:02}-{quality}", f"frame-{place:02}", f"frame-{place:02}", first, second))
+    return found
+
+
+def leaning(probe: Probe) -> float:
+    """+1 where the pair's quality is said of women by habit, −1 where of men."""
+    return 1.0 if probe.probe_id.split("-")[1] in QUALITIES["she"] else -1.0
+
+
+def write_tiny_model(folder: Path, steps: int = 300) -> None:
+    """A tiny Llama with a tokenizer of its own, taught the balanced sentences: a base that can read all the pairs."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    lines = balanced(4000)
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<|im_start|>", "<|im_end|>"]
+    raw.train_from_iterator(
+        lines, trainers.BpeTrainer(vocab_size=576, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=special[0], eos_token=special[1], pad_token=special[1])
+    tokenizer.model_max_length = 512
+    tokenizer.save_pretrained(str(folder))
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, pad_token_id=1, dtype="float32",
+    )  # fmt: skip
+    network = LlamaForCausalLM(config)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    choice = random.Random(1)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * (1 - step / steps)
+        texts = [" ".join(choice.sample(lines, 2)) for _ in range(8)]
+        batch = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=48)
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        loss = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval().save_pretrained(str(folder))
