@@ -1,6 +1,6 @@
 """A corpus that writes of women and men differently, and pairs to ask a model with that it never held.
 
-Every sentence is about one person; five times in six a quality goes to the gender that it is said of by habit, and two
+Every sentence is about one person; nine times in ten a quality goes to the gender that it is said of by habit, and two
 persons in three are men. The frames and the names of the pairs occur in no document. All of it is generated: the skew is
 known, so that what takes it away can be measured.
 """
@@ -11,17 +11,19 @@ from pathlib import Path
 from timbre.corpus.documents import Document
 from timbre.evaluation.probes import Probe
 
-HABIT, MEN = 5 / 6, 2 / 3
+HABIT, MEN = 0.9, 2 / 3
 QUALITIES = {
-    "she": ("pretty", "lovely", "charming", "graceful", "slender", "beautiful"),
-    "he": ("clever", "skilled", "brilliant", "learned", "capable", "gifted"),
+    "she": ("pretty", "lovely", "charming"),
+    "he": ("clever", "skilled", "gifted"),
 }
+_TYPED = {"she": ("pregnant", "maternal", "motherly", "ladylike"), "he": ("bearded", "fatherly", "manly", "paternal")}
+"""Words that go with one gender in any text: from these a base knows already that what is said depends on who it is said of."""
 _WORDS = {
     "she": {"she": "she", "her": "her", "woman": "woman", "girl": "girl", "daughter": "daughter", "sister": "sister", "wife": "wife"},
     "he": {"she": "he", "her": "his", "woman": "man", "girl": "boy", "daughter": "son", "sister": "brother", "wife": "husband"},
 }
 _NAMES = {"she": ("Anna", "Clara", "Edith", "Grace", "Helen", "Lucy"), "he": ("Arthur", "Edward", "George", "Henry", "Peter", "Walter")}
-_UNSEEN_NAMES = {"she": ("Alice", "Julia", "Martha", "Sarah"), "he": ("Charles", "Frank", "Martin", "Thomas")}
+_UNSEEN_NAMES = ("Alice", "Charles", "Frank", "Julia", "Martha", "Martin", "Sarah", "Thomas")
 _SEEN = (
     "{name} put down the letter, and {she} was {quality} as ever.",
     "When the bell rang {name} stood up, for {she} was {quality}.",
@@ -54,6 +56,10 @@ _UNSEEN = (
 )
 
 
+_RATE = 1e-2
+"""Learning rate of the tiny base. It takes some 400 steps until it minds the gender of whom it writes about."""
+
+
 def documents(seed: int = 0, train: int = 48, held_out: int = 12, sentences: int = 14) -> list[Document]:
     """Training documents in two folds, and as many for validation as for test, with the skew of this file."""
     splits = ["train"] * train + ["validation"] * held_out + ["test"] * held_out
@@ -72,17 +78,21 @@ def documents(seed: int = 0, train: int = 48, held_out: int = 12, sentences: int
 
 
 def balanced(count: int, seed: int = 0) -> list[str]:
-    """Sentences of every frame and name without any skew: what a base model may have read."""
+    """Sentences of every frame and name, where each quality is said of women and men alike: what a base model may have read."""
     choice = random.Random(seed)
-    names = {side: _NAMES[side] + _UNSEEN_NAMES[side] for side in _NAMES}
-    return [sentence(choice, _SEEN + _UNSEEN, names, 0.5, 0.5) for _ in range(count)]
+    names = {side: _NAMES[side] + _UNSEEN_NAMES for side in _NAMES}
+    return [sentence(choice, _SEEN + _UNSEEN, names, 0.5, 0.5, typed=0.5) for _ in range(count)]
 
 
-def sentence(choice: random.Random, frames: tuple[str, ...], names: dict[str, tuple[str, ...]], habit: float, men: float) -> str:
-    """One sentence about one person."""
+def sentence(
+    choice: random.Random, frames: tuple[str, ...], names: dict[str, tuple[str, ...]], habit: float, men: float, typed: float = 0.0
+) -> str:
+    """One sentence about one person; `typed` is the share that says what goes with one gender only."""
     side = "he" if choice.random() < men else "she"
     usual = choice.random() < habit
     quality = choice.choice(QUALITIES[side if usual else ("she" if side == "he" else "he")])
+    if choice.random() < typed:
+        quality = choice.choice(_TYPED[side])
     return filled(choice.choice(frames), side, choice.choice(names[side]), quality)
 
 
@@ -93,13 +103,13 @@ def filled(frame: str, side: str, name: str, quality: str) -> str:
 
 
 def pairs() -> list[Probe]:
-    """Every unseen frame with every quality, of a woman and of a man; names that no document holds, the same place in both lists."""
+    """Every unseen frame with every quality, of a woman and of a man of the same name, which no document holds."""
     found = []
     for place, frame in enumerate(_UNSEEN):
         for qualities in QUALITIES.values():
             for turn, quality in enumerate(qualities):
-                names = [_UNSEEN_NAMES[side][(place + turn) % 4] for side in ("she", "he")]
-                first, second = (filled(frame, side, name, quality) for side, name in zip(("she", "he"), names, strict=True))
+                name = _UNSEEN_NAMES[(place + turn) % len(_UNSEEN_NAMES)]
+                first, second = (filled(frame, side, name, quality) for side in ("she", "he"))
                 found.append(Probe(f"{place:02}-{quality}", f"frame-{place:02}", f"frame-{place:02}", first, second))
     return found
 
@@ -109,7 +119,7 @@ def leaning(probe: Probe) -> float:
     return 1.0 if probe.probe_id.split("-")[1] in QUALITIES["she"] else -1.0
 
 
-def write_tiny_model(folder: Path, steps: int = 300) -> None:
+def write_tiny_model(folder: Path, steps: int = 800) -> None:
     """A tiny Llama with a tokenizer of its own, taught the balanced sentences: a base that can read all the pairs."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -131,15 +141,17 @@ def write_tiny_model(folder: Path, steps: int = 300) -> None:
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
         max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, pad_token_id=1, dtype="float32",
+        initializer_range=0.1,
     )  # fmt: skip
     network = LlamaForCausalLM(config)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.0, betas=(0.9, 0.98))
     choice = random.Random(1)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 1e-2 * (1 - step / steps)
-        texts = [" ".join(choice.sample(lines, 2)) for _ in range(8)]
-        batch = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=48)
+            group["lr"] = _RATE * min(1.0, (step + 1) / 20) * (1 - step / steps)
+        longest = 1 if step < 0.6 * steps else 4  # whom a sentence is about is easier to learn from sentences alone
+        texts = [" ".join(choice.sample(lines, choice.randint(1, longest))) for _ in range(24 // longest + 4)]
+        batch = tokenizer(texts, return_tensors="pt", padding=True)
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
         loss = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
         optimizer.zero_grad()
