@@ -14,8 +14,8 @@ from timbre.evaluation.judging.pairs import Pair
 from timbre.evaluation.judging.question import CRITERION, ORDERS, Choice, Judge, Order, Reply, question_text
 from timbre.progress import SILENT, Progress
 
-_ALL_UNFIT = 8
-"""So many questions without an answer at the start of a run end it: something is wrong with how the judge is asked."""
+_ALL_REFUSED = 8
+"""So many refused questions at the start of a run, and nothing else, end it: something is wrong with how the judge is asked."""
 
 
 @dataclass(frozen=True)
@@ -138,25 +138,21 @@ def _asked(pairs: Sequence[Pair], judge: Judge, kept: Judgements, criterion: str
     missing = [question for key, question in wanted.items() if key not in kept.known]
     if missing:
         with kept.writing() as keep:
-            answered = 0
+            seen = refused = 0
             replies = _replies(judge, missing)
             for question, reply in progress.track(replies, judge.name, total=len(wanted), initial=len(wanted) - len(missing)):
                 keep(_row(judge, question, reply))
-                answered += reply.choice is not None
-                if not answered and reply.reason.startswith("refused") and _refused_so_far(kept, missing) >= _ALL_UNFIT:
+                seen, refused = seen + 1, refused + reply.reason.startswith("refused")
+                if seen == refused == _ALL_REFUSED:
                     replies.close()
                     raise ValueError(
-                        f"{judge.name} refused the first {_ALL_UNFIT} questions ({reply.reason}): change the request, then --again"
+                        f"{judge.name} refused the first {refused} questions ({reply.reason}): change the request, then --again"
                     )
     rows = [kept.known[question.key] for question in questions]
     judged = [Judged(pair, rows[2 * number]["answer"], rows[2 * number + 1]["answer"]) for number, pair in enumerate(pairs)]
     reasons = _counted(str(row.get("reason", "")).split(":")[0] for row in rows if row["answer"] is None)
     models = _counted(row["detail"]["model"] for row in rows if row.get("detail", {}).get("model"))
     return Verdicts(judge.name, judged, len(missing), reasons, models)
-
-
-def _refused_so_far(kept: Judgements, missing: Sequence[_Question]) -> int:
-    return sum(question.key in kept.known for question in missing)
 
 
 def _replies(judge: Judge, questions: Sequence[_Question]) -> Generator[tuple[_Question, Reply], None, None]:

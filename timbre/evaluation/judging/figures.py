@@ -1,5 +1,6 @@
 """What judges' answers come to: who is preferred, whether the order or the length decided, and whether judges agree."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,16 +18,18 @@ _FEW_ANSWERS = 0.9
 
 @dataclass(frozen=True)
 class Figure:
-    """A share with its 95% interval, clustered; `n` pairs."""
+    """A figure with its 95% interval over `clusters` of `n` items; no bounds where there is one cluster only."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
     clusters: int
 
-    def times(self, factor: float) -> "Figure":
-        return Figure(factor * self.value, factor * self.low, factor * self.high, self.n, self.clusters)
+    @classmethod
+    def of(cls, interval: Interval, factor: float = 1.0) -> "Figure":
+        low, high = (factor * bound if math.isfinite(bound) else None for bound in (interval.low, interval.high))
+        return cls(factor * interval.mean, low, high, interval.n, interval.clusters)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def judge_report(verdicts: Verdicts) -> JudgeReport:
     answered = [one for one in verdicts.judged if one.ab is not None and one.ba is not None]
     scores = [preference(one) for one in answered]
     clusters = [one.pair.cluster for one in answered]
-    rate = _figure(scores, clusters)
+    rate = clustered_proportion(scores, clusters) if scores else None
     by_place = [one.ab == one.ba and one.ab != "tie" for one in answered]
     return JudgeReport(
         judge=verdicts.judge,
@@ -92,9 +95,9 @@ def judge_report(verdicts: Verdicts) -> JudgeReport:
         wins=sum(score > 0.5 for score in scores),
         ties=sum(score == 0.5 for score in scores),
         losses=sum(score < 0.5 for score in scores),
-        win_rate=rate,
-        twice_win_rate=rate.times(2) if rate is not None else None,
-        order_decided=_figure([float(decided) for decided in by_place], clusters),
+        win_rate=Figure.of(rate) if rate else None,
+        twice_win_rate=Figure.of(rate, 2) if rate else None,
+        order_decided=Figure.of(clustered_proportion([float(decided) for decided in by_place], clusters)) if answered else None,
         first_place=_share(one.ab == one.ba == "first" for one in answered),
         second_place=_share(one.ab == one.ba == "second" for one in answered),
         longer_preferred=_longer(answered, scores),
@@ -111,7 +114,7 @@ def agreement(verdicts: Sequence[Verdicts]) -> Agreement | None:
     clusters = [one.pair.cluster for one in verdicts[0].judged]
     alpha = krippendorff_alpha(rows, "ordinal", clusters)
     complete = [row for row in rows if None not in row]
-    return Agreement(_of(alpha) if alpha else None, _share(len(set(row)) == 1 for row in complete) if complete else None)
+    return Agreement(Figure.of(alpha) if alpha else None, _share(len(set(row)) == 1 for row in complete) if complete else None)
 
 
 def _side(one: Judged) -> float | None:
@@ -131,7 +134,7 @@ def _longer(answered: Sequence[Judged], scores: Sequence[float]) -> Figure | Non
     uneven = np.flatnonzero(ahead)
     values = np.where(ahead > 0, scores, 1 - np.asarray(scores))[uneven]
     weights = np.where(ahead > 0, 0.5 / (ahead > 0).sum(), 0.5 / (ahead < 0).sum())[uneven]
-    return _of(clustered_proportion(values, [answered[index].pair.cluster for index in uneven], weights=weights))
+    return Figure.of(clustered_proportion(values, [answered[index].pair.cluster for index in uneven.tolist()], weights=weights))
 
 
 def _warnings(verdicts: Verdicts, answered: int) -> list[str]:
@@ -141,14 +144,6 @@ def _warnings(verdicts: Verdicts, answered: int) -> list[str]:
     if len(verdicts.models) > 1:
         found.append(f"the server answered with several models ({', '.join(verdicts.models)}): their answers are mixed here")
     return found
-
-
-def _figure(values: Sequence[float], clusters: Sequence[str]) -> Figure | None:
-    return _of(clustered_proportion(values, clusters)) if values else None
-
-
-def _of(interval: Interval) -> Figure:
-    return Figure(interval.mean, interval.low, interval.high, interval.n, interval.clusters)
 
 
 def _share(flags: Any) -> float:

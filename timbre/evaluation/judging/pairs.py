@@ -1,6 +1,7 @@
 """Texts of two sides that answer the same prompt, side by side and cut to the same length."""
 
-from collections import defaultdict
+import random
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,18 @@ def generated_texts(rows: Sequence[Mapping[str, Any]], field: str) -> list[Text]
         document = str(row["cluster"] if "cluster" in row else row["doc_id"])
         texts[(row["prompt_id"], row.get("sample", 0))] = Text(row[field], document, row["prompt"])
     return list(texts.values())
+
+
+def spread(pairs: Sequence[Pair], chance: random.Random) -> list[Pair]:
+    """In random order, the first pair of every cluster before the second of any: a part of them tells most."""
+    order = list(pairs)
+    chance.shuffle(order)
+    seen: Counter[str] = Counter()
+    turns = []
+    for pair in order:
+        turns.append(seen[pair.cluster])
+        seen[pair.cluster] += 1
+    return [order[index] for index in sorted(range(len(order)), key=turns.__getitem__)]
 
 
 def _grouped(texts: Sequence[Text]) -> dict[str, list[Text]]:

@@ -4,11 +4,12 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import IntegrityError, digest_json
+from timbre.evaluation.judging.figures import Figure
 from timbre.evaluation.judging.study import SCALES
 from timbre.statistics import Interval, bootstrap_interval, clopper_pearson, clustered_proportion, krippendorff_alpha
 
@@ -111,8 +112,11 @@ def _form(rated: Sequence[Rated], items: Mapping[str, Row]) -> Row:
         sides = {side: [name for name in names if items[name]["side"] == side] for side in "AB"}
         clusters = [items[name]["cluster"] for name in names]
         scales[scale] = {
-            **{side: _row(_mean([mean[name] for name in own], [items[name]["cluster"] for name in own])) for side, own in sides.items()},
-            "difference": _row(_mean(list(apart.values()), [items[name]["cluster"] for name in apart])),
+            **{
+                side: _row(bootstrap_interval([mean[name] for name in own], [items[name]["cluster"] for name in own]))
+                for side, own in sides.items()
+            },
+            "difference": _row(bootstrap_interval(list(apart.values()), [items[name]["cluster"] for name in apart])),
             "raters": {one.rater: sum(row[number] for row in rows) / len(rows) for number, one in enumerate(rated)},
             "agreement": _row(krippendorff_alpha(rows, "ordinal", clusters)) if len(rated) > 1 else None,
         }
@@ -132,15 +136,8 @@ def _score(answer: Answer, first: str) -> float:
     return float((answer == "first") == (first == "A"))
 
 
-def _mean(values: Sequence[float], clusters: Sequence[str]) -> Interval:
-    return bootstrap_interval(values, clusters)
-
-
 def _row(interval: Interval | None, factor: float = 1.0) -> Row | None:
-    if interval is None:
-        return None
-    mean, low, high = (factor * value for value in (interval.mean, interval.low, interval.high))
-    return {"value": mean, "low": low, "high": high, "n": interval.n, "clusters": interval.clusters}
+    return asdict(Figure.of(interval, factor)) if interval is not None else None
 
 
 def _check(rated: Rated, key: Mapping[str, Any]) -> None:

@@ -5,14 +5,13 @@ import hashlib
 import json
 import random
 import secrets
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from timbre.artifacts import canonical_json, digest_json, write_atomically
-from timbre.evaluation.judging.pairs import Pair
+from timbre.evaluation.judging.pairs import Pair, spread
 
 Kind = Literal["pairs", "form"]
 SCALES = ("fluency", "creativity")
@@ -66,7 +65,7 @@ def export_study(
     seed = secrets.randbits(64) if seed is None else seed
     salt = digest_json([seed, [[pair.pair_id, pair.prompt, pair.a, pair.b] for pair in pairs]])
     chance = random.Random(salt)
-    order = _spread(pairs, chance)
+    order = spread(pairs, chance)
     pages: dict[Kind, tuple[list[dict[str, str]], dict[str, dict[str, str]]]] = {}
     if count > 0:
         pages["pairs"] = _pair_items(order[:count], salt, chance)
@@ -124,18 +123,6 @@ def _form_items(pairs: Sequence[Pair], salt: str, chance: random.Random) -> tupl
         items.append({"id": name, "prompt": pair.prompt, "text": pair.a if side == "A" else pair.b})
         sides[name] = {"pair": pair.pair_id, "cluster": pair.cluster, "side": side}
     return items, dict(sorted(sides.items()))
-
-
-def _spread(pairs: Sequence[Pair], chance: random.Random) -> list[Pair]:
-    """In random order, the first pair of every cluster before the second of any."""
-    order = list(pairs)
-    chance.shuffle(order)
-    seen: Counter[str] = Counter()
-    turns = []
-    for pair in order:
-        turns.append(seen[pair.cluster])
-        seen[pair.cluster] += 1
-    return [order[index] for index in sorted(range(len(order)), key=turns.__getitem__)]
 
 
 def _unalike(pairs: Sequence[Pair]) -> list[Pair]:
