@@ -32,7 +32,7 @@ def print_judges(
             _wrapped(f"warning: {warning}", "  ")
     print()
     if agreed is not None:
-        _line("agreement", agreed.alpha, "Krippendorff's alpha; 0 is chance")
+        _line("agreement", agreed.alpha, "Krippendorff's alpha")
         if agreed.same is not None:
             print(f"  all say the same about {agreed.same:.0%} of pairs")
     _wrapped(NOTE)
@@ -49,7 +49,7 @@ def print_ratings(report: Mapping[str, Any]) -> None:
         if len(study["raters"]) > 1:
             _preference("most raters", study["majority"])
             _row("all, ties ½", study["win_rate"], "clustered by prompt")
-            _row("agreement", study["agreement"], "Krippendorff's alpha; 0 is chance")
+            _row("agreement", study["agreement"], "Krippendorff's alpha")
         _row("2 × win rate", study["twice_win_rate"], "1 is as often as B: best if B is human")
         _preference("text 1 chosen", study["first_place"])
     if "form" in report:
@@ -59,7 +59,7 @@ def print_ratings(report: Mapping[str, Any]) -> None:
             for side in "AB":
                 _row(f"{scale} {side}", rows[side])
             _row("  A − B", rows["difference"])
-            _row("  agreement", rows["agreement"], "Krippendorff's alpha, ordinal; 0 is chance")
+            _row("  agreement", rows["agreement"], "Krippendorff's alpha")
     print()
     _wrapped("Intervals are over texts: they hold for these raters, and a few raters do not speak for all.")
 
