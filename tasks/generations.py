@@ -14,21 +14,34 @@ from timbre.registry.ports import Version
 _FILE = "generations.jsonl"
 
 
-def version_texts(style: str, model: ModelConfig, number: int, side: Literal["version", "base", "human"]) -> list[Text]:
-    """Texts of the style prompts of a version's evaluation, with their prompts.
+Side = Literal["version", "base", "human"]
+
+
+def version_texts(style: str, model: ModelConfig, number: int, side: Side) -> list[Text]:
+    """Texts of the style prompts of a registered version's evaluation, with their prompts.
 
     Raises:
         ValueError: no such version, or its evaluation is not on this machine.
         IntegrityError: the artifact is damaged.
     """
-    version, store = find_version(registered_name(style, model), number), open_store()
+    return texts_of(find_version(registered_name(style, model), number), open_store(), side)
+
+
+def texts_of(version: Version, store: ArtifactStore, side: Side) -> list[Text]:
+    """The same, of a version at hand.
+
+    Raises:
+        ValueError: its evaluation is not in the store.
+        IntegrityError: the artifact is damaged.
+    """
     try:
-        digest = version.tags.get("timbre.evaluation", "")
+        digest = version.tags.get("timbre.evaluation", "none")
         if side == "base":
             digest = str(store.open("verdict", version.verdict).json("verdict.json")["subject"]["base"])
         artifact = _with_texts(store.open("evaluation", digest), store)
     except ValueError as error:
-        raise ValueError(_missing(version, side)) from error
+        what = "the base model's texts" if side == "base" else "the texts"
+        raise ValueError(f"{what} of {version.model} v{version.number} are not on this machine: judge where it was made") from error
     rows = [json.loads(line) for line in artifact.file(_FILE).read_text(encoding="utf-8").split("\n") if line]
     return generated_texts(rows, "human" if side == "human" else "text")
 
@@ -37,9 +50,4 @@ def _with_texts(evaluation: Artifact, store: ArtifactStore) -> Artifact:
     """The evaluation if it holds the texts, else the artifact that it was given them by."""
     if _FILE in evaluation.manifest.files:
         return evaluation
-    return store.open("generations", evaluation.manifest.inputs.get("generations", ""))
-
-
-def _missing(version: Version, side: str) -> str:
-    what = "the base model's texts" if side == "base" else "the texts"
-    return f"{what} of {version.model} v{version.number} are not on this machine: judge where it was made"
+    return store.open("generations", evaluation.manifest.inputs.get("generations", "none"))

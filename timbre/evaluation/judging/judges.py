@@ -2,11 +2,13 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from timbre.artifacts import ArtifactStore
+from timbre.artifacts import ArtifactStore, digest_json
 from timbre.evaluation.judging.endpoint import EndpointJudge
 from timbre.evaluation.judging.local import LocalJudge
 from timbre.evaluation.judging.question import Judge
@@ -28,10 +30,12 @@ def open_judges(
     parsed = [_two(one, "--judge", "local=FOLDER or URL=MODEL") for one in given]
     if unused := set(variables) - {_plain(left) for left, _ in parsed}:
         raise ValueError(f"--key-from {unused.pop()}: no --judge has that address")
-    return [
+    judges = [
         _local(right, store) if left == "local" else _endpoint(left, right, variables.get(_plain(left)), environment, settings)
         for left, right in parsed
     ]
+    called = Counter(judge.name for judge in judges)  # two folders may have one name
+    return [replace(judge, name=f"{judge.name} {digest_json(judge.identity)[:8]}") if called[judge.name] > 1 else judge for judge in judges]
 
 
 def _local(model: str, store: ArtifactStore) -> LocalJudge:
