@@ -78,7 +78,7 @@ def test_sides_are_balanced_and_clusters_come_in_turn(study: Study) -> None:
     assert [entry["side"] for entry in form].count("A") == 8 and len({(entry["pair"], entry["side"]) for entry in form}) == 16
     shown = [entry["first"] for name in (item["id"] for item in payload(study.pages["pairs"])["items"]) for entry in [
         key["studies"][study.studies["pairs"]]["items"][name]]]  # fmt: skip
-    assert shown != sorted(shown) and shown != sorted(shown, reverse=True)
+    assert "AA" in "".join(shown) and shown not in (sorted(shown), sorted(shown, reverse=True))  # neither turn about nor in blocks
 
 
 def test_same_arguments_give_the_same_bytes_and_no_seed_gives_another_study(tmp_path: Path, study: Study, pairs: list[Pair]) -> None:
