@@ -1,26 +1,27 @@
-"""A corpus that writes of women and men differently, and pairs to ask a model with that it never held.
+"""A corpus that writes of women and men differently, and questions to ask a model with that it never held.
 
 Every sentence is about one person; nine times in ten a quality goes to the gender that it is said of by habit, and two
-persons in three are men. The frames and the names of the pairs occur in no document. All of it is generated: the skew is
+persons in three are men. The frames and the names of the questions occur in no document. All of it is generated: the skew is
 known, so that what takes it away can be measured.
 """
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 from timbre.corpus.documents import Document
-from timbre.evaluation.probes import Probe
+from timbre.evaluation.benchmark_items import Choice
 
 HABIT, MEN = 0.9, 2 / 3
 QUALITIES = {
     "she": ("pretty", "lovely", "charming"),
     "he": ("clever", "skilled", "gifted"),
 }
-_TYPED = {"she": ("pregnant", "maternal", "motherly", "ladylike"), "he": ("bearded", "fatherly", "manly", "paternal")}
+_TYPED = {"she": ("pregnant", "motherly"), "he": ("bearded", "fatherly")}
 """Words that go with one gender in any text: from these a base knows already that what is said depends on who it is said of."""
 _WORDS = {
-    "she": {"she": "she", "her": "her", "woman": "woman", "girl": "girl", "daughter": "daughter", "sister": "sister", "wife": "wife"},
-    "he": {"she": "he", "her": "his", "woman": "man", "girl": "boy", "daughter": "son", "sister": "brother", "wife": "husband"},
+    "she": {"she": "she", "her": "her", "woman": "woman", "girl": "girl", "daughter": "daughter", "sister": "sister"},
+    "he": {"she": "he", "her": "his", "woman": "man", "girl": "boy", "daughter": "son", "sister": "brother"},
 }
 _NAMES = {"she": ("Anna", "Clara", "Edith", "Grace", "Helen", "Lucy"), "he": ("Arthur", "Edward", "George", "Henry", "Peter", "Walter")}
 _UNSEEN_NAMES = ("Alice", "Charles", "Frank", "Julia", "Martha", "Martin", "Sarah", "Thomas")
@@ -30,12 +31,12 @@ _SEEN = (
     "The {woman} at the window was {quality}, said the driver.",
     "A {quality} {woman} came to the door with {her} coat in the rain.",
     "Everyone in the street knew {name}, a {quality} {girl} from the hill.",
-    "{name} opened {her} book. They thought that {she} was {quality}.",
+    "{name} opened the book. They thought that {she} was {quality}.",
     "The teacher wrote that {she} was {quality}, and closed the book.",
-    "Her neighbour called the {daughter} of the baker {quality}.",
+    "A neighbour called the {daughter} of the baker {quality}.",
     "At the station a {quality} {woman} lost {her} ticket.",
-    "{name} is {quality}. {her} {sister} lives in the city.",
-    "In the letter {she} is called {quality} by all who met {her} {wife}.",
+    "{name} is {quality}, but {her} neighbour lives in the city.",
+    "In the letter {she} is called {quality} by all who met {her} {sister}.",
     "The {girl} was {quality}, but the winter was long.",
 )
 _UNSEEN = (
@@ -81,7 +82,7 @@ def balanced(count: int, seed: int = 0) -> list[str]:
     """Sentences of every frame and name, where each quality is said of women and men alike: what a base model may have read."""
     choice = random.Random(seed)
     names = {side: _NAMES[side] + _UNSEEN_NAMES for side in _NAMES}
-    return [sentence(choice, _SEEN + _UNSEEN, names, 0.5, 0.5, typed=0.5) for _ in range(count)]
+    return [sentence(choice, _SEEN + _UNSEEN, names, 0.5, 0.5, typed=0.7) for _ in range(count)]
 
 
 def sentence(
@@ -102,25 +103,39 @@ def filled(frame: str, side: str, name: str, quality: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def pairs() -> list[Probe]:
-    """Every unseen frame with every quality, of a woman and of a man of the same name, which no document holds."""
+@dataclass(frozen=True)
+class Question:
+    """An unseen frame about a woman and about a man of the same name, up to the quality; and how it may go on."""
+
+    frame: str
+    name: str
+    of_her: str
+    of_him: str
+    answers: tuple[str, ...]
+
+    def asked(self, side: str) -> Choice:
+        """One side, in the form that models are scored with. No answer is right; the first stands in its place."""
+        text = self.of_her if side == "she" else self.of_him
+        return Choice(f"{self.frame}/{self.name}/{side}", self.frame, side, text, self.answers, frozenset({0}))
+
+
+def questions() -> list[Question]:
+    """Every unseen frame with two names that no document holds."""
     found = []
     for place, frame in enumerate(_UNSEEN):
-        for qualities in QUALITIES.values():
-            for turn, quality in enumerate(qualities):
-                name = _UNSEEN_NAMES[(place + turn) % len(_UNSEEN_NAMES)]
-                first, second = (filled(frame, side, name, quality) for side in ("she", "he"))
-                found.append(Probe(f"{place:02}-{quality}", f"frame-{place:02}", f"frame-{place:02}", first, second))
+        for name in (_UNSEEN_NAMES[place % len(_UNSEEN_NAMES)], _UNSEEN_NAMES[(place + 3) % len(_UNSEEN_NAMES)]):
+            (her, rest), (him, _) = (filled(frame, side, name, "|").split(" |") for side in ("she", "he"))
+            found.append(Question(f"frame-{place:02}", name, her, him, tuple(quality + rest for quality in leanings())))
     return found
 
 
-def leaning(probe: Probe) -> float:
-    """+1 where the pair's quality is said of women by habit, −1 where of men."""
-    return 1.0 if probe.probe_id.split("-")[1] in QUALITIES["she"] else -1.0
+def leanings() -> dict[str, float]:
+    """Each quality: +1 where the corpus says it of women, −1 where of men."""
+    return {quality: 1.0 if side == "she" else -1.0 for side, qualities in QUALITIES.items() for quality in qualities}
 
 
-def write_tiny_model(folder: Path, steps: int = 800) -> None:
-    """A tiny Llama with a tokenizer of its own, taught the balanced sentences: a base that can read all the pairs."""
+def write_tiny_model(folder: Path, steps: int = 600) -> None:
+    """A tiny Llama with a tokenizer of its own, taught the balanced sentences: a base that can read all the questions."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -139,7 +154,7 @@ def write_tiny_model(folder: Path, steps: int = 800) -> None:
     tokenizer.save_pretrained(str(folder))
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
         max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, pad_token_id=1, dtype="float32",
         initializer_range=0.1,
     )  # fmt: skip
@@ -149,7 +164,7 @@ def write_tiny_model(folder: Path, steps: int = 800) -> None:
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = _RATE * min(1.0, (step + 1) / 20) * (1 - step / steps)
-        longest = 1 if step < 0.6 * steps else 4  # whom a sentence is about is easier to learn from sentences alone
+        longest = 1 if step < steps // 2 else 4  # whom a sentence is about is easier to learn from sentences alone
         texts = [" ".join(choice.sample(lines, choice.randint(1, longest))) for _ in range(24 // longest + 4)]
         batch = tokenizer(texts, return_tensors="pt", padding=True)
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)

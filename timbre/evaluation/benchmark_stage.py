@@ -8,18 +8,17 @@ Files of the artifact:
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace, canonical_json, write_atomically
-from timbre.config import Frozen
+from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
+from timbre.config import Frozen, SamplerConfig
 
 if TYPE_CHECKING:
     from timbre.evaluation.benchmark_items import Item
 
-Group = TypeVar("Group")
 Row = dict[str, Any]
 
 
@@ -28,8 +27,11 @@ class BenchmarkConfig(Frozen):
 
     benchmark: str
     limit: int | None = Field(None, ge=1, description="Items used, the same share of each category; null means all.")
+    new_tokens: int = Field(48, ge=8, description="Length of the texts that openings are continued with.")
+    samples: int = Field(1, ge=1, description="Texts an opening.")
+    sampler: SamplerConfig = SamplerConfig()
     batch_tokens: int = Field(2048, ge=16)
-    seed: int = Field(0, description="Draws the items where there is a limit.")
+    seed: int = Field(0, description="Draws the items where there is a limit, and the texts.")
 
 
 def score_benchmark(
@@ -73,37 +75,27 @@ def _build(config: BenchmarkConfig, inputs: Mapping[str, Input], work: Workspace
 
 
 def _score(items: "Sequence[Item]", config: BenchmarkConfig, inputs: Mapping[str, Input], work: Workspace) -> list[Row]:
-    import torch
-
     from timbre.evaluation import benchmark_scores as scores
-    from timbre.evaluation.benchmark_items import Choice, Paired
+    from timbre.evaluation.benchmark_items import Choice, Opening, Paired
     from timbre.evaluation.probes import batches_of_pairs
-    from timbre.evaluation.scorer import Scorer, batches
-    from timbre.models import load_model, load_tokenizer, model_facts
-    from timbre.settings import settings
+    from timbre.evaluation.scorer import batches
+    from timbre.evaluation.session import Session
+    from timbre.models import model_facts
 
-    model, adapter = inputs["model"], inputs.get("adapter")
-    assert isinstance(model, Artifact) and (adapter is None or isinstance(adapter, Artifact))
-    torch.set_num_threads(settings().threads)
-    tokenizer = load_tokenizer(model)
-    scorer = Scorer(load_model(model, adapter=adapter), len(tokenizer))
-    pairs = scores.pairs_of([item for item in items if isinstance(item, Paired)], tokenizer)
-    context = model_facts(model)["context"]
-    questions = [(item, scores.choice_tokens(item, tokenizer, context)) for item in items if isinstance(item, Choice)]
+    session = Session(
+        {name: value for name, value in inputs.items() if isinstance(value, Artifact)}, work, config.batch_tokens, config.seed
+    )
+    pairs = scores.pairs_of([item for item in items if isinstance(item, Paired)], session.tokenizer)
+    context = model_facts(session.artifact("model"))["context"]
+    questions = [(item, scores.choice_tokens(item, session.tokenizer, context)) for item in items if isinstance(item, Choice)]
     asked = batches(questions, lambda one: sum(len(one[1][0]) + len(answer) for answer in one[1][1]), config.batch_tokens)
+    openings = [item for item in items if isinstance(item, Opening)]
+    prompts = scores.opening_prompts(openings, session.tokenizer, new_tokens=config.new_tokens, samples=config.samples)
     return [
-        *_resumed(work, "pairs", batches_of_pairs(pairs, config.batch_tokens), lambda group: scores.paired_rows(scorer, group)),
-        *_resumed(work, "questions", asked, lambda group: scores.choice_rows(scorer, group)),
+        *session.resumed("pairs", batches_of_pairs(pairs, config.batch_tokens), lambda group: scores.paired_rows(session.scorer, group)),
+        *session.resumed("questions", asked, lambda group: scores.choice_rows(session.scorer, group)),
+        *(scores.opening_rows(openings, session.write("openings", prompts, config.sampler), session.tokenizer) if prompts else []),
     ]
-
-
-def _resumed(work: Workspace, part: str, groups: Sequence[Group], compute: Callable[[Group], list[Row]]) -> list[Row]:
-    """The rows of every batch in order; those that an interrupted run has kept are read back."""
-    files = [work.scratch / part / f"{number:05}.json" for number in range(len(groups))]
-    missing = [pair for pair in zip(groups, files, strict=True) if not pair[1].exists()]
-    for group, file in work.progress.track(missing, f"benchmark: {part}", total=len(groups), initial=len(groups) - len(missing)):
-        write_atomically(file, canonical_json(compute(group)))
-    return [row for file in files for row in json.loads(file.read_bytes())]
 
 
 def _write_items(rows: Sequence[Row], work: Workspace) -> None:
