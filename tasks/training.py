@@ -87,7 +87,7 @@ class _Follower:
         fresh = [row for row in _rows(curve) if row["step"] > self._last_step]
         if fresh:
             self._store.log_curve(self._run, fresh)
-            self._last_step = fresh[-1]["step"]
+            self._last_step = int(fresh[-1]["step"])
             self._show(100.0 * self._last_step / fresh[-1].get("steps", self._last_step))
 
     def finish(self, curve: Path) -> None:
