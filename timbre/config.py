@@ -245,7 +245,7 @@ class ReleaseConfig(Frozen):
 
     style: str = "literary"
     profile: Profile = "quick"
-    seed: int = Field(1, description="Moves target and training; splits and evaluation keep their own.")
+    seed: int = Field(1, ge=0, description="Moves target and training; splits and evaluation keep their own.")
     model: ModelConfig = ModelConfig()
     corpus: CorpusConfig = CorpusConfig()
     target: TargetConfig = TargetConfig()

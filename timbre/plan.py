@@ -5,14 +5,17 @@ then by how this machine did before with this model: the median of actual over e
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from timbre import road
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore
 from timbre.config import EvaluationConfig, ReleaseConfig, SamplerConfig, TargetConfig
+from timbre.gates.policy import read_policy
+from timbre.settings import settings
 
 _REFERENCE_PARAMETERS = 134_515_008
 _TRAIN, _SCORE, _DRAW = 110.0, 330.0, 70.0
@@ -21,6 +24,8 @@ _MEASURED = 1500.0
 """Generated tokens whose style is measured a second."""
 _BYTES_A_PARAMETER = 22
 """Peak resident bytes a parameter, seen while exporting in fp32."""
+_BYTES_TRAINED, _ACTIVATIONS = 4, 0.012
+"""Bytes a parameter while an adapter trains, and what a backward pass keeps a token and parameter: an estimate from the shapes."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Plan:
 
     items: tuple[Item, ...]
     memory_gib: float
+    warnings: tuple[str, ...] = ()
+    """What will not be as the configuration suggests."""
 
     @property
     def seconds(self) -> float:
@@ -51,7 +58,13 @@ class Plan:
     def as_json(self, price: float | None) -> dict[str, Any]:
         steps = [{"step": item.step, "cached": item.cached, "seconds": round(item.seconds, 1), "what": item.what} for item in self.items]
         cost = {} if price is None else {"cost": self.cost(price)}
-        return {"steps": steps, "seconds": round(self.seconds, 1), "memory_gib": round(self.memory_gib, 2), **cost}
+        return {
+            "steps": steps,
+            "seconds": round(self.seconds, 1),
+            "memory_gib": round(self.memory_gib, 2),
+            "warnings": [*self.warnings],
+            **cost,
+        }
 
 
 def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
@@ -69,7 +82,42 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
         for step, (seconds, what, scales) in _estimates(config).items()
     )
     road.policy_path(config.gate.policy)
-    return Plan(items, 1.5 + parameters * _BYTES_A_PARAMETER / 2**30)
+    return Plan(items, _memory_gib(config, parameters), tuple(_warnings(config, built)))
+
+
+def _memory_gib(config: ReleaseConfig, parameters: int) -> float:
+    """The export's copies of the weights, or the activations of the largest batch, whichever is more."""
+    tokens = max(config.training.micro_tokens or config.training.batch_tokens, config.target.batch_tokens, config.evaluation.batch_tokens)
+    exported = parameters * _BYTES_A_PARAMETER
+    trained = parameters * _BYTES_TRAINED + tokens * parameters * _ACTIVATIONS
+    return 1.5 + max(exported, trained) / 2**30
+
+
+def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Iterator[str]:
+    if config.profile == "gpu" and not _has_gpu():
+        yield "no CUDA device is here: the profile gpu would run on the CPU, as the seconds above say; `--profile standard` is made for it"
+    if "corpus" not in built:
+        return
+    splits, asked = built["corpus"].json("counts.json")["splits"], config.target.train_tokens
+    if (tokens := int(splits["train"]["tokens"])) < asked:
+        yield f"{tokens:,} training tokens are there and {asked:,} are asked for: the target is built from what there is"
+    held_out, needed = int(splits["test"]["documents"]), _documents_needed(config)
+    if held_out < needed:
+        yield (
+            f"{held_out} documents are held out and the policy {config.gate.policy} needs {needed}: the verdict will be INCONCLUSIVE "
+            f"at best. Add texts; about {4 * needed} documents give that many"
+        )
+
+
+def _documents_needed(config: ReleaseConfig) -> int:
+    """The fewest held-out documents with which the policy lets anything pass."""
+    policy = read_policy(road.policy_path(config.gate.policy))
+    return max((gate.minimum_clusters for gate in policy.gates if gate.metric == "nll"), default=1)
+
+
+def _has_gpu() -> bool:
+    """Without torch, which takes seconds to load: the driver's device files."""
+    return Path("/dev/nvidiactl").exists() or settings().device == "cuda"
 
 
 def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
