@@ -48,6 +48,12 @@ def complete_curve(store: MlflowStore, run: str, adapter: Artifact) -> None:
     store.log_curve(run, [row for row in _rows(adapter.file("curve.jsonl")) if row["step"] > last])
 
 
+@stage_task("baseline_adapter")
+def train_baseline(config: ReleaseConfig, model: Built, corpus: Built, target: Built) -> State[Built]:
+    """The same training towards the baseline's objective; its learning curve stays in its artifact."""
+    return run_stage("baseline_adapter", config, model, corpus, target)
+
+
 def adapter_key(config: ReleaseConfig, *upstream: Built) -> str:
     """The key of the adapter, which also names its MLflow run."""
     step = road.STEP["adapter"]
