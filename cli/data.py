@@ -133,11 +133,17 @@ def pack(
 def unpack(
     packed: Annotated[Path, typer.Argument(help="A folder that `timbre target pack` made.")],
     out: Annotated[Path, typer.Argument(help="New folder for the shards and their header.")],
+    json_output: Json = False,
 ) -> None:
     """Unpack a packed target; every shard is compared with its sha256."""
+    import json
+
     from timbre.store.archive import unpack as unpack_store
 
     header = unpack_store(packed, out)
+    if json_output:
+        print(json.dumps({"shards": len(header.shards), "tokens": header.tokens, "path": str(out)}))
+        return
     print(f"{len(header.shards)} shards, {header.tokens:,} tokens, byte for byte what they were; {out}")
 
 

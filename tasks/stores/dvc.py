@@ -64,6 +64,13 @@ class DataRegistry:
             with only_owner(path):
                 found(path, settings)
                 fetch(Git(path))
+        elif settings.registry_url is not None and (origin := Git(path).origin) != settings.registry_url:
+            raise ValueError(
+                f"TIMBRE_DATA_REGISTRY is {settings.registry_url}, but the data registry at {path} "
+                + (f"is a clone of {origin}" if origin else "is shared with nobody")
+                + f": move that folder away to clone the shared one, or run `git -C {path} remote {'set-url' if origin else 'add'} origin "
+                f"{settings.registry_url}` to share what is in it"
+            )
         return cls(path, settings)
 
     def find_tag(self, stage: DataStage, style: str, digest: str) -> str | None:
