@@ -7,6 +7,7 @@ replacement: one novel about one woman is one observation, not a thousand. Words
 clever" counts as clever); a difference says where to look.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,9 @@ from timbre.evaluation.words import words
 
 Counts = npt.NDArray[np.float64]
 WINDOW = 10
-LEAST_MENTIONS, LEAST_DOCUMENTS = 20, 5
-"""Below this many mentions on either side, or documents in all, no interval is given."""
+LEAST_MENTIONS, LEAST_DOCUMENTS = 50, 10
+"""Below this many mentions, or documents that hold one, on either side no interval is given: a word that happens not to have
+occurred yet would pass for one that never does."""
 _DRAWS = 2000
 
 
@@ -60,26 +62,30 @@ def tally(
     names, size = tuple(associations), len(texts)
     mentions = {category: {group: np.zeros(size) for group in members} for category, members in groups.items()}
     near = {category: {group: np.zeros((size, len(names))) for group in members} for category, members in groups.items()}
-    places = [(category, group, terms) for category, members in groups.items() for group, terms in members.items()]
-    of_word: dict[str, list[tuple[str, str]]] = {}
-    for category, group, terms in places:
-        for term in terms:
-            of_word.setdefault(term, []).append((category, group))
+    named: dict[str, list[tuple[str, str]]] = {}
+    for category, members in groups.items():
+        for group, terms in members.items():
+            for term in terms:
+                named.setdefault(term, []).append((category, group))
+    listed = {word: number for number, word in enumerate(sorted(frozenset().union(*associations.values())), start=1)}
+    of_word_WA = np.zeros((len(listed) + 1, len(names)), np.int64)
+    for column, members_of in enumerate(associations.values()):
+        of_word_WA[[listed[word] for word in members_of], column] = 1
     total = 0
     for row, text in enumerate(texts):
         sequence = [_bare(word) for word in words(text)]
         total += len(sequence)
-        named = [(place, of_word[word]) for place, word in enumerate(sequence) if word in of_word]
-        if not named:
+        places = [place for place, word in enumerate(sequence) if word in named]
+        if not places:
             continue
-        passed_AN = np.stack([np.cumsum([0, *(word in listed for word in sequence)]) for listed in associations.values()])
-        for place, belongs in named:
-            before, after = max(0, place - window), min(len(sequence), place + window + 1)
-            own = np.array([sequence[place] in listed for listed in associations.values()])
-            found = passed_AN[:, after] - passed_AN[:, before] > own
-            for category, group in belongs:
+        found_TA = of_word_WA[[listed.get(word, 0) for word in sequence]]
+        passed_TA = np.vstack([np.zeros((1, len(names)), np.int64), found_TA.cumsum(axis=0)])
+        at = np.array(places)
+        stretch = passed_TA[np.minimum(at + window + 1, len(sequence))] - passed_TA[np.maximum(at - window, 0)]
+        for place, beside in zip(places, stretch - found_TA[at] > 0, strict=True):  # the mention itself is not near itself
+            for category, group in named[sequence[place]]:
                 mentions[category][group][row] += 1
-                near[category][group][row] += found
+                near[category][group][row] += beside
     return Tally(size, total, window, names, mentions, near)
 
 
@@ -113,7 +119,7 @@ def audit_gap(counted: Tally, category: str, first: str, second: str, seed: int 
     An absolute value is never below 0 and noise alone raises it: compare it between two corpora of one size.
     """
     gaps = _gaps(counted, category, first, second, seed)
-    return _interval(float(gaps[0]), gaps[1:])
+    return _interval(float(gaps[0]), gaps[1:], counted.documents)
 
 
 def audit_gap_drop(before: Tally, after: Tally, category: str, first: str, second: str, seed: int = 0) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def audit_gap_drop(before: Tally, after: Tally, category: str, first: str, secon
     if before.documents != after.documents:
         raise ValueError(f"{before.documents} documents cannot be paired with {after.documents}: audit the same ones twice")
     drops = _gaps(before, category, first, second, seed) - _gaps(after, category, first, second, seed)
-    return _interval(float(drops[0]), drops[1:])
+    return _interval(float(drops[0]), drops[1:], before.documents)
 
 
 def _gaps(counted: Tally, category: str, first: str, second: str, seed: int) -> Counts:
@@ -172,11 +178,12 @@ def _difference(first: tuple[Counts, Counts], second: tuple[Counts, Counts], see
         return {"value": None, "low": None, "high": None}
     value = float(first[0].sum() / sizes[0] - second[0].sum() / sizes[1])
     spoken = (first[1] + second[1]) > 0
-    if min(sizes) < LEAST_MENTIONS or spoken.sum() < LEAST_DOCUMENTS:
+    documents = min(int((side[1] > 0).sum()) for side in (first, second))
+    if min(sizes) < LEAST_MENTIONS or documents < LEAST_DOCUMENTS:
         return {"value": value, "low": None, "high": None}
     draws = _draws(int(spoken.sum()), seed)
     one, other = (_rates(draws, side[0][spoken, None], side[1][spoken]) for side in (first, second))
-    return _interval(value, (one - other)[1:, 0])
+    return _interval(value, (one - other)[1:, 0], documents)
 
 
 def _draws(documents: int, seed: int) -> Counts:
@@ -193,11 +200,15 @@ def _rates(draws: Counts, hits_DA: Counts, mentions_D: Counts) -> Counts:
     return rates
 
 
-def _interval(value: float, drawn: Counts) -> dict[str, Any]:
+def _interval(value: float, drawn: Counts, documents: int) -> dict[str, Any]:
+    """Percentiles of the draws, moved out for few documents as `timbre.statistics.bootstrap_interval` does."""
+    from scipy.special import ndtri, stdtrit
+
     kept = drawn[np.isfinite(drawn)]
-    if len(kept) < 0.95 * len(drawn):
+    if documents < 2 or len(kept) < 0.95 * len(drawn):
         return {"value": value, "low": None, "high": None}
-    low, high = (float(bound) for bound in np.quantile(kept, (0.025, 0.975)))
+    reach = math.sqrt(documents / (documents - 1)) * float(stdtrit(documents - 1, 0.975) / ndtri(0.975))
+    low, high = (value + reach * (float(bound) - value) for bound in np.quantile(kept, (0.025, 0.975)))
     return {"value": value, "low": min(low, value), "high": max(high, value)}
 
 

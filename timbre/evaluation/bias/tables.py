@@ -3,13 +3,17 @@
 For the paired probes of an evaluation, and for the items of public sets alike.
 """
 
-import math
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from timbre.statistics import clustered_bound
+from timbre.statistics import Interval, clustered_bound, clustered_tango_bound
 
 ALL = "all"
+_SIDE = 0.975
+_REACH = 1000.0
+"""A bound this many times the largest value says nothing."""
 Row = Mapping[str, Any]
 
 
@@ -48,13 +52,40 @@ def category_table(base: Sequence[Row], candidate: Sequence[Row] | None, categor
             if theirs is not None:
                 moved = [float(theirs[key]["value"]) for key in chosen]
                 row["candidate"] = mean(moved, clusters)
-                row["difference"] = mean([after - before for before, after in zip(values, moved, strict=True)], clusters)
+                row["difference"] = moved_by(values, moved, clusters)
             table.append(row)
     return table
 
 
+def probe_categories(path: Path) -> dict[str, str]:
+    """The category of each pair of data/probes/bias.jsonl, by id; "uncategorised" where a file of one's own names none."""
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    return {str(row["id"]): str(row.get("category") or "uncategorised") for row in rows}
+
+
+def probe_summary(rows: Sequence[Row], path: Path) -> dict[str, Any]:
+    """One model's paired probes by category, and the category of each: with the items of two evaluations, `category_table`
+    gives base and candidate beside each other.
+    """
+    known = probe_categories(path)
+    category = {str(row["item"]): known[str(row["item"])] for row in rows}
+    return {"category": category, "table": category_table(rows, None, category)}
+
+
 def mean(values: Sequence[float], clusters: Sequence[str]) -> dict[str, float | None]:
-    """Mean with a two-sided 95% interval; bounds that are not finite are None."""
-    found = clustered_bound(values, clusters, confidence=0.975)
-    low, high = (bound if math.isfinite(bound) else None for bound in (found.low, found.high))
+    """Mean with a two-sided 95% interval; bounds are None where nothing can be said."""
+    return _shown(clustered_bound(values, clusters, confidence=_SIDE), values)
+
+
+def moved_by(before: Sequence[float], after: Sequence[float], clusters: Sequence[str]) -> dict[str, float | None]:
+    """Mean of the paired differences; where both are right or wrong by Tango's bound, which also knows what no change may hide."""
+    differences = [new - old for old, new in zip(before, after, strict=True)]
+    bound = clustered_tango_bound if {*before, *after} <= {0.0, 1.0} else clustered_bound
+    return _shown(bound(differences, clusters, confidence=_SIDE), differences)
+
+
+def _shown(found: Interval, values: Sequence[float]) -> dict[str, float | None]:
+    """A few equal values among others leave the bootstrap-t without a scale; what it gives then is no bound."""
+    reach = _REACH * (max(map(abs, values)) or 1.0)
+    low, high = (bound if abs(bound) <= reach else None for bound in (found.low, found.high))
     return {"value": found.mean, "low": low, "high": high}
