@@ -1,5 +1,6 @@
 """A public test set, asked of a registered version and of the base model that it was tuned from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,11 @@ def _version(request: Request) -> tuple[int, Artifact, Artifact]:
             raise ValueError(f"{name} has no champion yet: `timbre run --style {request.style}` makes one, or ask the base with --base")
         number = champion.version
     version = find_version(name, number)
-    return number, *(_artifact(version.tags, step, f"{name} v{number}") for step in ("model", "adapter"))
+    whose = f"{name} v{number}"
+    return number, _artifact(version.tags, "model", whose), _artifact(version.tags, "adapter", whose)
 
 
-def _artifact(tags: dict[str, str], step: str, whose: str) -> Artifact:
+def _artifact(tags: Mapping[str, str], step: str, whose: str) -> Artifact:
     digest = tags.get(f"timbre.{step}", "")
     try:
         return open_store().open(road.STEP[step].stage.name, digest)
