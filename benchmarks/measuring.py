@@ -103,6 +103,26 @@ def plot_bars(values: Mapping[str, float], title: str, label: str, path: Path) -
     pyplot.close(figure)
 
 
+def plot_points(points: Mapping[str, tuple[float, float, bool]], title: str, labels: tuple[str, str], path: Path) -> None:
+    """A named dot each at (x, y), accented where the third value says so."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 6))
+    for name, (x, y, accented) in points.items():
+        axes.plot(x, y, "o", color="#b5542b" if accented else "#8aa0b0")
+        axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=8)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.set_title(title, loc="left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
+
+
 def finish(
     figures: Mapping[str, object], given: argparse.Namespace, values: Mapping[str, float], title: str, label: str, name: str
 ) -> None:

@@ -98,7 +98,7 @@ def reference_rows(style: str, positions: int) -> Material:
             built[name] = road.build(name, config, store, built)
     model, target, adapter = built["model"], built.get("target"), built.get("adapter")
     if target is not None:
-        passages = [Passage(row.doc_id, row.index, 0, "", row.token_ids_T) for row in TargetReader(target.path)]
+        passages = [Passage(row.doc_id, row.index, 0, "", row.token_ids_T.astype(np.int32)) for row in TargetReader(target.path)]
         how = f"with its adapter {adapter.digest[:12]}" if adapter is not None else "without an adapter: none stands here"
         source = f"passages of the target {target.digest[:12]}, scored by the model {how}"
     else:
