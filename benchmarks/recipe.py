@@ -73,12 +73,11 @@ def settings_of(place: Trial, recipe: Recipe, split: str, human: Reference) -> l
     """
     student = place.student(recipe)
     likelihood = place.likelihood(student, split, recipe.temperatures)
-    rival = recipe.trained and not recipe.distribution
     found = []
     for temperature in recipe.temperatures:
         rows = place.samples(student, split, temperature)
         figures = measure([row["text"] for row in rows], human, [row["cluster"] for row in rows])
-        found.append(Setting(recipe.name, temperature, recipe.distribution, rival, likelihood[temperature], figures))
+        found.append(Setting(recipe.name, temperature, recipe.distribution, recipe.rival, likelihood[temperature], figures))
     return found
 
 

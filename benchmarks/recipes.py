@@ -36,6 +36,11 @@ class Recipe:
         """Whether it learns from the target distribution, not from the observed token alone."""
         return self.trained and self.objective == "forward_kl"
 
+    @property
+    def rival(self) -> bool:
+        """Whether it is SFT: what a recipe has to beat."""
+        return self.trained and self.objective == "sft"
+
 
 @dataclass(frozen=True)
 class Size:
@@ -82,7 +87,7 @@ _COOL = {"temperature": 0.8}
 _ALL = (
     Recipe("base", "the untuned model", trained=False, temperatures=(0.7, 1.0)),
     Recipe("sft", "cross-entropy on the same passages", "sft", temperatures=SWEEP),
-    Recipe("sft-budget", "and as many epochs more as the target costs", "sft", temperatures=SWEEP, budget=True),
+    Recipe("sft-budget", "and as many epochs more as the target costs", "sft", temperatures=(0.8, 0.9, 1.0), budget=True),
     Recipe("label-smoothing", "ε = .1", "label_smoothing", temperatures=(0.8, 0.9, 1.0)),
     Recipe("dft", "α = .5, tail bucket: the release's default"),
     Recipe("alpha-25", "α = .25", target={"alpha": 0.25}),

@@ -37,8 +37,7 @@ def figures(sigmas: float, noise: float = 0.2) -> Mapping[str, Figure]:
 
 def setting(name: str, nll: float, sigmas: float, entropy: float = 4.0, temperature: float = 1.0, noise: float = 0.2) -> Setting:
     recipe = RECIPES[name]
-    rival = recipe.trained and not recipe.distribution
-    return Setting(name, temperature, recipe.distribution, rival, likelihood(nll, entropy), figures(sigmas, noise))
+    return Setting(name, temperature, recipe.distribution, recipe.rival, likelihood(nll, entropy), figures(sigmas, noise))
 
 
 def test_the_recipe_is_chosen_on_validation_and_judged_on_test() -> None:
@@ -46,7 +45,7 @@ def test_the_recipe_is_chosen_on_validation_and_judged_on_test() -> None:
     test = [setting("sft", 4.1, 5), setting("sft", 4.15, 3, temperature=0.9), setting("dft", 4.1, 0.5), setting("cool", 4.1, 1)]
     found = verdict(validation, test, PLAIN)
     assert found["default"] == "cool", "what is nearest on test has no say"
-    assert found["sft_setting"] == {"recipe": "sft", "temperature": 0.9}
+    assert (found["sft_nearest"], found["sft_likeliest"]) == ("sft at T = 0.9", "sft at T = 1")
     assert found["beats_sft"] and found["outcome"] == "beats"
     assert found["nearer_sigma"]["mean"] == pytest.approx(2)
     assert (found["metrics_won"], found["metrics_compared"]) == (3, 3)
