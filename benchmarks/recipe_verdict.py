@@ -138,7 +138,8 @@ def verdict(validation: Sequence[Setting], test: Sequence[Setting], plain: str) 
     )
     return {
         "default": chosen.recipe, "default_nll_within_margin": bool(allowed), "beats_sft": outcome == "beats", "outcome": outcome,
-        "sft_nearest": _name(rival), "sft_likeliest": _name(likeliest), "sft_best_calibrated": _name(calibrated_best), "nearer_sigma": bounds(near),
+        "sft_nearest": _name(rival), "sft_likeliest": _name(likeliest), "sft_best_calibrated": _name(calibrated_best),
+        "nearer_sigma": bounds(near),
         "likelier_nats": bounds(likely), "better_calibrated_nats": bounds(calibrated), "metrics_won": won, "metrics_compared": compared,
         "sentence": sentence,
     }  # fmt: skip
