@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import benchmarks.store
 from benchmarks.recipe_verdict import Setting, better_calibrated, likelier, nearer, verdict
 from benchmarks.recipes import PLAIN, RECIPES, SMALL, chosen
+from benchmarks.store import material, weigh
 from benchmarks.tiny import tiny_corpus, tiny_model
 from benchmarks.trial import Trial
+from timbre import road
 from timbre.artifacts import ArtifactStore
 from timbre.evaluation.measuring import Figure, Human
 from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT
+from timbre.store import TargetReader
 from timbre.targets.stage import build_target
 
 METRICS = ("mattr", "self_bleu", "unigram_l2")
@@ -90,11 +93,35 @@ def test_an_unknown_recipe_is_a_sentence_and_the_baseline_always_comes_along() -
         chosen("warm")
 
 
-def test_targets_of_shared_references_are_the_releases_own_bytes(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path, SILENT)
-    replay = PROJECT_ROOT / "data" / "replay" / "replay.jsonl"
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    store = ArtifactStore(tmp_path_factory.mktemp("trial"), SILENT)
     size = replace(SMALL, train_tokens=1_152, admission_tokens=384)
-    trial = Trial(size, tiny_model(store), tiny_corpus(store), replay, store)
+    return Trial(size, tiny_model(store), tiny_corpus(store), PROJECT_ROOT / "data" / "replay" / "replay.jsonl", store)
+
+
+def test_targets_of_shared_references_are_the_releases_own_bytes(trial: Trial) -> None:
     ours = trial.target(RECIPES["cool"])
-    theirs = build_target(size.target(RECIPES["cool"], trial.seed), trial.corpus, trial.model, store)
+    theirs = build_target(trial.size.target(RECIPES["cool"], trial.seed), trial.corpus, trial.model, trial.store)
     assert ours.manifest.files == theirs.manifest.files and len(ours.manifest.files) > 5
+
+
+def test_the_store_benchmark_scores_the_passages_of_the_target_that_stands(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = trial.target(RECIPES["cool"])
+    monkeypatch.setattr(road, "find", lambda *_: {"model": trial.model, "corpus": trial.corpus, "target": target})
+    found = material("literary", 200, small=False)
+    assert target.digest[:12] in found.source and found.target == target.path
+    for scored, stored in zip(found.rows, TargetReader(target.path), strict=False):
+        assert np.array_equal(scored.token_ids_T, stored.token_ids_T)
+        np.testing.assert_allclose(scored.probs_TK.sum(axis=1) + scored.tail_T, 1, atol=1e-6)  # float32 logits
+    assert sum(len(row) for row in found.rows) >= 200
+    assert weigh(target.path)["target_tokens"] == sum(len(row.token_ids_T) for row in TargetReader(target.path))
+
+
+def test_without_a_model_rows_are_generated_and_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ValueError("the model was never fetched")
+
+    monkeypatch.setattr(road, "find", missing)
+    monkeypatch.setattr(benchmarks.store, "synthetic_rows", lambda *_: [])
+    assert material("literary", 10, small=False).source == "generated from a seed: the model was never fetched"
