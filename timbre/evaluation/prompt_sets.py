@@ -29,16 +29,16 @@ LEAST = 4
 
 
 def prompt_sets(
-    config: PromptConfig, documents: Sequence[Document], instructions: Path | None, tokenizer: "PreTrainedTokenizerBase"
+    config: PromptConfig, documents: Sequence[Document], files: Mapping[str, Path], tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple[list[Prompt], list[Opening]]:
     """All prompts, and further unseen human passages of the same length: the other half of the human side.
 
     Args:
         documents: of all splits.
-        instructions: the tasks of the style, where any are asked for.
+        files: "instructions", where short tasks are asked for.
 
     Raises:
-        ValueError: the test split is too small, or the instructions cannot be read.
+        ValueError: the test split is too small, or a file cannot be read.
     """
     by_split = {split: [document for document in documents if document.split == split] for split in ("test", "validation")}
     test = _windows(by_split["test"], tokenizer, config, 2 * config.prompts)
@@ -55,8 +55,8 @@ def prompt_sets(
     some = asked[: config.several_prompts]
     prompts += [opening.prompt(tokenizer, "several", samples=config.several_samples) for opening in some]
     prompts += _sentinels(config, by_split, {opening.name for opening in (*asked, *others)}, tokenizer)
-    if instructions is not None:
-        prompts += _instructions(config, instructions, tokenizer)
+    if config.instruction_prompts:
+        prompts += _instructions(config, files["instructions"], tokenizer)
     return prompts, others
 
 
