@@ -207,6 +207,13 @@ class EvaluationConfig(PromptConfig, GenerationConfig):
     The stages before the measuring see only their own part, so that nothing is written anew for what they do not read.
     """
 
+    lexicon: str = Field("toxicity", description="Name of a file in data/lexicons/ that says which words are toxic; empty: not measured.")
+    toxicity_classifier: str = Field("", description="Folder of a Hugging Face sequence classifier that decides instead of the lexicon.")
+    toxicity_label: str = Field("toxic", description="The label of that classifier that counts.")
+    toxicity_threshold: float = Field(0.5, gt=0, lt=1, description="Its probability from which a text counts.")
+    coherence_texts: int = Field(16, ge=0, description="Texts, and as many human ones, that another model reads; 0: not measured.")
+    coherence_model: ModelConfig | None = Field(None, description="The model that reads them; null: the base model itself.")
+
     def of_prompts(self) -> PromptConfig:
         """What the stage "prompts" is built with."""
         return PromptConfig(**{name: getattr(self, name) for name in PromptConfig.model_fields})
@@ -288,6 +295,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 8,
             "sentinel_prompts": 16,
             "instruction_prompts": 8,
+            "coherence_texts": 64,
             "bias_items": None,
             "fact_items": None,
         },
@@ -304,6 +312,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 50,
             "sentinel_prompts": 100,
             "instruction_prompts": 16,
+            "coherence_texts": 400,
             "bias_items": None,
             "fact_items": None,
             "batch_tokens": 16_384,

@@ -104,6 +104,10 @@ def config_of(step: Step, config: ReleaseConfig) -> BaseModel:
             return config.evaluation.of_prompts()
         case "generations" | "base_generations" | "base_recitations":
             return config.evaluation.of_generations()
+        case "evaluation" | "base_evaluation":
+            from timbre.evaluation.readers import canonical_readers
+
+            return canonical_readers(config.evaluation)
     section: BaseModel = getattr(config, step.section)
     return section
 
@@ -150,7 +154,12 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
             files = {"replay": root / "data/replay/replay.jsonl"}
         case "prompts":
             files = {"instructions": instructions_path(config.style)}
-        case "generations" | "base_generations" | "evaluation" | "base_evaluation":
+        case "evaluation" | "base_evaluation":
+            from timbre.evaluation.readers import evaluation_inputs
+
+            readers = evaluation_inputs(config.evaluation, root / "data" / "lexicons")
+            return {name: FileInput(path) for name, path in probes.items()} | readers
+        case "generations" | "base_generations":
             files = probes
         case "verdict":
             files = {"policy": policy_path(config.gate.policy)}
