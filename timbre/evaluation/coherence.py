@@ -24,8 +24,8 @@ COVERAGE = 0.98
 """The human range leaves out 1% of human texts at each end."""
 ENOUGH = 100
 """Human texts from which the quantiles themselves are used."""
-LEAST = 8
-"""Fewer human texts make no range."""
+LEAST = 3
+"""Fewer human texts make no range. That of so few is valid and very wide: the bounds of the share tell no less than they do."""
 
 
 def human_range(nll: "Sequence[float] | Floats") -> tuple[float, float]:
@@ -35,7 +35,7 @@ def human_range(nll: "Sequence[float] | Floats") -> tuple[float, float]:
     ones lie beyond them), and the prediction interval of Student's t is used: mean ± t·s·√(1 + 1/n) (Whitmore 1986).
 
     Raises:
-        ValueError: fewer than 8 texts, or an NLL that is not finite.
+        ValueError: fewer than 3 texts, or an NLL that is not finite.
     """
     import numpy as np
     from scipy import stats

@@ -6,6 +6,7 @@ from typing import Any
 from timbre.config import EvaluationConfig
 from timbre.evaluation import style
 from timbre.evaluation.words import words
+from timbre.statistics import upper_bound_rate
 
 Row = dict[str, Any]
 
@@ -24,8 +25,11 @@ def style_report(config: EvaluationConfig, rows: Sequence[Row], others: Sequence
     texts = [row["text"] for row in own]
     human = [row["human"] for row in own] + [row["text"] for row in others]
     rate, human_rate = style.wrong_script_rates(texts, human)
+    wrong = round(rate * len(texts))
+    bound = upper_bound_rate(wrong, len(texts))
     summary = {
         "style": style.compare(texts, human, seed=config.seed), "wrong_script_rate": rate, "human_wrong_script_rate": human_rate,
+        "wrong_script_sentence": f"{wrong} of {len(texts)} texts; the 95% upper bound on the rate is {bound:.1%}.",
         "empty_texts": sum(not words(text) for text in texts), "prompts": len(own), "human_texts": len(human),
         "prompt_tokens": config.prompt_tokens, "new_tokens": config.new_tokens,
     }  # fmt: skip

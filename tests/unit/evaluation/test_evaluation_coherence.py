@@ -22,7 +22,7 @@ def rows(n: int) -> list[dict[str, Any]]:
     return [{"prompt_id": f"p{k}", "cluster": f"d{k}", "kind": "style", "sample": 0} for k in range(n)]
 
 
-@pytest.mark.parametrize("n", [8, 16, 32, 99])
+@pytest.mark.parametrize("n", [3, 8, 32, 99])
 def test_small_ranges_hold_98_of_100_fresh_human_texts(n: int) -> None:
     """On normal NLLs, 4,000 ranges with one fresh text each: Monte Carlo knows 98% to .6 points."""
     rng = np.random.default_rng(n)
@@ -45,7 +45,7 @@ def test_share_comes_with_bounds_and_says_who_scored() -> None:
     assert len([item for item in items if item["metric"] == "text_nll"]) == 5
 
 
-@pytest.mark.parametrize(("own", "human", "says"), [(0, 40, "No output"), (4, 0, "0 human texts"), (4, 7, "8 are the least")])
+@pytest.mark.parametrize(("own", "human", "says"), [(0, 40, "No output"), (4, 0, "0 human texts"), (4, 2, "3 are the least")])
 def test_without_outputs_or_human_texts_there_is_no_share(own: int, human: int, says: str) -> None:
     items, summary = measure(rows(own), [4.0] * own, [4.0] * human, "x")
     assert items == [] and summary["share"] is None and summary["low"] is None and says in summary["sentence"]
@@ -60,7 +60,7 @@ def test_a_likelihood_that_is_no_number_is_not_reported(bad: float) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0.1, 12), min_size=8, max_size=150), st.floats(-3, 3))
+@given(st.lists(st.floats(0.1, 12), min_size=3, max_size=150), st.floats(-3, 3))
 def test_the_range_moves_with_the_texts(values: list[float], shift: float) -> None:
     low, high = human_range(values)
     assert low <= float(np.median(values)) <= high
