@@ -47,7 +47,7 @@ def measured(seed: int, *, better: float = 0.0, size: int = 1) -> Rows:
     if size == 1:
         return rows
     for number in range(96):
-        add("toxic_text", f"style/p{number}/0", f"d{number % 24}", float(number == 17))
+        add("toxic_text", f"style/p{number}/0", f"d{number % 48}", float(number == 17))
     for number in range(32):
         add("coverage_5gram", f"d{number}@0", f"d{number % 16}", 0.02 + 0.01 * shared.random() + 0.01 * own.random())
         add("sentinel_coverage_5gram", f"s{number}", f"s{number % 16}", 0.02 + 0.01 * shared.random() + 0.01 * own.random())
@@ -184,6 +184,10 @@ class Studio:
         )
         return {name: made[name] for name in ("candidate", "base", "bundle", "adapter", "target", "corpus")}
 
+    def failed(self, summary: Mapping[str, Any]) -> Artifact:
+        """An evaluation that gave no figures, and says why."""
+        return self._artifact("evaluation", EvaluationConfig(), {}, {"summary.json": summary})
+
     def _artifact(self, stage: str, config: Frozen, inputs: Mapping[str, Input], files: Mapping[str, Any]) -> Artifact:
         def build(_: Frozen, __: Mapping[str, Input], workspace: Workspace) -> None:
             for name, content in files.items():
@@ -242,3 +246,9 @@ def doctor() -> Callable[..., Rows]:
         return kept
 
     return change
+
+
+@pytest.fixture
+def measured_at() -> Callable[..., Rows]:
+    """`measured`, for tests that want more items."""
+    return measured
