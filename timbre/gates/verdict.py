@@ -189,7 +189,7 @@ def _judge_rate(evidence: Evidence, gate: Gate, value: float, sentence: str) -> 
     if verdict == "INCONCLUSIVE":
         distance = gate.limit - value if gate.kind == "ceiling" else value - gate.limit
         reach = distance - ours
-        sentence += _would_do(items_that_would_do(Interval(0.0, -reach, reach, int(texts), int(texts)), distance), "the rate stays")
+        sentence += _would_do(items_that_would_do(Interval(0.0, -reach, reach, int(texts), int(texts)), distance), "the rate is what it seems")
     return _result(gate, verdict, sentence + _detail(evidence, gate), value=value, low=low, high=high, limit=gate.limit, n=int(texts))
 
 
@@ -219,7 +219,7 @@ def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies
             "FAIL": "The upper one is not above zero: no improvement.",
             "INCONCLUSIVE": "They include zero: this set cannot tell.",
         }
-        more = _would_do(items_that_would_do(interval, interval.mean), "the improvement is as large as it looks")
+        more = _would_do(items_that_would_do(interval, interval.mean), "the improvement is what it seems")
         return f"{sentence} {asked[verdict]}{more if verdict == 'INCONCLUSIVE' else ''}"
     assert gate.margin is not None
     margin = shown(gate.margin, gate)
@@ -228,7 +228,8 @@ def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies
         "FAIL": f"Worse than {rival} by more than the margin of {margin}.",
         "INCONCLUSIVE": f"Cannot tell at the margin of {margin}.",
     }
-    more = _would_do(items_that_would_do(interval, gate.margin), "there is no true difference") if verdict == "INCONCLUSIVE" else ""
+    enough = items_that_would_do(interval, abs(interval.mean + gate.margin))
+    more = _would_do(enough, "the difference is what it seems") if verdict == "INCONCLUSIVE" else ""
     return f"{sentence} {asked[verdict]} This set can certify ±{shown(certifies, gate)} (80% power).{more}"
 
 

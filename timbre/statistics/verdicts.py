@@ -61,8 +61,9 @@ def items_that_would_do(interval: Interval, distance: float, power: float = 0.8)
     """Items, in clusters as large as these, with which such a set certifies a `distance` with the given power.
 
     The reach of a bound shrinks with the root of the count (the number of clusters, at the same items a cluster). `distance`
-    is the margin if there is no true difference, or the true difference itself for a superiority. None where the bounds are
-    infinite (a single cluster) or the distance is not positive: no number of items helps then, or none can be told.
+    is how far the true difference lies from what it is compared with: the margin, if there is no difference; the difference
+    itself, for a superiority. None where the bounds are infinite (a single cluster) or the distance is not positive: no number
+    of items helps then, or none can be told.
     """
     reach = certifiable_margin(interval, power)
     if not math.isfinite(reach) or not distance > 0:
