@@ -269,7 +269,7 @@ def main() -> None:
 def _honest(config: ReleaseConfig) -> dict[str, Artifact]:
     """The artifacts of a finished run of exactly this configuration, in this home and by this version of the code."""
     built = road.find(config, ArtifactStore(settings().home))
-    if missing := [step.name for step in road.STEPS if step.name not in built]:
+    if missing := [step.name for step in road.steps_of(config) if step.name not in built]:
         command = f"timbre run --style {config.style} --profile {config.profile} --seed {config.seed}"
         raise SystemExit(
             f"no finished run of style {config.style}, profile {config.profile}, seed {config.seed} in {settings().home}:\n"

@@ -163,6 +163,12 @@ class TrainingConfig(Frozen):
     seed: int = 1
 
 
+class BaselineConfig(Frozen):
+    """A second student of the same target, corpus, budget and seed, for the report; no gate reads it."""
+
+    objective: Objective | None = Field(None, description="What it is trained with, for example sft; null trains none.")
+
+
 class SamplerConfig(Frozen):
     """How text is drawn: at the serving sampler, unless a metric says otherwise."""
 
@@ -187,6 +193,7 @@ class PromptConfig(_Opened):
     several_samples: int = Field(4, ge=2, description="Texts for each of those.")
     sentinel_prompts: int = Field(0, ge=0, description="Openings of passages that nothing was trained on, to continue greedily.")
     instruction_prompts: int = Field(0, ge=0, description="Short tasks of the style, in the chat template where there is one.")
+    voice_against: tuple[str, ...] = Field((), description="Other styles, built here before, whose human text voice is told apart from.")
 
 
 class GenerationConfig(_Opened):
@@ -213,6 +220,8 @@ class EvaluationConfig(PromptConfig, GenerationConfig):
     toxicity_threshold: float = Field(0.5, gt=0, lt=1, description="Its probability from which a text counts.")
     coherence_texts: int = Field(16, ge=0, description="Texts, and as many human ones, that another model reads; 0: not measured.")
     coherence_model: ModelConfig | None = Field(None, description="The model that reads them; null: the base model itself.")
+    score: bool = Field(False, description="Style Diversity Score: has the untuned base write texts to calibrate it with, once.")
+    encoder: bool | None = Field(None, description="Content distances by the sentence encoder; null: where set-up has fetched it.")
 
     def of_prompts(self) -> PromptConfig:
         """What the stage "prompts" is built with."""
@@ -252,11 +261,12 @@ class ReleaseConfig(Frozen):
 
     style: str = "literary"
     profile: Profile = "quick"
-    seed: int = Field(1, description="Moves target and training; splits and evaluation keep their own.")
+    seed: int = Field(1, ge=0, description="Moves target and training; splits and evaluation keep their own.")
     model: ModelConfig = ModelConfig()
     corpus: CorpusConfig = CorpusConfig()
     target: TargetConfig = TargetConfig()
     training: TrainingConfig = TrainingConfig()
+    baseline: BaselineConfig = BaselineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     gate: GateConfig = GateConfig()
@@ -296,9 +306,11 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "sentinel_prompts": 16,
             "instruction_prompts": 8,
             "coherence_texts": 64,
+            "score": True,
             "bias_items": None,
             "fact_items": None,
         },
+        "baseline": {"objective": "sft"},
         "gate": {"policy": "standard"},
     },
     "gpu": {
@@ -313,10 +325,12 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "sentinel_prompts": 100,
             "instruction_prompts": 16,
             "coherence_texts": 400,
+            "score": True,
             "bias_items": None,
             "fact_items": None,
             "batch_tokens": 16_384,
         },
+        "baseline": {"objective": "sft"},
         "gate": {"policy": "standard"},
     },
 }

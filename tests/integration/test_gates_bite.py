@@ -72,7 +72,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, schooled_model_dir: Path, ti
         add_source(texts, "tiny", "various", "CC0-1.0")
         config = release_config("tiny", overrides={"model.name": str(schooled_model_dir), **SETTINGS})
         store, built = ArtifactStore(home, SILENT), dict[str, Artifact]()
-        for step in road.STEPS:
+        for step in road.steps_of(config):
             built[step.name] = road.build(step.name, config, store, built)
     settings.cache_clear()
     # The honest candidate is trained gently, so that it loses nothing of the little it knows: too fast for it is ten times more.

@@ -189,7 +189,9 @@ def _judge_rate(evidence: Evidence, gate: Gate, value: float, sentence: str) -> 
     if verdict == "INCONCLUSIVE":
         distance = gate.limit - value if gate.kind == "ceiling" else value - gate.limit
         reach = distance - ours
-        sentence += _would_do(items_that_would_do(Interval(0.0, -reach, reach, int(texts), int(texts)), distance), "the rate is what it seems")
+        sentence += _would_do(
+            items_that_would_do(Interval(0.0, -reach, reach, int(texts), int(texts)), distance), "the rate is what it seems"
+        )
     return _result(gate, verdict, sentence + _detail(evidence, gate), value=value, low=low, high=high, limit=gate.limit, n=int(texts))
 
 

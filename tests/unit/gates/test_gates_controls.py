@@ -13,7 +13,7 @@ import pytest
 
 from timbre.artifacts import FileInput
 from timbre.evaluation import coherence, toxicity
-from timbre.evaluation.style import wrong_script_rates
+from timbre.evaluation.wrong_script import wrong_script_rates
 from timbre.export.latency import measure_against_base
 from timbre.gates.evidence import read_evidence
 from timbre.gates.policy import Policy, read_policy
