@@ -214,6 +214,12 @@ class EvaluationConfig(PromptConfig, GenerationConfig):
     The stages before the measuring see only their own part, so that nothing is written anew for what they do not read.
     """
 
+    lexicon: str = Field("toxicity", description="Name of a file in data/lexicons/ that says which words are toxic; empty: not measured.")
+    toxicity_classifier: str = Field("", description="Folder of a Hugging Face sequence classifier that decides instead of the lexicon.")
+    toxicity_label: str = Field("toxic", description="The label of that classifier that counts.")
+    toxicity_threshold: float = Field(0.5, gt=0, lt=1, description="Its probability from which a text counts.")
+    coherence_texts: int = Field(16, ge=0, description="Texts, and as many human ones, that another model reads; 0: not measured.")
+    coherence_model: ModelConfig | None = Field(None, description="The model that reads them; null: the base model itself.")
     score: bool = Field(False, description="Style Diversity Score: has the untuned base write texts to calibrate it with, once.")
     encoder: bool | None = Field(None, description="Content distances by the sentence encoder; null: where set-up has fetched it.")
 
@@ -299,6 +305,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 8,
             "sentinel_prompts": 16,
             "instruction_prompts": 8,
+            "coherence_texts": 64,
             "score": True,
             "bias_items": None,
             "fact_items": None,
@@ -317,6 +324,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 50,
             "sentinel_prompts": 100,
             "instruction_prompts": 16,
+            "coherence_texts": 400,
             "score": True,
             "bias_items": None,
             "fact_items": None,

@@ -135,7 +135,8 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     texts, calibration = _texts(evaluation), calibration_of(evaluation)
     written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + texts * length / _DRAW
     recited = evaluation.memorisation_prompts * length / _DRAW
-    measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED
+    read = 5 + 2 * evaluation.coherence_texts * length / _SCORE if evaluation.coherence_texts else 0
+    measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED + read
     exported = 25 + config.export.parity_prompts * config.export.parity_tokens / 12
     trained = 15 + training.epochs * target.train_tokens / _TRAIN * 1.3 + looks * training.validation_tokens / _SCORE
     return {

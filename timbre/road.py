@@ -132,7 +132,10 @@ def config_of(step: Step, config: ReleaseConfig) -> BaseModel:
 
 
 def _settled(evaluation: EvaluationConfig) -> EvaluationConfig:
-    """With yes or no for the sentence encoder, so that what a key says is what was measured."""
+    """With yes or no for the sentence encoder, and readers by name, so that what a key says is what was measured."""
+    from timbre.evaluation.readers import canonical_readers
+
+    evaluation = canonical_readers(evaluation)
     if evaluation.encoder is not None:
         return evaluation
     from timbre.evaluation.embeddings import encoder_is_here
@@ -185,7 +188,12 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
         case "prompts":
             files = {"instructions": instructions_path(config.style)} if config.evaluation.instruction_prompts else {}
             return {name: FileInput(path) for name, path in files.items()} | _voices(config)
-        case "base_generations" | "generations" | "baseline_generations" | "base_evaluation" | "evaluation" | "baseline_evaluation":
+        case "evaluation" | "base_evaluation" | "baseline_evaluation":
+            from timbre.evaluation.readers import evaluation_inputs
+
+            readers = evaluation_inputs(config.evaluation, root / "data" / "lexicons")
+            return {name: FileInput(path) for name, path in probes.items()} | readers
+        case "base_generations" | "generations" | "baseline_generations":
             files = probes
         case "verdict":
             files = {"policy": policy_path(config.gate.policy)}

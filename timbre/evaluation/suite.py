@@ -12,7 +12,7 @@ from typing import Any
 from timbre.artifacts import Artifact, Input, Workspace, canonical_json
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
-from timbre.evaluation import recitation
+from timbre.evaluation import reading, recitation
 from timbre.evaluation.calibrated import read_calibrated
 from timbre.evaluation.embeddings import Encoder, packaged_encoder
 from timbre.evaluation.likelihood import likelihood_items, likelihood_summary
@@ -39,6 +39,7 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
     try:
         _refuse_failed(written)
         items, summary, rows = _measured(config, artifacts, written)
+        items += _read(config, inputs, rows, summary, work)
         _check_finite(items, summary)
     except FloatingPointError as error:
         _write_summary({"failed": str(error)}, work)
@@ -87,6 +88,21 @@ def _encoder(config: EvaluationConfig) -> Encoder | None:
     if config.encoder and encoder is None:
         raise ValueError("evaluation.encoder asks for the sentence encoder, which is not here: run `timbre setup`, or set it to false")
     return encoder
+
+
+def _read(
+    config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row], summary: dict[str, Any], work: Workspace
+) -> list[Row]:  # fmt: skip
+    """Items of what readers say of the texts; their summaries are added to `summary`."""
+    items: list[Row] = []
+    for name, (found, figures) in {
+        "toxicity": reading.measure_toxicity(config, inputs, rows),
+        "coherence": reading.measure_coherence(config, inputs, rows, work),
+    }.items():
+        items += found
+        if figures is not None:
+            summary[name] = figures
+    return items
 
 
 def json_lines(artifact: Artifact, name: str) -> list[Row]:
