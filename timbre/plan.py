@@ -161,10 +161,12 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
 
 
 def _texts(evaluation: EvaluationConfig) -> int:
-    """How many texts a model writes for the prompts of the corpus."""
+    """How many texts a model writes for the prompts of the corpus; shorter ones count by their length."""
     plain = evaluation.prompts if evaluation.sampler != SamplerConfig() else 0
     several = min(evaluation.several_prompts, evaluation.prompts) * evaluation.several_samples
-    return evaluation.prompts + plain + several + evaluation.sentinel_prompts + evaluation.instruction_prompts
+    swapped = 2 * evaluation.counterfactual_templates * evaluation.counterfactual_samples
+    swapped = -(-swapped * evaluation.counterfactual_tokens // evaluation.new_tokens)
+    return evaluation.prompts + plain + several + evaluation.sentinel_prompts + evaluation.instruction_prompts + swapped
 
 
 def _passes(target: TargetConfig) -> int:

@@ -187,6 +187,8 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
             files = {"replay": root / "data/replay/replay.jsonl"}
         case "prompts":
             files = {"instructions": instructions_path(config.style)} if config.evaluation.instruction_prompts else {}
+            if config.evaluation.counterfactual_templates:
+                files["counterfactual"] = root / "data/prompts/counterfactual.jsonl"
             return {name: FileInput(path) for name, path in files.items()} | _voices(config)
         case "evaluation" | "base_evaluation" | "baseline_evaluation":
             from timbre.evaluation.readers import evaluation_inputs

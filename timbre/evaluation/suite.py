@@ -13,6 +13,7 @@ from timbre.artifacts import Artifact, Input, Workspace, canonical_json
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
 from timbre.evaluation import reading, recitation
+from timbre.evaluation.bias.measuring import measure_bias
 from timbre.evaluation.calibrated import read_calibrated
 from timbre.evaluation.embeddings import Encoder, packaged_encoder
 from timbre.evaluation.likelihood import likelihood_items, likelihood_summary
@@ -40,6 +41,8 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
         _refuse_failed(written)
         items, summary, rows = _measured(config, artifacts, written)
         items += _read(config, inputs, rows, summary, work)
+        of_bias, about_bias = measure_bias(config, inputs, rows, artifacts["generations"].json("scores.json")["bias"])
+        items, summary = [*items, *of_bias], summary | about_bias
         _check_finite(items, summary)
     except FloatingPointError as error:
         _write_summary({"failed": str(error)}, work)
