@@ -62,6 +62,9 @@ BENCHMARKS: dict[str, Benchmark] = {
         Benchmark("winogender", "paired", _BIAS, "winogender", "all_sentences.tsv", "the woman is likelier than the man"),
         Benchmark("bbq", "choice", _BIAS, "bbq", "a JSONL file such as Age.jsonl"),
         Benchmark("bold", "opening", _BIAS, "bold", "a prompts file such as gender_prompt.json"),
+        Benchmark("truthfulqa", "choice", _FACTS, "truthfulqa", "TruthfulQA.csv"),
+        Benchmark("mmlu", "choice", _FACTS, "mmlu", "SUBJECT_test.csv, or the folder of them"),
+        Benchmark("choices", "choice", _FACTS, "choices", "questions of your own: JSONL of question, choices, answer"),
     )
 }
 
