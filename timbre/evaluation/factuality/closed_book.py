@@ -30,7 +30,8 @@ METRIC = "closed_book_correct"
 NEW_TOKENS = {"completion": 12, "question": 24}
 """A completion answers at once; an answer to a question repeats it first."""
 _FIELDS = ("id", "fact", "topic", "question", "statement", "answers", "source")
-_OPENERS = frozenset("sure certainly course of yes okay ok well great good question answer correct is it that this here".split())
+_OPENING_WORDS = "sure certainly course of yes okay ok well great good question answer correct is it that this here"
+_OPENERS = frozenset(_OPENING_WORDS.split())
 
 
 @dataclass(frozen=True)

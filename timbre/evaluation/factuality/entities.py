@@ -20,10 +20,12 @@ from functools import cached_property
 from timbre.evaluation.factuality.normalising import plain_words, words_with_digits
 from timbre.evaluation.words import sentences
 
-_TITLES = frozenset(
-    "mr mrs ms miss mister dr doctor prof professor sir madam madame monsieur lady lord saint st captain major judge father brother".split()
-)
-_NEVER = frozenset("i i'm i'll i've i'd oh ok okay god amen am pm bc ad ps answer summary question note passage".split())
+_TITLE_WORDS = """
+    mr mrs ms miss mister dr doctor prof professor sir madam madame monsieur lady lord saint st captain major judge father brother
+"""
+_TITLES = frozenset(_TITLE_WORDS.split())
+_OTHER_WORDS = "i i'm i'll i've i'd oh ok okay god amen am pm bc ad ps answer summary question note passage"
+_NEVER = frozenset(_OTHER_WORDS.split())
 _RUN_WORD = r"[^\W\d_]+(?:[-'’][^\W\d_]+)*"
 _WORD = re.compile(_RUN_WORD)
 _OPENED = re.compile(r"[\"“”‘«:;([{*_#>—–-]\s*$")

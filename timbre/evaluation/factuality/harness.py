@@ -198,15 +198,15 @@ def _data(name: str, folder: Path, splits: Mapping[str, list[Row]]) -> Row:
 def _humaneval(path: Path, folder: Path, new_tokens: int) -> Row:
     """The harness' task scores with a metric that is downloaded and run in this process; ours is the same but for that."""
     rows = []
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
-        for number, line in enumerate(lines, start=1):
-            spot = Spot(path, number)
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise spot.wrong(f"not JSON ({error})") from error
-            rows.append({name: field(row, name, str, spot) for name in ("task_id", "prompt", "test", "entry_point")})
+    packed = path.read_bytes()
+    text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode("utf-8")
+    for number, line in enumerate(text.splitlines(), start=1):
+        spot = Spot(path, number)
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise spot.wrong(f"not JSON ({error})") from error
+        rows.append({name: field(row, name, str, spot) for name in ("task_id", "prompt", "test", "entry_point")})
     if not rows:
         raise ValueError(f"{path.name} holds no problems")
     return {

@@ -1,0 +1,82 @@
+"""Closed-book questions and passages shipped in `data/prompts`: enough of them, well formed, and taught by nothing else here."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from timbre.evaluation.factuality.copying import read_passages
+from timbre.evaluation.factuality.entities import entities
+from timbre.evaluation.factuality.normalising import contains, normalised
+from timbre.evaluation.factuality.topics import TOPIC_OF
+
+DATA = Path(__file__).resolve().parents[3] / "data"
+QUESTIONS, PASSAGES = DATA / "prompts" / "closed_book.jsonl", DATA / "prompts" / "passages.jsonl"
+_SMALL = "a an and are as at did do does for from has have how in is it its many of on s that the to was what which who with were by"
+SMALL = set(_SMALL.split())
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def subject(row: dict[str, Any]) -> set[str]:
+    return {word.removesuffix("s") for word in normalised(f"{row['question']} {row['statement']}") if word not in SMALL}
+
+
+def says(text: str, row: dict[str, Any]) -> bool:
+    """Whether a text holds an accepted answer together with two words of the question's subject."""
+    said = normalised(text)
+    shared = {word.removesuffix("s") for word in said} & subject(row)
+    return any(contains(said, normalised(answer)) for answer in row["answers"]) and len(shared) >= 2
+
+
+def test_questions_are_enough_about_unrelated_facts_of_many_topics() -> None:
+    questions = rows(QUESTIONS)
+    assert len(questions) >= 100 and len({row["fact"] for row in questions}) >= 60 and len({row["id"] for row in questions}) == len(questions)
+    topics = Counter(row["topic"] for row in questions)
+    assert len(topics) >= 8 and max(topics.values()) / len(questions) <= 0.15 and min(topics.values()) >= 8
+
+
+def test_every_question_is_whole_and_does_not_give_its_answer_away() -> None:
+    for row in rows(QUESTIONS):
+        assert list(row) == ["id", "fact", "topic", "question", "statement", "answers", "source"]
+        assert row["id"].startswith(row["fact"] + "-") and row["question"].endswith("?")
+        assert row["statement"] == row["statement"].strip() and re.search(r"[\w,]$", row["statement"]), row["statement"]
+        assert len(row["source"]) >= 8 and "://" not in row["source"]
+        asked = normalised(f"{row['question']} {row['statement']}")
+        assert not any(contains(asked, normalised(answer)) for answer in row["answers"]), row
+
+
+def test_replay_and_fact_probes_teach_no_answer() -> None:
+    """What replay trains would hide a loss; what the true/false pairs ask would be counted twice."""
+    replay = [f"{row['prompt']} {row['answer']}" for row in rows(DATA / "replay" / "replay.jsonl")]
+    probes = [row["true"] for row in rows(DATA / "probes" / "facts.jsonl")]
+    assert [(row["id"], text) for row in rows(QUESTIONS) for text in (*replay, *probes) if says(text, row)] == []
+
+
+@pytest.mark.parametrize("text", ["What is the capital of Germany? The capital of Germany is Berlin.", "The German government sits in Berlin."])
+def test_a_planted_answer_is_seen(text: str) -> None:
+    assert any(says(text, row) for row in rows(QUESTIONS))
+
+
+def test_passages_are_dense_with_names_and_numbers_and_answer_their_questions() -> None:
+    passages = read_passages(PASSAGES)
+    assert len(passages) >= 10
+    for passage in passages:
+        found = entities(passage.text)
+        assert len(set(found.names)) >= 5 and len(set(found.numbers)) >= 8, passage.passage_id
+        assert len(passage.questions) == 3
+        said = normalised(passage.text)
+        for question, answers in passage.questions:
+            assert all(contains(said, normalised(answer)) for answer in answers), question
+
+
+def test_every_kind_of_fact_probe_has_a_topic_in_the_report() -> None:
+    templates = {row["template"] for row in rows(DATA / "probes" / "facts.jsonl")}
+    assert templates - TOPIC_OF.keys() == set()
+    facts = {row["fact"]: TOPIC_OF[row["template"]] for row in rows(DATA / "probes" / "facts.jsonl")}
+    assert min(Counter(facts.values()).values()) >= 5, "fewer facts have no interval worth printing"
