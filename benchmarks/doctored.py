@@ -11,7 +11,7 @@ what counts here is the verdict of the gate that is meant for each.
 import argparse
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,11 @@ class Scene:
     def inputs(self, step: str, **others: Artifact) -> dict[str, Input]:
         return road.inputs_of(road.STEP[step], self.config, {**self.honest, **others})
 
+    def built_step(self, name: str, **others: Artifact) -> Artifact:
+        """A step of the real road with some of its inputs exchanged."""
+        step = road.STEP[name]
+        return self.store.build(step.stage, road.config_of(step, self.config), self.inputs(name, **others))
+
 
 def zero_step(scene: Scene) -> tuple[Artifact, Artifact]:
     """An adapter that was never trained."""
@@ -99,9 +104,8 @@ def learning_rate_x50(scene: Scene) -> tuple[Artifact, Artifact]:
 
 
 def overfitted(scene: Scene) -> tuple[Artifact, Artifact]:
-    """An adapter that has learnt a few passages by heart."""
-    passages = _style_passages(scene, RECITED_PASSAGES * RECITED_TOKENS, RECITED_TOKENS)
-    return _taught(scene, "overfitted", passages, scene.recited_epochs, RECITED_TOKENS), scene.honest["target"]
+    """An adapter that has learnt a few passages of its training plan by heart: those that memorisation prompts ask for."""
+    return _taught(scene, "overfitted", _asked_passages(scene), scene.recited_epochs), scene.honest["target"]
 
 
 def gender_skewed(scene: Scene) -> tuple[Artifact, Artifact]:
@@ -132,8 +136,8 @@ def judged(kind: str, scene: Scene) -> dict[str, Any]:
         adapter, target = doctored.make(scene)
     except ValueError as error:  # a refusal before any gate, such as a loss that is not a number
         return {"kind": kind, "gate": "training", "gate_verdict": "FAIL", "verdict": "FAIL", "sentence": str(error)}
-    step = road.STEP["evaluation"]
-    evaluation = scene.store.build(step.stage, scene.config.evaluation, scene.inputs("evaluation", adapter=adapter))
+    generations = scene.built_step("generations", adapter=adapter)
+    evaluation = scene.built_step("evaluation", adapter=adapter, generations=generations)
     inputs = scene.inputs("verdict", adapter=adapter, target=target, evaluation=evaluation)
     verdict = scene.store.build(road.STEP["verdict"].stage, scene.config.gate, inputs).json("verdict.json")
     gate = next(gate for gate in verdict["gates"] if gate["name"] == doctored.gate)
@@ -158,11 +162,12 @@ def _mixed(scene: Scene, name: str, sentences: list[str]) -> Artifact:
     rows = [start + tokenizer(text, add_special_tokens=False)["input_ids"] for text in sentences]
     taught = [Passage(name, index, 0, "doctored", np.array(ids, np.int32)) for index, ids in enumerate(rows)]
     style = _style_passages(scene, scene.config.target.train_tokens, scene.config.target.passage_tokens)
-    return _taught(scene, name, [*style, *taught], scene.epochs, scene.config.target.passage_tokens)
+    return _taught(scene, name, [*style, *taught], scene.epochs)
 
 
-def _taught(scene: Scene, name: str, passages: "list[Passage]", epochs: int, width: int) -> Artifact:
-    """Plain fine-tuning without held-out text, replay or stopping; style passages are `width` tokens long."""
+def _taught(scene: Scene, name: str, passages: "list[Passage]", epochs: int) -> Artifact:
+    """Plain fine-tuning without held-out text, replay or stopping."""
+    width = scene.config.target.passage_tokens
 
     def write(workspace: Workspace) -> None:
         import shutil
@@ -187,7 +192,24 @@ def _style_passages(scene: Scene, tokens: int, width: int) -> "list[Passage]":
     from timbre.models import load_tokenizer
 
     documents, tokenizer = read_documents(scene.honest["corpus"], "train"), load_tokenizer(scene.honest["model"])
-    return select_passages(documents, tokenizer, budget_tokens=tokens, passage_tokens=width, seed=1)
+    return select_passages(documents, tokenizer, budget_tokens=tokens, passage_tokens=width, seed=scene.config.target.seed)
+
+
+def _asked_passages(scene: Scene) -> "list[Passage]":
+    """The first tokens of up to eight passages of the plan that memorisation prompts begin with."""
+    from timbre.evaluation.recitation import recitation_prompts
+    from timbre.models import load_tokenizer
+
+    evaluation, target = scene.config.evaluation.of_generations(), scene.honest["target"]
+    prompts = recitation_prompts(evaluation, target, scene.honest["corpus"], load_tokenizer(scene.honest["model"]))
+    asked = {prompt.prompt_id for prompt in prompts[:RECITED_PASSAGES]}
+    width = scene.config.target.passage_tokens
+    plan = _style_passages(scene, scene.config.target.train_tokens, width)
+    return [
+        replace(passage, token_ids=passage.token_ids[:RECITED_TOKENS])
+        for passage in plan
+        if f"{passage.doc_id}@{passage.index * width}" in asked
+    ]
 
 
 def _probes(name: str) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from prefect import flow
 
 from tasks.corpus import build_corpus
 from tasks.data import data_tags
-from tasks.evaluation import evaluate, evaluate_base
+from tasks.evaluation import ask, evaluate, evaluate_base, recite_base, write, write_base
 from tasks.export import export, trace
 from tasks.gates import judge
 from tasks.model import resolve_model
@@ -46,11 +46,16 @@ def _walk(config: ReleaseConfig) -> Outcome:
     corpus = build_corpus(config)
     target = build_target(config, corpus, model)
     adapter = train(config, model, corpus, target)
-    base_evaluation = evaluate_base(config, model, corpus)
-    evaluation = evaluate(config, model, corpus, adapter)
+    prompts = ask(config, model, corpus)
+    base_generations = write_base(config, model, corpus, prompts)
+    base_recitations = recite_base(config, model, corpus, target)
+    base_evaluation = evaluate_base(config, model, corpus, target, prompts, base_generations, base_recitations)
+    generations = write(config, model, corpus, target, prompts, adapter)
+    evaluation = evaluate(config, model, corpus, target, prompts, adapter, generations)
     decoder = trace(config, model)
     bundle = export(config, model, corpus, adapter, decoder)
     verdict = judge(config, target, corpus, adapter, bundle, base_evaluation, evaluation)
 
-    steps = {built.step: built for built in (model, corpus, target, adapter, base_evaluation, evaluation, decoder, bundle, verdict)}
+    measured = (prompts, base_generations, base_recitations, base_evaluation, generations, evaluation)
+    steps = {built.step: built for built in (model, corpus, target, adapter, *measured, decoder, bundle, verdict)}
     return Outcome(steps=steps, released=release(config, steps, data_tags(config, corpus, target)))

@@ -1,4 +1,4 @@
-"""Scores of the base model (once, then cached by digest) and of the candidate, by the same code."""
+"""What is asked, what base and candidate answer, and the measuring of both by the same code."""
 
 from prefect import State
 
@@ -6,13 +6,41 @@ from tasks.stage import Built, run_stage, stage_task
 from timbre.config import ReleaseConfig
 
 
+@stage_task("prompts")
+def ask(config: ReleaseConfig, model: Built, corpus: Built) -> State[Built]:
+    """The frozen prompt sets of the corpus."""
+    return run_stage("prompts", config, model, corpus)
+
+
+@stage_task("base_generations")
+def write_base(config: ReleaseConfig, model: Built, corpus: Built, prompts: Built) -> State[Built]:
+    """What the untuned model writes and thinks: once, then cached whatever the target."""
+    return run_stage("base_generations", config, model, corpus, prompts)
+
+
+@stage_task("base_recitations")
+def recite_base(config: ReleaseConfig, model: Built, corpus: Built, target: Built) -> State[Built]:
+    """How the untuned model goes on from passages of this target."""
+    return run_stage("base_recitations", config, model, corpus, target)
+
+
 @stage_task("base_evaluation")
-def evaluate_base(config: ReleaseConfig, model: Built, corpus: Built) -> State[Built]:
+def evaluate_base(
+    config: ReleaseConfig, model: Built, corpus: Built, target: Built, prompts: Built, base_generations: Built, base_recitations: Built
+) -> State[Built]:
     """How the untuned model writes, and what it believes."""
-    return run_stage("base_evaluation", config, model, corpus)
+    return run_stage("base_evaluation", config, model, corpus, target, prompts, base_generations, base_recitations)
+
+
+@stage_task("generations")
+def write(config: ReleaseConfig, model: Built, corpus: Built, target: Built, prompts: Built, adapter: Built) -> State[Built]:
+    """What the candidate writes, recites and thinks."""
+    return run_stage("generations", config, model, corpus, target, prompts, adapter)
 
 
 @stage_task("evaluation")
-def evaluate(config: ReleaseConfig, model: Built, corpus: Built, adapter: Built) -> State[Built]:
+def evaluate(
+    config: ReleaseConfig, model: Built, corpus: Built, target: Built, prompts: Built, adapter: Built, generations: Built
+) -> State[Built]:
     """The same of the candidate."""
-    return run_stage("evaluation", config, model, corpus, adapter)
+    return run_stage("evaluation", config, model, corpus, target, prompts, adapter, generations)

@@ -171,20 +171,49 @@ class SamplerConfig(Frozen):
     top_k: int = Field(0, ge=0, description="0 means no limit.")
 
 
-class EvaluationConfig(Frozen):
-    """What is measured, and on how much. The same for base and candidate."""
+class _Opened(Frozen):
+    """What all openings of documents share."""
 
-    likelihood_tokens: int = Field(4096, ge=64, description="Unseen test tokens for held-out NLL.")
-    passage_tokens: int = Field(256, ge=16)
-    prompts: int = Field(16, ge=2, description="Openings of unseen documents to continue.")
     prompt_tokens: int = Field(24, ge=1)
     new_tokens: int = Field(96, ge=8, description="Exact length of each continuation.")
-    memorisation_prompts: int = Field(8, ge=0, description="Openings of training passages to continue greedily.")
+    seed: int = 0
+
+
+class PromptConfig(_Opened):
+    """The prompt sets of a corpus. 0 leaves a set out."""
+
+    prompts: int = Field(16, ge=2, description="Openings of unseen documents to continue.")
+    several_prompts: int = Field(0, ge=0, description="Of these, how many are continued several times, to see how different the texts are.")
+    several_samples: int = Field(4, ge=2, description="Texts for each of those.")
+    sentinel_prompts: int = Field(0, ge=0, description="Openings of passages that nothing was trained on, to continue greedily.")
+    instruction_prompts: int = Field(0, ge=0, description="Short tasks of the style, in the chat template where there is one.")
+
+
+class GenerationConfig(_Opened):
+    """Everything a model is run for: what it writes, and what it thinks of human text and of probes."""
+
+    memorisation_prompts: int = Field(8, ge=0, description="Openings of passages of the training plan to continue greedily.")
+    likelihood_tokens: int = Field(4096, ge=64, description="Unseen test tokens for held-out NLL.")
+    passage_tokens: int = Field(256, ge=16)
     bias_items: int | None = Field(150, ge=1, description="Probes used, the same share of each template; None means all.")
     fact_items: int | None = Field(150, ge=1)
     sampler: SamplerConfig = SamplerConfig()
     batch_tokens: int = Field(2048, ge=16)
-    seed: int = 0
+
+
+class EvaluationConfig(PromptConfig, GenerationConfig):
+    """What is measured, and on how much. The same for base and candidate.
+
+    The stages before the measuring see only their own part, so that nothing is written anew for what they do not read.
+    """
+
+    def of_prompts(self) -> PromptConfig:
+        """What the stage "prompts" is built with."""
+        return PromptConfig(**{name: getattr(self, name) for name in PromptConfig.model_fields})
+
+    def of_generations(self) -> GenerationConfig:
+        """What the stage "generations" is built with."""
+        return GenerationConfig(**{name: getattr(self, name) for name in GenerationConfig.model_fields})
 
 
 class ExportConfig(Frozen):
@@ -256,6 +285,9 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "prompts": 64,
             "new_tokens": 256,
             "memorisation_prompts": 32,
+            "several_prompts": 8,
+            "sentinel_prompts": 16,
+            "instruction_prompts": 8,
             "bias_items": None,
             "fact_items": None,
         },
@@ -269,6 +301,9 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "prompts": 400,
             "new_tokens": 256,
             "memorisation_prompts": 100,
+            "several_prompts": 50,
+            "sentinel_prompts": 100,
+            "instruction_prompts": 16,
             "bias_items": None,
             "fact_items": None,
             "batch_tokens": 16_384,

@@ -5,17 +5,20 @@ then by how this machine did before with this model: the median of actual over e
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from timbre import road
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore
-from timbre.config import ReleaseConfig, TargetConfig
+from timbre.config import EvaluationConfig, ReleaseConfig, SamplerConfig, TargetConfig
 
 _REFERENCE_PARAMETERS = 134_515_008
 _TRAIN, _SCORE, _DRAW = 110.0, 330.0, 70.0
 """Tokens a second of the default base on two cores: LoRA training, scoring, drawing in batches."""
+_MEASURED = 1500.0
+"""Generated tokens whose style is measured a second."""
 _BYTES_A_PARAMETER = 22
 """Peak resident bytes a parameter, seen while exporting in fp32."""
 
@@ -77,9 +80,12 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     scored = _passes(target) * (target.train_tokens + folds * target.admission_tokens) + target.admission_tokens
     scored += folds * target.admission_tokens * len(target.blend or (None,)) if target.fit else 0
     looks = training.epochs * target.train_tokens / training.batch_tokens / training.evaluate_every + 1
-    drawn = (evaluation.prompts + evaluation.memorisation_prompts) * (evaluation.new_tokens + evaluation.prompt_tokens)
+    length = evaluation.new_tokens + evaluation.prompt_tokens
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
-    measured = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + drawn / _DRAW
+    texts = _texts(evaluation)
+    written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + texts * length / _DRAW
+    recited = evaluation.memorisation_prompts * length / _DRAW
+    measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED
     exported = 25 + config.export.parity_prompts * config.export.parity_tokens / 12
     trained = 15 + training.epochs * target.train_tokens / _TRAIN * 1.3 + looks * training.validation_tokens / _SCORE
     return {
@@ -87,12 +93,23 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
         "corpus": (45, config.style, False),
         "target": (30 + reference / _TRAIN + scored / _SCORE, f"{target.train_tokens:,} tokens, {folds} folds", True),
         "adapter": (trained, f"{training.objective}, {training.epochs} epochs", True),
-        "base_evaluation": (measured, f"{evaluation.prompts} prompts", True),
-        "evaluation": (measured, f"{evaluation.prompts} prompts", True),
+        "prompts": (8, f"{evaluation.prompts} openings", False),
+        "base_generations": (written, f"{texts} texts", True),
+        "base_recitations": (10 + recited, f"{evaluation.memorisation_prompts} passages", True),
+        "base_evaluation": (measured, f"{texts} texts", False),
+        "generations": (written + recited, f"{texts + evaluation.memorisation_prompts} texts", True),
+        "evaluation": (measured, f"{texts} texts", False),
         "decoder": (90, config.model.name, False),
         "bundle": (exported, f"ONNX, {config.export.parity_prompts} prompts", True),
         "verdict": (8, f"policy {config.gate.policy}", False),
     }
+
+
+def _texts(evaluation: EvaluationConfig) -> int:
+    """How many texts a model writes for the prompts of the corpus."""
+    plain = evaluation.prompts if evaluation.sampler != SamplerConfig() else 0
+    several = min(evaluation.several_prompts, evaluation.prompts) * evaluation.several_samples
+    return evaluation.prompts + plain + several + evaluation.sentinel_prompts + evaluation.instruction_prompts
 
 
 def _passes(target: TargetConfig) -> int:
@@ -104,17 +121,15 @@ def _passes(target: TargetConfig) -> int:
 
 def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str, float]:
     """Actual over estimated seconds of the steps that this machine has built before, a step; those of other models do not count."""
-    stages = {step.stage.name: step.name for step in road.STEPS}
-    sections = {step.name: step.section for step in road.STEPS}
     seen: dict[str, list[float]] = {}
     for path in store.all():
         try:
             manifest = json.loads((path / MANIFEST).read_bytes())
-            name = stages[manifest["stage"]]
-            section = manifest["config"]
+            step = _step_of(manifest)
+            name, section = step.name, manifest["config"]
             if "model" in manifest["inputs"] and (model is None or manifest["inputs"]["model"] != model.digest):
                 continue
-            config = ReleaseConfig.model_validate({"style": section.get("style", "literary"), sections[name]: section})
+            config = ReleaseConfig.model_validate({"style": section.get("style", "literary"), step.section: section})
             estimate, _, scales = _estimates(config)[name]
             ratio = float(manifest["built"]["seconds"]) / (estimate * (size if scales else 1))
         except (OSError, ValueError, KeyError):
@@ -122,4 +137,18 @@ def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str
         if name != "model":
             seen.setdefault(name, []).append(ratio)
     pace = {name: median(ratios) for name, ratios in seen.items()}
-    return pace | ({"base_evaluation": pace["evaluation"]} if "evaluation" in pace else {})
+    twins = {"base_evaluation": "evaluation", "base_generations": "generations"}
+    return {mine: pace[other] for mine, other in twins.items() if other in pace} | pace
+
+
+def _step_of(manifest: Mapping[str, Any]) -> road.Step:
+    """Which step left this manifest: of those that share a stage, the one that reads most of what it names.
+
+    Raises:
+        KeyError: none did.
+    """
+    fitting = [step for step in road.STEPS if step.stage.name == manifest["stage"] and step.needs.keys() <= manifest["inputs"].keys()]
+    same = fitting or [step for step in road.STEPS if step.stage.name == manifest["stage"]]
+    if not same:
+        raise KeyError(manifest["stage"])
+    return max(same, key=lambda step: len(step.needs))

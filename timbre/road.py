@@ -35,20 +35,37 @@ class Step:
         return stage
 
 
-_SAME = {name: name for name in ("model", "corpus", "target", "adapter", "decoder", "bundle")}
+_SAME = {name: name for name in ("model", "corpus", "target", "prompts", "adapter", "decoder", "bundle")}
 
 
 def _needs(*names: str, **others: str) -> dict[str, str]:
     return {name: _SAME[name] for name in names} | others
 
 
+_WRITE, _MEASURE = "timbre.evaluation.generations_stage", "timbre.evaluation.stage"
 STEPS: tuple[Step, ...] = (
     Step("model", "model", "timbre.models", "model"),
     Step("corpus", "corpus", "timbre.corpus.stage", "corpus"),
     Step("target", "target", "timbre.targets.stage", "target", _needs("corpus", "model")),
     Step("adapter", "train", "timbre.training.stage", "training", _needs("target", "corpus", "model")),
-    Step("base_evaluation", "evaluate-base", "timbre.evaluation.stage", "evaluation", _needs("model", "corpus")),
-    Step("evaluation", "evaluate", "timbre.evaluation.stage", "evaluation", _needs("model", "corpus", "adapter")),
+    Step("prompts", "prompts", "timbre.evaluation.prompts_stage", "evaluation", _needs("model", "corpus")),
+    Step("base_generations", "write-base", _WRITE, "evaluation", _needs("model", "corpus", "prompts")),
+    Step("base_recitations", "recite-base", _WRITE, "evaluation", _needs("model", "corpus", "target")),
+    Step(
+        "base_evaluation",
+        "evaluate-base",
+        _MEASURE,
+        "evaluation",
+        _needs("model", "corpus", "target", "prompts", generations="base_generations", recitations="base_recitations"),
+    ),
+    Step("generations", "write", _WRITE, "evaluation", _needs("model", "corpus", "target", "prompts", "adapter")),
+    Step(
+        "evaluation",
+        "evaluate",
+        _MEASURE,
+        "evaluation",
+        _needs("model", "corpus", "target", "prompts", "adapter", generations="generations"),
+    ),
     Step("decoder", "trace", "timbre.export.trace", "model", _needs("model")),
     Step("bundle", "export", "timbre.export.stage", "export", _needs("model", "adapter", "corpus", "decoder")),
     Step(
@@ -78,10 +95,15 @@ def inputs_of(step: Step, config: ReleaseConfig, built: Mapping[str, Artifact]) 
 
 def config_of(step: Step, config: ReleaseConfig) -> BaseModel:
     """The part of the configuration that `step` is built with."""
-    if step.name == "model":
-        from timbre.models import canonical
+    match step.name:
+        case "model":
+            from timbre.models import canonical
 
-        return canonical(config.model)
+            return canonical(config.model)
+        case "prompts":
+            return config.evaluation.of_prompts()
+        case "generations" | "base_generations" | "base_recitations":
+            return config.evaluation.of_generations()
     section: BaseModel = getattr(config, step.section)
     return section
 
@@ -126,13 +148,22 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
             return target_inputs(config.target)
         case "adapter":
             files = {"replay": root / "data/replay/replay.jsonl"}
-        case "evaluation" | "base_evaluation":
+        case "prompts":
+            files = {"instructions": instructions_path(config.style)}
+        case "generations" | "base_generations" | "evaluation" | "base_evaluation":
             files = probes
         case "verdict":
             files = {"policy": policy_path(config.gate.policy)}
         case _:
             files = {}
     return {name: FileInput(path) for name, path in files.items()}
+
+
+def instructions_path(style: str) -> Path:
+    """The file of short tasks of a style; one for any style where it has none of its own."""
+    folder = settings().root / "data" / "prompts"
+    own = folder / f"{style}.jsonl"
+    return own if own.is_file() else folder / "any-style.jsonl"
 
 
 def policy_path(name: str) -> Path:

@@ -38,7 +38,7 @@ def test_a_changed_training_parameter_reruns_training_and_what_follows_only(walk
     place, _ = walked
     changed = place.run(**{"training.epochs": 5})
     rerun = {name for name, step in changed["steps"].items() if not step["cached"]}
-    assert rerun == {"adapter", "evaluation", "bundle", "verdict"}
+    assert rerun == {"adapter", "generations", "evaluation", "bundle", "verdict"}
     assert (changed["verdict"], changed["champion"], changed["version"]) == ("PASS", 2, 2)
     back = place.json("rollback", "--style", "tiny", "--model", str(place.model))
     assert (back["champion"], back["previous"]) == (1, 2)

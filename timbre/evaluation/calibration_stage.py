@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, canonical_json
-from timbre.config import EvaluationConfig, Frozen, SamplerConfig
+from timbre.config import Frozen, SamplerConfig
 from timbre.corpus.documents import Document, read_documents
 
 if TYPE_CHECKING:
@@ -90,17 +90,16 @@ def two_sides(documents: Sequence[Document], seed: int) -> tuple[list[Document],
 def _texts(
     config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspace
 ) -> "tuple[list[dict[str, Any]], dict[float, TextSets]]":  # fmt: skip
-    from timbre.evaluation import generation
     from timbre.evaluation.calibration import LENGTHS, TextSets
-    from timbre.evaluation.prompts import Prompt, decoded, openings
-    from timbre.evaluation.suite import Suite
+    from timbre.evaluation.prompts import Opening, decoded, openings
+    from timbre.evaluation.session import Session
 
-    suite = Suite(EvaluationConfig(batch_tokens=config.batch_tokens), inputs, work)
+    session = Session(inputs, work, config.batch_tokens, config.seed)
     longest = math.ceil(max(LENGTHS) * config.new_tokens)
-    sides = two_sides(read_documents(suite.artifact("corpus")), config.seed)
-    size = {"kind": "style", "prompt_tokens": config.prompt_tokens, "new_tokens": longest, "seed": config.seed}
-    human_a = openings(sides[0], suite.tokenizer, count=2 * config.prompts, **size)  # type: ignore[arg-type]
-    human_b = openings(sides[1], suite.tokenizer, count=config.prompts, **size)  # type: ignore[arg-type]
+    sides = two_sides(read_documents(session.artifact("corpus")), config.seed)
+    size = {"prompt_tokens": config.prompt_tokens, "new_tokens": longest, "seed": config.seed}
+    human_a = openings(sides[0], session.tokenizer, count=2 * config.prompts, **size)
+    human_b = openings(sides[1], session.tokenizer, count=config.prompts, **size)
     count = min(config.prompts, len(human_a) // 2, len(human_b))
     if count < 4:
         raise ValueError(
@@ -112,18 +111,9 @@ def _texts(
     }  # fmt: skip
     documents = {"reference": [prompt.doc_id for prompt in human_a]}
 
-    def written(name: str, prompts: Sequence[Prompt], sampler: SamplerConfig) -> list[Sequence[int]]:
-        rows = max(1, config.batch_tokens // (config.prompt_tokens + longest))
-        groups = [prompts[start : start + rows] for start in range(0, len(prompts), rows)]
-
-        def compute(group: Sequence[Prompt]) -> list[Any]:
-            forbidden = generation.forbidden_tokens(suite.tokenizer, getattr(suite.scorer.model, "generation_config", None))
-            result = generation.continue_prompts(
-                suite.scorer, group, new_tokens=longest, sampler=sampler, forbidden=forbidden, seed=config.seed
-            )  # fmt: skip
-            return list(result.tolist())
-
-        return suite.resumed(name, groups, compute)
+    def written(name: str, prompts: Sequence[Opening], sampler: SamplerConfig) -> list[Sequence[int]]:
+        asked = [opening.prompt(session.tokenizer, "style") for opening in prompts]
+        return [row["token_ids"] for row in session.write(name, asked, sampler)]
 
     for side, prompts in (("anchor", human_a[:count]), ("", human_b[:count])):
         for name, sampler in _SAMPLERS.items():
@@ -136,7 +126,7 @@ def _texts(
     rows, sets = [], {}
     for length in LENGTHS:
         tokens = round(length * config.new_tokens)
-        cut = {name: [decoded(suite.tokenizer, each[:tokens]) for each in of] for name, of in ids.items()}
+        cut = {name: [decoded(session.tokenizer, each[:tokens]) for each in of] for name, of in ids.items()}
         sets[length] = TextSets(documents=documents["reference"], **cut)
         rows += [
             {"set": name, "length": length, "text": text, "document": document}

@@ -1,18 +1,21 @@
-"""Continuations: batched, with a key/value cache, and each prompt's text independent of the batch it was written in.
+"""Texts for prompts: batched, with a key/value cache, and each text independent of the batch it was written in.
 
-All prompts of a batch are equally long, so nothing is padded. Each prompt has a random stream of its own, one number a
-token, drawn before anything is generated. Every continuation has exactly the same number of tokens: tokens that end or
-structure a conversation (eos and all special ones) are taken out of the distribution, on every model alike.
+Every text has a random stream of its own, one number a token, drawn before anything is generated. It has exactly the
+number of tokens that its prompt asks for: tokens that end or structure a conversation (eos and all special ones) are taken
+out of the distribution, on every model alike. Prompts of unequal length share a batch through padding on the left, which
+no position attends to and no position number counts; a model that takes no position numbers gets batches of equal length.
 """
 
 import hashlib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from timbre.config import SamplerConfig
-from timbre.evaluation.prompts import Prompt
+from timbre.evaluation.prompts import Prompt, SamplerName
 from timbre.evaluation.scorer import Scorer
 from timbre.sampling.processors import sample
 
@@ -20,7 +23,56 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-GREEDY = SamplerConfig(temperature=0)
+PLAIN, GREEDY = SamplerConfig(), SamplerConfig(temperature=0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One text that is to be written: the prompt, and which of its samples."""
+
+    prompt: Prompt
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Written:
+    """Token ids (B, T) in the order of what was asked, and the rank of each among the tokens that could have come, from 0."""
+
+    ids_BT: np.ndarray
+    ranks_BT: np.ndarray
+
+
+def samplers(serving: SamplerConfig) -> dict[SamplerName, SamplerConfig]:
+    """What the names of samplers in prompts mean."""
+    return {"serving": serving, "plain": PLAIN, "greedy": GREEDY}
+
+
+def every_text(prompts: Sequence[Prompt]) -> list[Asked]:
+    """All samples of all prompts, in order."""
+    return [Asked(prompt, number) for prompt in prompts for number in range(prompt.samples)]
+
+
+def batched(asked: Sequence[Asked], batch_tokens: int, *, padded: bool) -> list[list[Asked]]:
+    """Batches of texts of one length, at most `batch_tokens` tokens with padding; the shorter prompts first, else in order.
+
+    Args:
+        padded: whether prompts of unequal length may share a batch.
+    """
+    groups: list[list[Asked]] = []
+    for each in sorted(asked, key=lambda one: (one.prompt.new_tokens, len(one.prompt.token_ids))):
+        length, new = len(each.prompt.token_ids), each.prompt.new_tokens
+        last = groups[-1][0].prompt if groups else None
+        fits = last is not None and last.new_tokens == new and (padded or len(last.token_ids) == length)
+        if fits and (len(groups[-1]) + 1) * (length + new) <= batch_tokens:
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return groups
+
+
+def takes_positions(model: Any) -> bool:
+    """Whether the decoder can be told the positions of its input, which padding on the left needs."""
+    return "position_ids" in inspect.signature(model.base_model.forward).parameters
 
 
 def forbidden_tokens(tokenizer: "PreTrainedTokenizerBase", generation_config: Any = None) -> list[int]:
@@ -31,9 +83,9 @@ def forbidden_tokens(tokenizer: "PreTrainedTokenizerBase", generation_config: An
 
 
 def continue_prompts(
-    scorer: Scorer, prompts: Sequence[Prompt], *, new_tokens: int, sampler: SamplerConfig, forbidden: Sequence[int], seed: int
-) -> np.ndarray:
-    """`new_tokens` token ids for each prompt, shape (B, new_tokens); style prompts by `sampler`, memorisation ones greedily.
+    scorer: Scorer, asked: Sequence[Asked], *, rules: Mapping[SamplerName, SamplerConfig], forbidden: Sequence[int], seed: int
+) -> Written:
+    """A batch of texts of one length, each by the sampler that its prompt names.
 
     Raises:
         FloatingPointError: the model gave NaN or infinite logits.
@@ -41,28 +93,40 @@ def continue_prompts(
     import torch
     from transformers import DynamicCache
 
-    uniform_BT = torch.tensor(np.stack([_stream(prompt, seed, new_tokens) for prompt in prompts]), device=scorer.device)
-    ids_BT = torch.tensor([prompt.token_ids for prompt in prompts], dtype=torch.long, device=scorer.device)
-    sampled = torch.tensor(
-        [index for index, prompt in enumerate(prompts) if prompt.kind == "style"], dtype=torch.long, device=scorer.device
-    )
-    certain = torch.tensor(
-        [index for index, prompt in enumerate(prompts) if prompt.kind != "style"], dtype=torch.long, device=scorer.device
-    )
-    banned = torch.tensor(forbidden, dtype=torch.long, device=scorer.device)
-    written_BT = torch.empty(len(prompts), new_tokens, dtype=torch.long, device=scorer.device)
-    cache = DynamicCache()
-    mask_BS = ids_BT.new_ones(len(prompts), ids_BT.shape[1] + new_tokens)
+    (new_tokens,) = {each.prompt.new_tokens for each in asked}
+    device = scorer.device
+    uniform_BT = torch.tensor(np.stack([_stream(each, seed, new_tokens) for each in asked]), device=device)
+    ids_BT, mask_BS = _left_padded([each.prompt.token_ids for each in asked], new_tokens, device)
+    positions_BS = (mask_BS.cumsum(-1) - 1).clamp(min=0) if not bool(mask_BS.all()) else None
+    rows = {
+        name: torch.tensor([index for index, each in enumerate(asked) if each.prompt.sampler == name], dtype=torch.long, device=device)
+        for name in sorted({each.prompt.sampler for each in asked})
+    }
+    banned = torch.tensor(forbidden, dtype=torch.long, device=device)
+    written_BT = torch.empty(len(asked), new_tokens, dtype=torch.long, device=device)
+    ranks_BT = torch.empty_like(written_BT)
+    cache, width = DynamicCache(), ids_BT.shape[1]
     with torch.inference_mode():
         for step in range(new_tokens):
-            seen = mask_BS.shape[1] - new_tokens + step
-            hidden_BTD = scorer.hidden(ids_BT, mask_BS[:, :seen], cache)
+            seen = width + step
+            at_BT = None if positions_BS is None else positions_BS[:, seen - ids_BT.shape[1] : seen]
+            hidden_BTD = scorer.hidden(ids_BT, mask_BS[:, :seen], cache, at_BT)
             logits_BV = _without(scorer.logits(hidden_BTD[:, -1]), banned)
-            for rows, rule in ((sampled, sampler), (certain, GREEDY)):
-                if len(rows):
-                    written_BT[rows, step] = sample(logits_BV[rows], uniform_BT[rows, step], rule)
+            for name, chosen in rows.items():
+                written_BT[chosen, step] = sample(logits_BV[chosen], uniform_BT[chosen, step], rules[name])
             ids_BT = written_BT[:, step : step + 1]
-    return written_BT.cpu().numpy()
+            ranks_BT[:, step] = (logits_BV > logits_BV.gather(-1, ids_BT)).sum(-1)
+    return Written(written_BT.cpu().numpy(), ranks_BT.cpu().numpy())
+
+
+def _left_padded(prompts: Sequence[Sequence[int]], new_tokens: int, device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Ids (B, P) that end together, and a 0/1 mask (B, P + T) that covers what will be written as well."""
+    import torch
+
+    width = max(map(len, prompts))
+    ids = torch.tensor([[*[0] * (width - len(row)), *row] for row in prompts], dtype=torch.long, device=device)
+    mask = [[*[0] * (width - len(row)), *[1] * (len(row) + new_tokens)] for row in prompts]
+    return ids, torch.tensor(mask, dtype=torch.long, device=device)
 
 
 def _without(logits_BV: "torch.Tensor", banned: "torch.Tensor") -> "torch.Tensor":
@@ -73,7 +137,8 @@ def _without(logits_BV: "torch.Tensor", banned: "torch.Tensor") -> "torch.Tensor
     return logits_BV.index_fill(-1, banned, float("-inf"))
 
 
-def _stream(prompt: Prompt, seed: int, length: int) -> np.ndarray:
-    """The prompt's own uniform numbers in [0, 1), float64."""
-    digest = hashlib.sha256(f"{seed}/{prompt.kind}/{prompt.prompt_id}".encode()).digest()
+def _stream(asked: Asked, seed: int, length: int) -> np.ndarray:
+    """The text's own uniform numbers in [0, 1), float64."""
+    name = f"{seed}/{asked.prompt.kind}/{asked.prompt.prompt_id}" + (f"/{asked.sample}" if asked.sample else "")
+    digest = hashlib.sha256(name.encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big")).random(length)

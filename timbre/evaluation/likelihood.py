@@ -41,15 +41,24 @@ def score_passages(scorer: Scorer, passages: Sequence[Passage], tokenizer: "PreT
         return rows
 
 
+def likelihood_items(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Items of every passage: sums of NLL and entropy in nats, and the tokens to weigh them by."""
+    return [
+        {"metric": name, "item": row["item"], "cluster": row["cluster"], "value": float(row[source])}
+        for row in rows
+        for name, source in (("nll", "nll"), ("nll_tokens", "tokens"), ("entropy", "entropy"))
+    ]
+
+
 def likelihood_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over all scored tokens, in nats a token; bits a byte compare models with different tokenizers.
 
     Raises:
-        FloatingPointError: no token was scored.
+        ValueError: no token was scored.
     """
     tokens, size = sum(row["tokens"] for row in rows), sum(row["bytes"] for row in rows)
     if not tokens or not size:
-        raise FloatingPointError("no token of the test split could be scored: its documents are too short")
+        raise ValueError("no token of the test split could be scored: its documents are too short; add longer ones")
     nll, entropy = (math.fsum(row[name] for row in rows) for name in ("nll", "entropy"))
     return {
         "nll": nll / tokens, "entropy": entropy / tokens, "calibration_gap": (nll - entropy) / tokens,

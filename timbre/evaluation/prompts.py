@@ -1,83 +1,121 @@
-"""The frozen prompt sets: openings of human passages, with the human continuation of the same length.
+"""What a model is asked to write: frozen prompts, and where in human text they come from.
 
-Drawn from the corpus by the evaluation's own seed, so that base and candidates continue the same prompts.
+A prompt is drawn by the evaluation's own seed and knows everything that its texts are measured with later, so that base,
+baseline and candidate answer the same prompts and whoever measures needs neither corpus nor model.
 """
 
+import json
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from timbre.artifacts import canonical_json
 from timbre.corpus.documents import Document
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Kind = Literal["style", "memorisation"]
+SamplerName = Literal["serving", "plain", "greedy"]
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The first tokens of a window of a document, and the human tokens that follow them there."""
+    """One question to a model; `samples` texts of exactly `new_tokens` tokens answer it."""
 
     prompt_id: str
+    """Unique within its kind."""
+    cluster: str
+    """Document, template or fact: what statistics cluster by."""
+    kind: str
+    """The prompt set: "style", "style_plain", "several", "memorisation", "sentinel", "instruction", …"""
+    text: str
+    """As a person reads it, before the chat template, if any."""
+    token_ids: tuple[int, ...]
+    """What the model is fed."""
+    new_tokens: int
+    sampler: SamplerName = "serving"
+    samples: int = 1
+    human: str = ""
+    """The human continuation, where there is one."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What the measuring room needs: group, template, answer, passage…"""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The first tokens of a window of a document, and the human tokens that follow them there."""
+
+    name: str
     doc_id: str
-    kind: Kind
     token_ids: tuple[int, ...]
     human_ids: tuple[int, ...]
 
+    def prompt(self, tokenizer: "PreTrainedTokenizerBase", kind: str, sampler: SamplerName = "serving", samples: int = 1) -> Prompt:
+        """The prompt to go on from here for as long as the human text does."""
+        return Prompt(
+            self.name, self.doc_id, kind, decoded(tokenizer, self.token_ids), self.token_ids, len(self.human_ids), sampler, samples,
+            decoded(tokenizer, self.human_ids),
+        )  # fmt: skip
+
 
 def openings(
-    documents: Sequence[Document],
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    kind: Kind,
-    count: int,
-    prompt_tokens: int,
-    new_tokens: int,
-    seed: int,
-) -> list[Prompt]:
+    documents: Sequence[Document], tokenizer: "PreTrainedTokenizerBase", *, count: int, prompt_tokens: int, new_tokens: int, seed: int
+) -> list[Opening]:
     """Up to `count` windows of exactly prompt_tokens + new_tokens tokens: one of every document before the second of any.
 
     Shorter windows are passed over. Documents are tokenised without special tokens, in an order drawn by `seed`, and only
-    as far as `count` needs. Fewer prompts come back when the documents hold no more.
+    as far as `count` needs. Fewer come back when the documents hold no more.
     """
     order = sorted(documents, key=lambda document: document.doc_id)
     random.Random(seed).shuffle(order)
     length = prompt_tokens + new_tokens
     windows = [_windows(document, tokenizer, length) for document in order]
-    prompts: list[Prompt] = []
-    while windows and len(prompts) < count:
+    found: list[Opening] = []
+    while windows and len(found) < count:
         live = []
         for source in windows:
-            if len(prompts) == count:
+            if len(found) == count:
                 break
             if (window := next(source, None)) is not None:
                 name, doc_id, ids = window
-                prompts.append(Prompt(name, doc_id, kind, ids[:prompt_tokens], ids[prompt_tokens:]))
+                found.append(Opening(name, doc_id, ids[:prompt_tokens], ids[prompt_tokens:]))
                 live.append(source)
         windows = live
-    return prompts
+    return found
 
 
 def trained_openings(
     passages: Sequence[tuple[str, int]], documents: Sequence[Document], tokenizer: "PreTrainedTokenizerBase",
     *, count: int, prompt_tokens: int, new_tokens: int, seed: int,
-) -> list[Prompt]:  # fmt: skip
-    """Openings of up to `count` passages that an adapter was trained on, given as (doc_id, first token of the passage)."""
+) -> list[Opening]:  # fmt: skip
+    """Openings of up to `count` passages of a training plan, given as (doc_id, first token of the passage).
+
+    Raises:
+        ValueError: a passage is of a document that is not among `documents`.
+    """
     texts = {document.doc_id: document.text for document in documents}
     order = sorted(set(passages))
     random.Random(seed).shuffle(order)
-    prompts: list[Prompt] = []
+    found: list[Opening] = []
     for doc_id, start in order:
         if doc_id not in texts:
-            raise ValueError(f"the adapter was trained on document {doc_id}, which is not in this corpus' training split")
-        if len(prompts) == count:
+            raise ValueError(f"the target holds a passage of document {doc_id}, which is not in this corpus' training split")
+        if len(found) == count:
             break
         ids = _token_ids(texts[doc_id], tokenizer)[start : start + prompt_tokens + new_tokens]
         if len(ids) == prompt_tokens + new_tokens:
-            prompts.append(Prompt(f"{doc_id}@{start}", doc_id, "memorisation", ids[:prompt_tokens], ids[prompt_tokens:]))
-    return prompts
+            found.append(Opening(f"{doc_id}@{start}", doc_id, ids[:prompt_tokens], ids[prompt_tokens:]))
+    return found
+
+
+def instruction_ids(text: str, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
+    """An instruction as the model is fed it: in its chat template, or plain and followed by an empty line where it has none."""
+    if not tokenizer.chat_template:
+        return _token_ids(f"{text}\n\n", tokenizer)
+    turn = tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
+    return _token_ids(str(turn), tokenizer)
 
 
 def decoded(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> str:
@@ -85,6 +123,17 @@ def decoded(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> str:
     text = tokenizer.decode(list(ids), skip_special_tokens=True)
     assert isinstance(text, str)
     return text
+
+
+def write_prompts(prompts: Sequence[Prompt], path: Path) -> None:
+    """One JSON object a line."""
+    path.write_bytes(b"".join(canonical_json(asdict(prompt)) + b"\n" for prompt in prompts))
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """What `write_prompts` wrote."""
+    rows = (json.loads(line) for line in path.read_bytes().splitlines())
+    return [Prompt(**(row | {"token_ids": tuple(row["token_ids"])})) for row in rows]
 
 
 def _windows(document: Document, tokenizer: "PreTrainedTokenizerBase", length: int) -> Iterator[tuple[str, str, tuple[int, ...]]]:

@@ -31,10 +31,16 @@ class Scorer:
         """The real tokens' rows of the output embedding, (V, D)."""
         return head_weight(self.model)[: self.vocab_size]
 
-    def hidden(self, ids_BT: "torch.Tensor", mask_BS: "torch.Tensor", cache: Any = None) -> "torch.Tensor":
-        """Last hidden states (B, T, D). `mask_BS` covers what the cache holds as well; the cache is extended in place."""
+    def hidden(
+        self, ids_BT: "torch.Tensor", mask_BS: "torch.Tensor", cache: Any = None, positions_BT: "torch.Tensor | None" = None
+    ) -> "torch.Tensor":
+        """Last hidden states (B, T, D). `mask_BS` covers what the cache holds as well; the cache is extended in place.
+
+        Positions are left to the model unless they are given, as padding on the left needs.
+        """
+        given = {} if positions_BT is None else {"position_ids": positions_BT}
         states_BTD: torch.Tensor = self.model.base_model(
-            input_ids=ids_BT, attention_mask=mask_BS, past_key_values=cache, use_cache=cache is not None
+            input_ids=ids_BT, attention_mask=mask_BS, past_key_values=cache, use_cache=cache is not None, **given
         ).last_hidden_state
         return states_BTD
 

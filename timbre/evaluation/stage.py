@@ -1,17 +1,22 @@
-"""The stage "evaluation": what a model does with unseen human text, with probes, and when it writes.
+"""The stage "evaluation": what a model wrote and scored (stage "generations"), measured; no model is run here.
 
 The base model and a candidate (the base with an adapter) go through the same code, with the same prompts, random numbers
-and sampler, so that every item of one has its partner in the other. Torch is loaded only to build.
+and sampler, so that every item of one has its partner in the other. What the base wrote for the prompts of the corpus and
+what it recites of a target come from two artifacts, `generations` and `recitations`: the first is found again whatever the
+target is. A candidate's generations hold both.
 
 Files of the artifact:
     items.parquet      metric, item, cluster, value; sorted by metric and item
-    generations.jsonl  {prompt_id, doc_id, kind, prompt, human, text, n_tokens} a line
+    generations.jsonl  {prompt_id, cluster, kind, sample, prompt, human, text, n_tokens, about, sampler} a line
     summary.json       {style, likelihood, memorisation, probes, wrong_script_rate, …}
+
+A figure that is not finite is evidence too: the artifact then holds only `summary.json` {"failed": why}, and every gate
+that would have read it FAILs with that sentence. Any other error leaves no artifact, and the next run tries again.
 """
 
 from collections.abc import Mapping
 
-from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
+from timbre.artifacts import Input, Stage, Workspace
 from timbre.config import EvaluationConfig
 
 
@@ -21,20 +26,4 @@ def _build(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspac
     run_suite(config, inputs, work)
 
 
-STAGE: Stage[EvaluationConfig] = Stage("evaluation", 1, _build)
-
-
-def evaluate(
-    config: EvaluationConfig, model: Artifact, corpus: Artifact, bias_probes: FileInput, fact_probes: FileInput,
-    adapter: Artifact | None, store: ArtifactStore,
-) -> Artifact:  # fmt: skip
-    """The scores of a candidate, or of the base model itself when `adapter` is None: found in the store, or measured.
-
-    Raises:
-        ValueError: the corpus' test split or a probe file is too small or malformed.
-        FloatingPointError: the model gave NaN; nothing is reported then.
-    """
-    inputs: dict[str, Input] = {"model": model, "corpus": corpus, "bias_probes": bias_probes, "fact_probes": fact_probes}
-    if adapter is not None:
-        inputs["adapter"] = adapter
-    return store.build(STAGE, config, inputs)
+STAGE: Stage[EvaluationConfig] = Stage("evaluation", 2, _build)

@@ -105,12 +105,26 @@ def read_evidence(artifacts: Mapping[str, Artifact], rival: str = BASE) -> Evide
         documents.setdefault(name, {})[file] = json.loads(artifacts[name].file(f"{file}.json").read_bytes())
 
     for side in ("candidate", "base"):
+        if (failure := _failure(artifacts[side])) is not None:
+            refused[side] = f"the {side} evaluation failed: {failure}"
+            continue
         attempt(side, lambda side=side: read_items(side))  # type: ignore[misc]
     for name, files in _DOCUMENTS.items():
         for file in files:
             if name in artifacts and f"{file}.json" in artifacts[name].manifest.files:
                 attempt(name, lambda name=name, file=file: read_document(name, file))  # type: ignore[misc]
     return Evidence(items, documents, refused, rival)
+
+
+def _failure(evaluation: Artifact) -> str | None:
+    """Why an evaluation gave no figures, where it says so itself."""
+    if "summary.json" not in evaluation.manifest.files or ITEMS_FILE in evaluation.manifest.files:
+        return None
+    try:
+        summary = evaluation.json("summary.json")
+    except ValueError:
+        return None
+    return str(summary["failed"]) if isinstance(summary, dict) and "failed" in summary else None
 
 
 def items_of(evaluation: Artifact) -> dict[str, dict[str, tuple[str, float]]]:
@@ -153,18 +167,19 @@ def stale(artifacts: Mapping[str, Artifact], rival: str = BASE) -> dict[str, str
             refused[name] = f"stale: the {name} is about another {' and another '.join(wrong)}; build it again"
     if rival == BASE and "adapter" in artifacts["base"].manifest.inputs:
         refused["base"] = "stale: the base scores are those of an adapter, not of the base model"
-    if reason := _measured_differently(artifacts["candidate"], artifacts["base"]):
+    if reason := _measured_differently(artifacts["candidate"], artifacts["base"], rival):
         refused.setdefault("base", reason)
     return refused
 
 
-def _measured_differently(candidate: Artifact, base: Artifact) -> str | None:
+def _measured_differently(candidate: Artifact, base: Artifact, rival: str) -> str | None:
     ours, theirs = candidate.manifest, base.manifest
     if (ours.stage, ours.stage_version) != (theirs.stage, theirs.stage_version):
         return "stale: base and candidate were measured by different versions of the evaluation"
     if changed := sorted(name for name in ours.config.keys() | theirs.config.keys() if ours.config.get(name) != theirs.config.get(name)):
         return f"stale: base and candidate were measured with another {', '.join(changed)}"
-    names = (ours.inputs.keys() | theirs.inputs.keys()) - {"adapter"}
+    own = {"adapter", "generations", "recitations"} | ({"target"} if rival != BASE else set())  # what another version may have of its own
+    names = (ours.inputs.keys() | theirs.inputs.keys()) - own
     if changed := sorted(name for name in names if ours.inputs.get(name) != theirs.inputs.get(name)):
         return f"stale: base and candidate were measured on another {', '.join(changed)}"
     return None

@@ -1,12 +1,27 @@
-"""Writers for the tests of style metrics: texts of seeded random words, each set with a habit of its own."""
+"""Writers for the tests of style metrics (seeded random words, each set with a habit of its own), and a measured tiny base."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation_inputs import Materials, make_materials
+
+from timbre.artifacts import Artifact
 
 Write = Callable[..., list[str]]
 _ENDS = (".", ".", ".", "?", "!", ";")
+
+
+@pytest.fixture(scope="session")
+def materials(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> Materials:
+    return make_materials(tmp_path_factory.mktemp("evaluation-home"), tiny_model_dir, tiny_corpus_texts)
+
+
+@pytest.fixture(scope="session")
+def base(materials: Materials) -> Artifact:
+    """The evaluation of the tiny base."""
+    return materials.evaluated(materials.store)
 
 
 @pytest.fixture(scope="session")

@@ -92,23 +92,23 @@ def tokenizer(tiny_model_dir: Path) -> Any:
 
 def test_prompts_and_their_human_continuations_stand_in_the_documents(tokenizer: Any, tiny_corpus_texts: list[tuple[str, str]]) -> None:
     documents = documents_of([text for _, text in tiny_corpus_texts[:6]])
-    prompts = openings(documents, tokenizer, kind="style", count=9, prompt_tokens=8, new_tokens=20, seed=0)
-    assert len(prompts) == 9 == len({prompt.prompt_id for prompt in prompts})
+    prompts = openings(documents, tokenizer, count=9, prompt_tokens=8, new_tokens=20, seed=0)
+    assert len(prompts) == 9 == len({prompt.name for prompt in prompts})
     assert {prompt.doc_id for prompt in prompts[:6]} == {document.doc_id for document in documents}
     texts = {document.doc_id: tokenizer(document.text, add_special_tokens=False)["input_ids"] for document in documents}
     for prompt in prompts:
-        start = int(prompt.prompt_id.split("#")[1]) * 28
+        start = int(prompt.name.split("#")[1]) * 28
         assert [*prompt.token_ids, *prompt.human_ids] == texts[prompt.doc_id][start : start + 28]
         assert (len(prompt.token_ids), len(prompt.human_ids)) == (8, 20)
-    assert prompts == openings(documents[::-1], tokenizer, kind="style", count=9, prompt_tokens=8, new_tokens=20, seed=0)
-    assert prompts != openings(documents, tokenizer, kind="style", count=9, prompt_tokens=8, new_tokens=20, seed=1)
+    assert prompts == openings(documents[::-1], tokenizer, count=9, prompt_tokens=8, new_tokens=20, seed=0)
+    assert prompts != openings(documents, tokenizer, count=9, prompt_tokens=8, new_tokens=20, seed=1)
 
 
 def test_documents_too_short_for_a_window_give_no_prompt(tokenizer: Any) -> None:
     documents = documents_of(
         ["", "Short.", "The old gull drifted near the golden mast as it had always done, and nobody spoke of it again."]
     )
-    prompts = openings(documents, tokenizer, kind="style", count=5, prompt_tokens=4, new_tokens=8, seed=0)
+    prompts = openings(documents, tokenizer, count=5, prompt_tokens=4, new_tokens=8, seed=0)
     assert prompts and {prompt.doc_id for prompt in prompts} == {"d2"}
 
 

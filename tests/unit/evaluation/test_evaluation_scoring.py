@@ -1,4 +1,6 @@
 import math
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,9 @@ import pytest
 from timbre.config import SamplerConfig
 from timbre.corpus.passages import Passage
 from timbre.evaluation import generation, probes
+from timbre.evaluation.generation import Written
 from timbre.evaluation.likelihood import likelihood_summary, score_passages
-from timbre.evaluation.prompts import Prompt
+from timbre.evaluation.prompts import Prompt, SamplerName
 from timbre.evaluation.scorer import Scorer, batches
 
 
@@ -170,31 +173,56 @@ def test_batches_keep_the_limit_counted_with_padding() -> None:
     assert groups == [[5, 6, 7], [30, 31], [90], [200]]
 
 
-def prompts_of(tokenizer: Any, kind: str = "style") -> list[Prompt]:
+def prompts_of(tokenizer: Any, sampler: SamplerName = "serving", new_tokens: int = 30) -> list[Prompt]:
     ids = tokenizer("The old quiet gull drifted near the golden mast and nobody spoke of it again", add_special_tokens=False)["input_ids"]
-    return [Prompt(f"p{n}", f"d{n}", kind, tuple(ids[n : n + 6]), ()) for n in range(5)]  # type: ignore[arg-type]
+    return [Prompt(f"p{n}", f"d{n}", "style", "", tuple(ids[n : n + 6]), new_tokens, sampler) for n in range(5)]
+
+
+def write(scorer: Scorer, prompts: list[Prompt], serving: SamplerConfig, forbidden: list[int], seed: int = 0) -> Written:
+    rules = generation.samplers(serving)
+    return generation.continue_prompts(scorer, generation.every_text(prompts), rules=rules, forbidden=forbidden, seed=seed)
 
 
 def test_a_text_does_not_depend_on_the_batch_it_is_written_in(scorer: Scorer, tokenizer: Any) -> None:
-    prompts = prompts_of(tokenizer)
-    settings: dict[str, Any] = {"new_tokens": 30, "sampler": SamplerConfig(temperature=1.2, top_p=0.95), "forbidden": [0, 1, 2], "seed": 4}
-    together = generation.continue_prompts(scorer, prompts, **settings)
+    prompts, warm = prompts_of(tokenizer), SamplerConfig(temperature=1.2, top_p=0.95)
+    together = write(scorer, prompts, warm, [0, 1, 2], 4).ids_BT
     for index, prompt in enumerate(prompts):
-        assert generation.continue_prompts(scorer, [prompt], **settings).tolist() == [together[index].tolist()]
-    other = generation.continue_prompts(scorer, prompts, **(settings | {"seed": 5}))
+        assert write(scorer, [prompt], warm, [0, 1, 2], 4).ids_BT.tolist() == [together[index].tolist()]
+    other = write(scorer, prompts, warm, [0, 1, 2], 5).ids_BT
     assert all((other[index] != together[index]).any() for index in range(len(prompts)))
+
+
+def test_prompts_of_unequal_length_share_a_batch_without_changing_a_text(scorer: Scorer, tokenizer: Any) -> None:
+    prompts = [replace(prompt, token_ids=prompt.token_ids[: 6 - index]) for index, prompt in enumerate(prompts_of(tokenizer))]
+    assert generation.takes_positions(scorer.model)
+    together = write(scorer, prompts, SamplerConfig(), [0, 1, 2]).ids_BT
+    for index, prompt in enumerate(prompts):
+        assert write(scorer, [prompt], SamplerConfig(), [0, 1, 2]).ids_BT.tolist() == [together[index].tolist()]
+
+
+def test_batches_of_texts_lose_none_and_keep_limit_and_length(tokenizer: Any) -> None:
+    short, long = prompts_of(tokenizer, new_tokens=10), prompts_of(tokenizer, new_tokens=20)
+    short = [replace(prompt, token_ids=prompt.token_ids[: 2 + index % 2], samples=3) for index, prompt in enumerate(short)]
+    asked = generation.every_text([*long, *short])
+    for padded in (True, False):
+        groups = generation.batched(asked, 70, padded=padded)
+        assert Counter(map(repr, (each for group in groups for each in group))) == Counter(map(repr, asked))
+        for group in groups:
+            assert len({each.prompt.new_tokens for each in group}) == 1
+            lengths = [len(each.prompt.token_ids) for each in group]
+            assert len(group) == 1 or len(group) * (max(lengths) + group[0].prompt.new_tokens) <= 70
+            assert padded or len(set(lengths)) == 1
 
 
 def test_greedy_text_is_that_of_plain_generation_and_never_ends_early(scorer: Scorer, tokenizer: Any) -> None:
     import torch
 
-    prompts = prompts_of(tokenizer, "memorisation")
+    prompts = prompts_of(tokenizer, "greedy", 25)
     forbidden = generation.forbidden_tokens(tokenizer, scorer.model.generation_config)
     assert set(forbidden) == {0, 1, 2}
-    written = generation.continue_prompts(
-        scorer, prompts, new_tokens=25, sampler=SamplerConfig(temperature=5.0), forbidden=forbidden, seed=0
-    )
-    for prompt, ids in zip(prompts, written, strict=True):
+    written = write(scorer, prompts, SamplerConfig(temperature=5.0), forbidden)
+    assert not written.ranks_BT.any(), "the likeliest token has rank 0"
+    for prompt, ids in zip(prompts, written.ids_BT, strict=True):
         sequence = list(prompt.token_ids)
         for token in ids.tolist():
             with torch.no_grad():
@@ -208,13 +236,14 @@ def test_greedy_text_is_that_of_plain_generation_and_never_ends_early(scorer: Sc
 def test_sampled_tokens_follow_the_models_distribution(scorer: Scorer, tokenizer: Any) -> None:
     import torch
 
-    prompt = prompts_of(tokenizer)[0]
-    many = [Prompt(f"copy-{n}", "d", "style", prompt.token_ids, ()) for n in range(4000)]
-    first = generation.continue_prompts(scorer, many, new_tokens=1, sampler=SamplerConfig(), forbidden=[2], seed=0)[:, 0]
+    prompt = replace(prompts_of(tokenizer, new_tokens=1)[0], samples=4000)
+    written = write(scorer, [prompt], SamplerConfig(), [2])
     with torch.no_grad():
         logits = scorer.model(input_ids=torch.tensor([prompt.token_ids])).logits[0, -1]
     logits[2] = -math.inf
     expected = logits.double().softmax(-1).numpy()
-    observed = np.bincount(first, minlength=len(expected)) / 4000
+    observed = np.bincount(written.ids_BT[:, 0], minlength=len(expected)) / 4000
     # 4000 draws: each frequency within five standard errors of its probability
     assert (np.abs(observed - expected) <= 5 * np.sqrt(expected * (1 - expected) / 4000) + 1e-9).all()
+    above = [int((expected > expected[token]).sum()) for token in written.ids_BT[:50, 0]]
+    assert written.ranks_BT[:50, 0].tolist() == above

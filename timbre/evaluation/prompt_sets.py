@@ -1,0 +1,90 @@
+"""The prompt sets of a corpus, each in a function: what is asked of every model that is measured on it.
+
+    style         openings of unseen documents, written at the serving sampler, with the human continuation
+    style_plain   the same openings at plain sampling (T = 1, nothing cut off); written only where serving is not plain
+    several       some of them again, several texts each
+    sentinel      openings of other passages that nothing was trained on, continued greedily: what a model knows by heart
+    instruction   our own short tasks of the style (data/prompts/), in the chat template where the tokenizer has one
+
+Memorisation prompts are of a training plan and not of the corpus: see `timbre.evaluation.recitation`.
+A room that asks for more writes a function like these and adds it to `prompt_sets`, behind a count in `PromptConfig`.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timbre.config import PromptConfig
+from timbre.corpus.documents import Document
+from timbre.evaluation.prompts import Opening, Prompt, instruction_ids, openings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LEAST = 4
+"""Human passages below which nothing can be compared: two to go on from, and two more for the human side."""
+
+
+def prompt_sets(
+    config: PromptConfig, documents: Sequence[Document], instructions: Path, tokenizer: "PreTrainedTokenizerBase"
+) -> tuple[list[Prompt], list[Opening]]:
+    """All prompts, and further unseen human passages of the same length: the other half of the human side.
+
+    Args:
+        documents: of all splits.
+
+    Raises:
+        ValueError: the test split is too small, or the instructions cannot be read.
+    """
+    test = [document for document in documents if document.split == "test"]
+    found = _windows(test, tokenizer, config, 2 * config.prompts)
+    if len(found) < LEAST:
+        raise ValueError(
+            f"the test split holds {len(found)} passages of {config.prompt_tokens + config.new_tokens} tokens and {LEAST} are the least: "
+            "add documents, or lower evaluation.new_tokens"
+        )
+    asked = found[: min(config.prompts, len(found) // 2)]
+    prompts = [opening.prompt(tokenizer, "style") for opening in asked]
+    prompts += [replace(prompt, kind="style_plain", sampler="plain") for prompt in prompts]
+    some = asked[: config.several_prompts]
+    prompts += [opening.prompt(tokenizer, "several", samples=config.several_samples) for opening in some]
+    prompts += _sentinels(config, documents, {opening.name for opening in found}, tokenizer)
+    prompts += _instructions(config, instructions, tokenizer)
+    return prompts, found[len(asked) :]
+
+
+def _windows(documents: Sequence[Document], tokenizer: "PreTrainedTokenizerBase", config: PromptConfig, count: int) -> list[Opening]:
+    return openings(documents, tokenizer, count=count, prompt_tokens=config.prompt_tokens, new_tokens=config.new_tokens, seed=config.seed)
+
+
+def _sentinels(
+    config: PromptConfig, documents: Sequence[Document], taken: set[str], tokenizer: "PreTrainedTokenizerBase"
+) -> list[Prompt]:  # fmt: skip
+    """Of validation documents first, then what the style prompts left of the test documents: both were never trained on."""
+    found: list[Opening] = []
+    for split, more in (("validation", 0), ("test", len(taken))):
+        if (wanted := config.sentinel_prompts - len(found)) > 0:
+            some = [document for document in documents if document.split == split]
+            fresh = [opening for opening in _windows(some, tokenizer, config, wanted + more) if opening.name not in taken]
+            found += fresh[:wanted]
+    return [opening.prompt(tokenizer, "sentinel", sampler="greedy") for opening in found]
+
+
+def _instructions(config: PromptConfig, path: Path, tokenizer: "PreTrainedTokenizerBase") -> list[Prompt]:
+    """Up to as many as are asked for, drawn by the seed. Cluster is what is asked for ("describe", "letter", …)."""
+    if not config.instruction_prompts:
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        row = json.loads(line)
+        if not isinstance(row, dict) or not all(isinstance(row.get(name), str) and row[name] for name in ("id", "task", "text")):
+            raise ValueError(f"{path}: line {number} needs id, task and text, each a string that is not empty")
+        rows.append(row)
+    random.Random(config.seed).shuffle(rows)
+    return [
+        Prompt(row["id"], row["task"], "instruction", row["text"], instruction_ids(row["text"], tokenizer), config.new_tokens)
+        for row in rows[: config.instruction_prompts]
+    ]

@@ -1,0 +1,38 @@
+"""The stage "prompts": what every model that is measured on a corpus is asked, frozen and hashed.
+
+It depends on the corpus, on the tokenizer and on our files of instructions, and on nothing that is trained: another target
+or another seed asks the same, so that what the base wrote once is found again. Of the model only the tokenizer is used.
+
+Files of the artifact:
+    prompts.jsonl   one `Prompt` a line
+    human.jsonl     {cluster, text} a line: further unseen human passages, as long as the continuations
+    summary.json    how many prompts of each kind, how many human passages
+"""
+
+import json
+from collections.abc import Mapping
+
+from timbre.artifacts import Artifact, FileInput, Input, Stage, Workspace, canonical_json
+from timbre.config import PromptConfig
+
+
+def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -> None:
+    from collections import Counter
+
+    from timbre.corpus.documents import read_documents
+    from timbre.evaluation.prompt_sets import prompt_sets
+    from timbre.evaluation.prompts import decoded, write_prompts
+    from timbre.models import load_tokenizer
+
+    corpus, model, instructions = (inputs[name] for name in ("corpus", "model", "instructions"))
+    assert isinstance(corpus, Artifact) and isinstance(model, Artifact) and isinstance(instructions, FileInput)
+    tokenizer = load_tokenizer(model)
+    prompts, others = prompt_sets(config, read_documents(corpus), instructions.path, tokenizer)
+    write_prompts(prompts, work.output / "prompts.jsonl")
+    human = [{"cluster": opening.doc_id, "text": decoded(tokenizer, opening.human_ids)} for opening in others]
+    (work.output / "human.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in human))
+    counts = {"prompts": dict(Counter(prompt.kind for prompt in prompts)), "human": len(human)}
+    (work.output / "summary.json").write_text(json.dumps(counts, indent=2, sort_keys=True) + "\n")
+
+
+STAGE: Stage[PromptConfig] = Stage("prompts", 1, _build)
