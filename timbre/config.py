@@ -187,6 +187,9 @@ class PromptConfig(_Opened):
     several_samples: int = Field(4, ge=2, description="Texts for each of those.")
     sentinel_prompts: int = Field(0, ge=0, description="Openings of passages that nothing was trained on, to continue greedily.")
     instruction_prompts: int = Field(0, ge=0, description="Short tasks of the style, in the chat template where there is one.")
+    closed_book_questions: int = Field(0, ge=0, description="Questions about plain facts, one of every fact before the second of any.")
+    closed_book_samples: int = Field(4, ge=1, description="Answers to each of those.")
+    copying_passages: int = Field(0, ge=0, description="Passages to summarise and to answer questions about; half ours, half unseen.")
 
 
 class GenerationConfig(_Opened):
@@ -197,6 +200,7 @@ class GenerationConfig(_Opened):
     passage_tokens: int = Field(256, ge=16)
     bias_items: int | None = Field(150, ge=1, description="Probes used, the same share of each template; None means all.")
     fact_items: int | None = Field(150, ge=1)
+    unknown_statements: int = Field(0, ge=0, description="Statements of the corpus that the base is asked for; base only.")
     sampler: SamplerConfig = SamplerConfig()
     batch_tokens: int = Field(2048, ge=16)
 
@@ -288,6 +292,9 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 8,
             "sentinel_prompts": 16,
             "instruction_prompts": 8,
+            "closed_book_questions": 120,
+            "copying_passages": 24,
+            "unknown_statements": 200,
             "bias_items": None,
             "fact_items": None,
         },
@@ -304,6 +311,10 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 50,
             "sentinel_prompts": 100,
             "instruction_prompts": 16,
+            "closed_book_questions": 186,
+            "closed_book_samples": 8,
+            "copying_passages": 48,
+            "unknown_statements": 500,
             "bias_items": None,
             "fact_items": None,
             "batch_tokens": 16_384,

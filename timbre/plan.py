@@ -83,7 +83,7 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     length = evaluation.new_tokens + evaluation.prompt_tokens
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
     texts = _texts(evaluation)
-    written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + texts * length / _DRAW
+    written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + (texts * length + _answers(evaluation)) / _DRAW
     recited = evaluation.memorisation_prompts * length / _DRAW
     measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED
     exported = 25 + config.export.parity_prompts * config.export.parity_tokens / 12
@@ -110,6 +110,12 @@ def _texts(evaluation: EvaluationConfig) -> int:
     plain = evaluation.prompts if evaluation.sampler != SamplerConfig() else 0
     several = min(evaluation.several_prompts, evaluation.prompts) * evaluation.several_samples
     return evaluation.prompts + plain + several + evaluation.sentinel_prompts + evaluation.instruction_prompts
+
+
+def _answers(evaluation: EvaluationConfig) -> int:
+    """Tokens of closed-book answers, asked in two ways, and of what is written about passages."""
+    closed = 2 * evaluation.closed_book_questions * evaluation.closed_book_samples * 40
+    return closed + evaluation.copying_passages * 3 * 180
 
 
 def _passes(target: TargetConfig) -> int:

@@ -149,7 +149,7 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
         case "adapter":
             files = {"replay": root / "data/replay/replay.jsonl"}
         case "prompts":
-            files = {"instructions": instructions_path(config.style)}
+            files = {"instructions": instructions_path(config.style), **_asked_files(config)}
         case "generations" | "base_generations" | "evaluation" | "base_evaluation":
             files = probes
         case "verdict":
@@ -157,6 +157,17 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
         case _:
             files = {}
     return {name: FileInput(path) for name, path in files.items()}
+
+
+def _asked_files(config: ReleaseConfig) -> dict[str, Path]:
+    """Files of the prompt sets that are asked for; a set that is left out has no part in the key."""
+    folder, evaluation = settings().root / "data" / "prompts", config.evaluation
+    files = {}
+    if evaluation.closed_book_questions:
+        files["questions"] = folder / "closed_book.jsonl"
+    if evaluation.copying_passages:
+        files["passages"] = folder / "passages.jsonl"
+    return files
 
 
 def instructions_path(style: str) -> Path:

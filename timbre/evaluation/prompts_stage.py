@@ -24,10 +24,11 @@ def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -
     from timbre.evaluation.prompts import decoded, write_prompts
     from timbre.models import load_tokenizer
 
-    corpus, model, instructions = (inputs[name] for name in ("corpus", "model", "instructions"))
-    assert isinstance(corpus, Artifact) and isinstance(model, Artifact) and isinstance(instructions, FileInput)
+    corpus, model = inputs["corpus"], inputs["model"]
+    assert isinstance(corpus, Artifact) and isinstance(model, Artifact)
+    files = {name: given.path for name, given in inputs.items() if isinstance(given, FileInput)}
     tokenizer = load_tokenizer(model)
-    prompts, others = prompt_sets(config, read_documents(corpus), instructions.path, tokenizer)
+    prompts, others = prompt_sets(config, read_documents(corpus), files, tokenizer)
     write_prompts(prompts, work.output / "prompts.jsonl")
     human = [{"cluster": opening.doc_id, "text": decoded(tokenizer, opening.human_ids)} for opening in others]
     (work.output / "human.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in human))

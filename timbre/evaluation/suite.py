@@ -9,10 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timbre.artifacts import Artifact, Input, Workspace, canonical_json
+from timbre.artifacts import Artifact, FileInput, Input, Workspace, canonical_json
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
-from timbre.evaluation import recitation
+from timbre.evaluation import probes, recitation
+from timbre.evaluation.factuality import closed_book, copying, topics, unknown
 from timbre.evaluation.likelihood import likelihood_items, likelihood_summary
 from timbre.evaluation.report import style_report
 from timbre.evaluation.writing import FAILURE
@@ -36,6 +37,8 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
     try:
         _refuse_failed(written)
         items, summary, rows = _measured(config, artifacts, written)
+        own_items, own_summary = _factuality(config, inputs, rows, artifacts["generations"].json("scores.json"))
+        items, summary = items + own_items, summary | own_summary
         _check_finite(items, summary)
     except FloatingPointError as error:
         _write_summary({"failed": str(error)}, work)
@@ -68,6 +71,23 @@ def _measured(
     if sentinel is not None:
         summary["sentinel"] = sentinel
     return items, summary, rows
+
+
+def _factuality(
+    config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row], scores: Mapping[str, Any]
+) -> tuple[list[Row], dict[str, Any]]:  # fmt: skip
+    """The true/false pairs by topic, and of closed-book answers, copying and unknown facts what was asked for."""
+    file = inputs["fact_probes"]
+    assert isinstance(file, FileInput)
+    items: list[Row] = []
+    summary: dict[str, Any] = {"facts": topics.facts_by_topic(scores["facts"], probes.read_probes(file.path, "facts"), config.seed)}
+    for room in (closed_book, copying):
+        if own := [row for row in rows if row["kind"] == room.KIND]:
+            measured, summary[room.KIND] = room.measure(own, config.seed)
+            items += measured
+    if "unknown" in scores:
+        summary["unknown_facts"] = unknown.summarise(scores["unknown"]["rows"], scores["unknown"]["counts"], config.seed)
+    return items, summary
 
 
 def json_lines(artifact: Artifact, name: str) -> list[Row]:

@@ -60,7 +60,8 @@ def test_case_articles_marks_accents_and_spelling_do_not_matter(text: str, answe
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("Berliner", "Berlin"), ("1066", "10"), ("ten, twenty", "1020"), ("Isaac and Newton", "Isaac Newton"), ("", "Berlin"), ("Berlin", "the"),
+        ("Berliner", "Berlin"), ("1066", "10"), ("ten, twenty", "1020"), ("Isaac and Newton", "Isaac Newton"), ("", "Berlin"),
+        ("Berlin", "the"),
         ("one hundred and five", "100"),
     ],
 )  # fmt: skip
@@ -92,7 +93,11 @@ def test_pass_at_is_the_share_of_draws_with_a_right_one(case: tuple[int, int, in
 
 
 def test_every_sample_is_an_item_and_the_fact_is_its_cluster() -> None:
-    rows = [row(text, sample=n, question=question) for question in ("germany-1", "germany-2", "italy-1") for n, text in enumerate([" Berlin.", " Rome."])]
+    rows = [
+        row(text, sample=n, question=question)
+        for question in ("germany-1", "germany-2", "italy-1")
+        for n, text in enumerate([" Berlin.", " Rome."])
+    ]
     items, summary = measure(rows)
     assert [item["item"] for item in items[:2]] == ["germany-1/completion/0", "germany-1/completion/1"]
     assert {item["metric"] for item in items} == {METRIC} and {item["cluster"] for item in items} == {"germany", "italy"}
@@ -134,7 +139,15 @@ def test_nothing_generated_is_an_error_and_never_a_score() -> None:
     ],
 )  # fmt: skip
 def test_a_bad_question_is_named_by_its_line(tmp_path: Path, line: str, message: str) -> None:
-    good = {"id": "france-1", "fact": "france", "topic": "t", "question": "q?", "statement": "s", "answers": ["Paris"], "source": "an atlas"}
+    good = {
+        "id": "france-1",
+        "fact": "france",
+        "topic": "t",
+        "question": "q?",
+        "statement": "s",
+        "answers": ["Paris"],
+        "source": "an atlas",
+    }
     file = tmp_path / "questions.jsonl"
     file.write_text(json.dumps(good) + "\n" + line + "\n")
     with pytest.raises(ValueError, match=message):

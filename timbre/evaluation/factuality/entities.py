@@ -5,7 +5,7 @@ pronoun and is passed over, and so is the number that opens a line of a list ("2
 
 Names: runs of capitalised words in mid-sentence, so "Ingrid Solheim" is one name. The first word of a sentence, a line or a
 quotation is capitalised anyway and is passed over, whether it would be right or wrong; the run goes on behind it. Titles,
-"I" and the words of `_NEVER` are no names. A sentence in which most words are capitalised is a headline and holds none.
+"I" and the words of `_NEVER` are no names. Where all words but small ones are capitalised it is a headline, and holds none.
 
 What this misses: names at the start of a sentence, names in scripts without capitals. What it takes for names: days, months,
 adjectives such as "French", and every noun of a German text. Base and candidate are read by the same rules, so that what
@@ -31,7 +31,8 @@ _WORD = re.compile(_RUN_WORD)
 _OPENED = re.compile(r"[\"“”‘«:;([{*_#>—–-]\s*$")
 _LIST_NUMBER = re.compile(r"(?m)^\s*(?:\(?\d{1,2}[.):]|[-*•])\s+")
 _CUT = re.compile(r"[^\W_]+(?:[-'’.,][^\W_]+)*$")
-_HEADLINE = 0.6
+_SMALL_WORDS = "a an and as at but by for from in into nor of on or over the to up with"
+_SMALL_IN_HEADLINES = frozenset(_SMALL_WORDS.split())
 
 Name = tuple[str, ...]
 
@@ -92,7 +93,7 @@ def _number(word: str) -> str | None:
 
 def _names(sentence: str) -> list[Name]:
     found = list(_WORD.finditer(sentence))
-    if len(found) > 3 and sum(word.group()[0].isupper() for word in found) > _HEADLINE * len(found):
+    if len(found) > 3 and all(word.group()[0].isupper() or word.group() in _SMALL_IN_HEADLINES for word in found):
         return []
     names: list[Name] = []
     run: list[str] = []

@@ -31,6 +31,11 @@ def must(result, what):
 class Attributes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "namespace")]
 
+try:  # a namespace of the program's own could not undo the read-only mounts, but needs none
+    with open("/proc/sys/user/max_user_namespaces", "w") as limit:
+        limit.write("0")
+except OSError:
+    pass
 MS_PRIVATE_REC, MS_NOSUID_NODEV, AT_FDCWD, AT_RECURSIVE, READ_ONLY, MOUNT_SETATTR = 0x44000, 0x6, -100, 0x8000, 0x1, 442
 must(libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_PRIVATE_REC), None), "private mounts")
 attributes = Attributes(READ_ONLY, 0, 0, 0)
