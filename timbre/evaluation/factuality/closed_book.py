@@ -63,10 +63,10 @@ def read_questions(path: Path) -> list[Question]:
         answers = row["answers"]
         if not isinstance(answers, list) or not all(isinstance(answer, str) and normalised(answer) for answer in answers):
             raise ValueError(f"{path.name}, line {number}: 'answers' must be a list of words or numbers")
-        texts = [str(row[name]).strip() for name in ("id", "fact", "topic", "question", "statement")]
-        if texts[0] in questions:
-            raise ValueError(f"{path.name}, line {number}: the id {texts[0]!r} is there twice")
-        questions[texts[0]] = Question(*texts, answers=tuple(answers))
+        name, fact, topic, question, statement = (str(row[field]).strip() for field in ("id", "fact", "topic", "question", "statement"))
+        if name in questions:
+            raise ValueError(f"{path.name}, line {number}: the id {name!r} is there twice")
+        questions[name] = Question(name, fact, topic, question, statement, tuple(answers))
     if not questions:
         raise ValueError(f"{path.name} holds no questions")
     return list(questions.values())

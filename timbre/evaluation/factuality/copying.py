@@ -114,7 +114,7 @@ def prompts(passages: Sequence[Passage], tokenizer: "PreTrainedTokenizerBase") -
     """A summary of each passage, and its questions; in the chat template where the tokenizer has one. Cluster: the passage."""
     made = []
     for passage in passages:
-        asked = [("summary", "Summarise the passage in two or three sentences.", ())]
+        asked: list[tuple[str, str, tuple[str, ...]]] = [("summary", "Summarise the passage in two or three sentences.", ())]
         asked += [("question", f"{question} Answer from the passage.", answers) for question, answers in passage.questions]
         for number, (task, request, answers) in enumerate(asked):
             text, ids = _asked(passage.text, request, task, tokenizer)

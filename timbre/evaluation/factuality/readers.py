@@ -94,7 +94,7 @@ def _choice(
 
 
 def _offered(row: dict[str, Any], spot: Spot) -> tuple[list[str], list[str]]:
-    offered = row.get("choices")
+    offered: Any = row.get("choices")
     labels: list[Any] = list(_LETTERS)
     if isinstance(offered, dict):
         offered, labels = offered.get("text"), offered.get("label", labels)
