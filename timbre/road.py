@@ -161,7 +161,7 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
 
 def _asked_files(config: ReleaseConfig) -> dict[str, Path]:
     """Files of the prompt sets that are asked for; a set that is left out has no part in the key."""
-    folder, evaluation = settings().root / "data" / "prompts", config.evaluation
+    folder, evaluation = settings().root / "data" / "prompts" / "factuality", config.evaluation
     files = {}
     if evaluation.closed_book_questions:
         files["questions"] = folder / "closed_book.jsonl"

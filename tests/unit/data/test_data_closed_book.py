@@ -1,4 +1,4 @@
-"""Closed-book questions and passages shipped in `data/prompts`: enough of them, well formed, and taught by nothing else here."""
+"""Closed-book questions and passages shipped in `data/prompts/factuality`: enough of them, well formed, and taught by nothing else here."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from timbre.evaluation.factuality.normalising import contains, normalised
 from timbre.evaluation.factuality.topics import TOPIC_OF
 
 DATA = Path(__file__).resolve().parents[3] / "data"
-QUESTIONS, PASSAGES = DATA / "prompts" / "closed_book.jsonl", DATA / "prompts" / "passages.jsonl"
+QUESTIONS, PASSAGES = DATA / "prompts/factuality/closed_book.jsonl", DATA / "prompts/factuality/passages.jsonl"
 _SMALL = "a an and are as at did do does for from has have how in is it its many of on s that the to was what which who with were by"
 SMALL = set(_SMALL.split())
 MOST = 0.75

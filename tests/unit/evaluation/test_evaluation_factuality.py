@@ -15,7 +15,7 @@ from timbre.evaluation.stage import STAGE as MEASURE
 from timbre.road import STEP, inputs_of
 from timbre.settings import PROJECT_ROOT
 
-PROMPTS = PROJECT_ROOT / "data" / "prompts"
+PROMPTS = PROJECT_ROOT / "data/prompts/factuality"
 COUNTS = {"closed_book_questions": 5, "closed_book_samples": 2, "copying_passages": 2, "unknown_statements": 4}
 PLACES = ["Asham", "Torsby", "Kelvik", "Dunmark", "Porvino", "Osterby", "Lisgrad", "Belmora"]
 

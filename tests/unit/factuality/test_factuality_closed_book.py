@@ -14,7 +14,7 @@ from timbre.evaluation.factuality import closed_book
 from timbre.evaluation.factuality.closed_book import METRIC, Question, correct, first_statement, measure, pass_at, read_questions
 from timbre.evaluation.factuality.normalising import contains, normalised
 
-DATA = Path(__file__).resolve().parents[3] / "data" / "prompts" / "closed_book.jsonl"
+DATA = Path(__file__).resolve().parents[3] / "data/prompts/factuality/closed_book.jsonl"
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety"
 

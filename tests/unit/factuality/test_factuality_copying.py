@@ -15,7 +15,7 @@ from timbre.evaluation.factuality import copying
 from timbre.evaluation.factuality.copying import Passage, check, chosen, corpus_passages, measure, read_passages
 from timbre.evaluation.factuality.entities import Source, entities
 
-DATA = Path(__file__).resolve().parents[3] / "data" / "prompts" / "passages.jsonl"
+DATA = Path(__file__).resolve().parents[3] / "data/prompts/factuality/passages.jsonl"
 PASSAGE = (
     "In 1931 the guide Dorji led Conrad Weller and 9 others from Asham up Mount Tarrin. They carried 1,412 kilos of food on sixteen mules."
 )

@@ -1,0 +1,44 @@
+"""lm-evaluation-harness on a registered version and on the base model that it was tuned from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.bundles import find_version
+from tasks.standing import open_store, registered_name
+from timbre import road
+from timbre.artifacts import Artifact
+from timbre.config import ModelConfig
+
+
+def run_harness(
+    style: str, model: ModelConfig, number: int, data: Mapping[str, Path], *, limit: int | None = None, shots: int = 0
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Per task the shares of base and version and their paired difference, as `factuality.harness.compared` gives them.
+
+    Raises:
+        ValueError: the extra or a file is missing, no such version, or its model is not on this machine.
+        FloatingPointError: a model gave NaN.
+    """
+    from timbre.evaluation.factuality.harness import check, compared
+
+    check(data, shots)
+    name = registered_name(style, model)
+    tags = find_version(name, number).tags
+    base, adapter = (_artifact(tags, step, f"{name} v{number}") for step in ("model", "adapter"))
+    return compared(_scored(base, None, data, limit, shots), _scored(base, adapter, data, limit, shots))
+
+
+def _scored(model: Artifact, adapter: Artifact | None, data: Mapping[str, Path], limit: int | None, shots: int) -> list[dict[str, Any]]:
+    from timbre.evaluation.factuality.harness import run_tasks
+    from timbre.models import load_model, load_tokenizer
+
+    return run_tasks(load_model(model, adapter=adapter), load_tokenizer(model), data, limit=limit, shots=shots)
+
+
+def _artifact(tags: Mapping[str, str], step: str, whose: str) -> Artifact:
+    digest = tags.get(f"timbre.{step}", "")
+    try:
+        return open_store().open(road.STEP[step].stage.name, digest)
+    except ValueError as error:
+        raise ValueError(f"the {step} of {whose} is not on this machine ({digest[:12] or 'no tag'}): ask where it was made") from error
