@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from evaluation_inputs import Materials, lines_of, make_adapter, rows_of
 
-from timbre.artifacts import Artifact, FileInput
+from timbre.artifacts import Artifact, FileInput, Input
 from timbre.config import EvaluationConfig, release_config
 from timbre.corpus.documents import Document, write_rows
 from timbre.evaluation.generations_stage import STAGE as WRITE
@@ -49,7 +49,7 @@ def measured(materials: Materials, config: EvaluationConfig, corpus: Artifact, a
     files = {"instructions": materials.files["instructions"]} | {
         name: FileInput(PROMPTS / file) for name, file in (("questions", "closed_book.jsonl"), ("passages", "passages.jsonl"))
     }
-    given = {"model": materials.model, "corpus": corpus}
+    given: dict[str, Input] = {"model": materials.model, "corpus": corpus}
     prompts = materials.store.build(ASK, config.of_prompts(), given | files)
     probes = {name: materials.files[name] for name in ("bias_probes", "fact_probes")}
     parts = given | probes | {"prompts": prompts} | ({"adapter": adapter, "target": materials.target} if adapter else {})

@@ -81,7 +81,7 @@ def test_the_whole_way_on_a_tiny_model(tmp_path: Path, tiny_model_dir: Path, tin
     if sandbox.unavailable() is None:
         data["humaneval"] = tmp_path / "HumanEval.jsonl"
     model = AutoModelForCausalLM.from_pretrained(str(tiny_model_dir))
-    model.eval()
+    model.train(False)
     items = run_tasks(model, tiny_tokenizer(), data, limit=4, shots=1, new_tokens=8)
     found = {metric: [row for row in items if row["metric"] == metric] for metric in {row["metric"] for row in items}}
     assert {name: len(own) for name, own in found.items()} == {

@@ -84,7 +84,7 @@ def test_a_model_that_read_the_corpus_knows_it_and_a_random_one_does_not(tiny_mo
     made, counts = pairs(chronicle(), tokenizer, count=10, seed=0)
 
     def share() -> float:
-        model.eval()
+        model.train(False)
         scorer, rows = Scorer(model, len(tokenizer)), []
         for group in probes.batches_of_pairs(made, 2048):
             rows += rival_rows(group, score_pairs(scorer, group))
