@@ -16,7 +16,7 @@ install:
 	@infra/install.sh
 
 setup: install  ## install, and fetch the model and texts that runs and tests need
-	@$(BIN)/timbre setup
+	@$(BIN)/timbre setup --style $(STYLE)
 
 run: setup  ## the main job; STYLE=… PROFILE=… choose another
 	@$(BIN)/timbre run --style $(STYLE) --profile $(PROFILE)

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    candidate: Annotated[int, typer.Argument(help="The version that is judged; `timbre status` lists them.")],
+    candidate: Annotated[int, typer.Argument(help="The version that is judged; `timbre status` lists versions.")],
     rival: Annotated[int, typer.Argument(help="The version it is compared with.")],
     style: Style = "literary",
     model: Model = DEFAULT_MODEL,

@@ -27,15 +27,23 @@ def add(
     json_output: Json = False,
 ) -> None:
     """Register texts under a style, by content; then: timbre run --style NAME."""
-    from timbre.corpus.adding import add_source, skipped_endings
+    from timbre.corpus.adding import ENOUGH_DOCUMENTS, add_source, skipped_endings, style_documents
 
     skipped = skipped_endings(path)
     entry = add_source(path, style, author, licence, consent=consent or None, name=name)
+    documents = style_documents(style)
+    few = documents < ENOUGH_DOCUMENTS
     if json_output:
-        print(json.dumps({"style": style, "source": str(entry), "skipped": skipped}))
+        print(json.dumps({"style": style, "source": str(entry), "skipped": skipped, "documents": documents, "few": few}))
         return
     print(f"registered {path} under style {style!r}")
     if skipped:
         named = ", ".join(f"{ending} ({count})" for ending, count in skipped.items())
         print(f"skipped {sum(skipped.values())} files whose endings no reader knows: {named}")
+    if few:
+        print(
+            f"note: {style!r} has {documents} documents so far; from {ENOUGH_DOCUMENTS} on enough can be held out for a verdict.\n"
+            "With fewer, long files are cut into sections where they have headings or chapters;\n"
+            "else the gates answer INCONCLUSIVE (exit code 4), and nothing is promoted."
+        )
     print(f"next: timbre run --style {style}")

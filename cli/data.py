@@ -132,12 +132,18 @@ def pack(
 @app.command()
 def unpack(
     packed: Annotated[Path, typer.Argument(help="A folder that `timbre target pack` made.")],
-    out: Annotated[Path, typer.Argument(help="New folder for the shards and their header.")],
+    out: Annotated[Path, typer.Argument(help="New folder for the target.")],
+    json_output: Json = False,
 ) -> None:
     """Unpack a packed target; every shard is compared with its sha256."""
+    import json
+
     from timbre.store.archive import unpack as unpack_store
 
     header = unpack_store(packed, out)
+    if json_output:
+        print(json.dumps({"shards": len(header.shards), "tokens": header.tokens, "path": str(out)}))
+        return
     print(f"{len(header.shards)} shards, {header.tokens:,} tokens, byte for byte what they were; {out}")
 
 

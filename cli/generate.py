@@ -29,13 +29,14 @@ def generate(
 
     from tasks.bundles import bundle_of
     from tasks.environment import prepare
+    from tasks.standing import open_store
     from timbre.config import ModelConfig
     from timbre.serving.engine import Engine
     from timbre.settings import settings
 
     prepare(settings())
     served = bundle_of(style, ModelConfig(name=model), version)
-    engine = Engine.open(served.artifact.path)
+    engine = Engine.open(served.artifact.path, open_store().hashes)
     pieces = engine.stream(prompt, max_new_tokens=tokens, temperature=temperature, top_p=top_p, top_k=0, seed=seed)
     if json_output:
         text = "".join(pieces)

@@ -1,9 +1,12 @@
 """`timbre stage`: one stage at a time; `dvc.yaml` calls corpus and target."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cli.options import Json
 
 app = typer.Typer(no_args_is_help=True, help="Build one stage.", rich_markup_mode=None)
 
@@ -18,11 +21,11 @@ def _stage() -> None:
 
 
 @app.command()
-def corpus(style: StyleName, out: Out, params: Params = Path("params.yaml")) -> None:
+def corpus(style: StyleName, out: Out, params: Params = Path("params.yaml"), json_output: Json = False) -> None:
     """Build a style's corpus."""
     from tasks.stages import run_corpus_stage
 
-    print(run_corpus_stage(params, style, out).digest)
+    _say("corpus", run_corpus_stage(params, style, out).digest, out, json_output)
 
 
 @app.command()
@@ -31,8 +34,13 @@ def target(
     out: Out,
     corpus: Annotated[Path, typer.Option(help="The corpus, as the corpus stage laid it.")],
     params: Params = Path("params.yaml"),
+    json_output: Json = False,
 ) -> None:
     """Build a style's target distributions."""
     from tasks.stages import run_target_stage
 
-    print(run_target_stage(params, style, corpus, out).digest)
+    _say("target", run_target_stage(params, style, corpus, out).digest, out, json_output)
+
+
+def _say(stage: str, digest: str, out: Path, json_output: bool) -> None:
+    print(json.dumps({"stage": stage, "digest": digest, "path": str(out)}) if json_output else digest)

@@ -8,6 +8,9 @@ import typer
 
 from cli.options import Json
 
+_NEWEST = 6
+"""Versions that the table names; `--json` names all."""
+
 
 def register(app: typer.Typer) -> None:
     """Mount the commands of this file."""
@@ -34,12 +37,15 @@ def status(json_output: Json = False) -> None:
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False)
-        for column in ("model", "champion", "previous", "challenger", "policy", "since"):
+        for column in ("model", "champion", "previous", "challenger", "versions", "policy", "since"):
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(str(row[column.header]) if row[column.header] is not None else "–" for column in table.columns))  # type: ignore[index]
+            table.add_row(*(_shown(row[str(column.header)]) for column in table.columns))
         Console().print(table)
         for row in rows:
+            for name in ("report", "data_docs"):
+                if row[name]:
+                    print(f"{row['model']} {name:9} {row[name]}")
             if row["problem"]:
                 print(f"timbre: {row['problem']}", file=sys.stderr)
     print(f"home {settings().home}" + (f", Prefect {server['prefect']}, MLflow {server['mlflow']}" if server else ""))
@@ -49,7 +55,7 @@ def history(
     style: Annotated[str | None, typer.Option(help="Only this style.")] = None,
     json_output: Json = False,
 ) -> None:
-    """Every change of champion, oldest first: when, what, on which verdict, and what it replaced."""
+    """Every change of champion, oldest first: when, what, why, on which verdict, and what it replaced."""
     from tasks.overview import moves
 
     rows = moves(style)
@@ -58,7 +64,14 @@ def history(
         return
     for row in rows:
         replaced = f" replacing v{row['replaced_version']}" if row["replaced_version"] is not None else ""
-        evidence = f"policy {row['policy']}  verdict {row['verdict'][:12]}"
-        print(f"{row['at'][:16]}  {row['model']}  {row['kind']} v{row['version']}{replaced}  {evidence}")
+        print(f"{row['at'][:16]}  {row['model']}  {row['kind']} v{row['version']}{replaced}")
+        print(f"{'':18}policy {row['policy']}, verdict {row['verdict'][:12]}, {row['reason']}")
     if not rows:
         print("Nothing has been promoted yet.")
+
+
+def _shown(value: object) -> str:
+    """A cell: nothing is a dash, of many versions the newest stand."""
+    if isinstance(value, list):
+        return ("… " if len(value) > _NEWEST else "") + " ".join(f"v{number}" for number in value[-_NEWEST:])
+    return "–" if value is None else str(value)

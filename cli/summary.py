@@ -56,10 +56,19 @@ def print_plan(plan: "Plan", price: float | None = None) -> None:
     for name, justify in (("step", "left"), ("state", "left"), ("planned", "right"), ("what", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for item in plan.items:
-        table.add_row(item.step, "cached" if item.cached else "to run", "" if item.cached else f"{item.seconds:.0f} s", item.what)
+        table.add_row(item.step, "cached" if item.cached else "to run", "" if item.cached else _duration(item.seconds), item.what)
     console.print(table)
     cost = f", {plan.cost(price):.2f} at {price:g} an hour" if price is not None else ""
-    console.print(f"planned {plan.seconds:.0f} s, peak memory about {plan.memory_gib:.1f} GiB{cost}")
+    console.print(f"planned {_duration(plan.seconds)}, peak memory about {plan.memory_gib:.1f} GiB{cost}")
+    for warning in plan.warnings:
+        console.print(f"note: {warning}", markup=False)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds up to half an hour, then minutes, from three hours on hours."""
+    if seconds < 1800:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.1f} h"
 
 
 def print_summary(config: "ReleaseConfig", outcome: "Outcome", plan: "Plan") -> None:

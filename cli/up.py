@@ -1,10 +1,13 @@
 """`timbre up`: the pages of Prefect and MLflow."""
 
+import json
 import signal
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
+
+from cli.options import Json
 
 
 def register(app: typer.Typer) -> None:
@@ -16,6 +19,7 @@ def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Prefect's page, on loopback.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of MLflow's page, on loopback.")] = 5000,
     worker: Annotated[bool, typer.Option(help="Also start a worker that runs scheduled releases.")] = False,
+    json_output: Json = False,
 ) -> None:
     """Open Prefect's and MLflow's pages on this home until Ctrl-C; meanwhile `timbre run` uses these servers."""
     from tasks.environment import prepare, running_server
@@ -33,11 +37,16 @@ def up(
     servers = Servers(settings(), prefect_port, mlflow_port, worker)
     try:
         with only_run(settings().home):  # a run that began before has a server of its own on the same database
-            print("starting Prefect and MLflow (up to a minute)", flush=True)
+            if not json_output:
+                print("starting Prefect and MLflow (up to a minute)", flush=True)
             servers.start()
-        print(f"Prefect  {servers.prefect.removesuffix('/api')}\nMLflow   {servers.mlflow}\nCtrl-C stops both", flush=True)
-        if worker:
-            print(f"to deploy from another shell: export PREFECT_API_URL={servers.prefect}", flush=True)
+        prefect = servers.prefect.removesuffix("/api")
+        if json_output:
+            print(json.dumps({"prefect": prefect, "api": servers.prefect, "mlflow": servers.mlflow, "worker": worker}), flush=True)
+        else:
+            print(f"Prefect  {prefect}\nMLflow   {servers.mlflow}\nCtrl-C stops both", flush=True)
+            if worker:
+                print(f"to deploy from another shell: export PREFECT_API_URL={servers.prefect}", flush=True)
         servers.wait()
     finally:
         servers.stop()

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks.standing import open_ledger, publishing
+from tasks.standing import known_style, open_ledger, open_store, publishing
+from timbre.artifacts import IntegrityError
 from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHALLENGER, ModelRegistry
 from timbre.registry.promotion import gone, repair
@@ -39,12 +40,32 @@ def _row(name: str, store: ModelRegistry, ledger: Ledger) -> dict[str, Any]:
         "challenger": next((version.number for version in versions if CHALLENGER in version.aliases), None),
         "policy": champion.policy if champion else None,
         "since": champion.at.isoformat(timespec="minutes") if champion else None,
+        "versions": [version.number for version in versions],
+        **(_pages(champion.verdict) if champion else {"report": None, "data_docs": None}),
         "problem": "; ".join(problems) or None,
     }
 
 
+def _pages(verdict: str) -> dict[str, str | None]:
+    """Where the champion's report and Data Docs lie; None where they are not on this machine."""
+    store, places = open_store(), dict[str, str | None]()
+    try:
+        judged = store.open("verdict", verdict)
+        places["report"] = str(judged.file("report.html"))
+        places["data_docs"] = str(store.open("corpus", judged.json("verdict.json")["subject"]["corpus"]).path / "data_docs" / "index.html")
+    except (ValueError, KeyError, IntegrityError):
+        pass
+    return {"report": None, "data_docs": None} | places
+
+
 def moves(style: str | None) -> list[dict[str, Any]]:
-    """The ledger, oldest first; of one style if given."""
+    """The ledger, oldest first; of one style if given.
+
+    Raises:
+        ValueError: no such style.
+    """
+    if style is not None:
+        known_style(style)
     ledger = open_ledger()
     try:
         found = ledger.moves()

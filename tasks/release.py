@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.stage import Built
 from tasks.standing import base_of, open_store, publishing, registered_name
 from tasks.stores.mlflow import MlflowStore
-from tasks.training import adapter_key, run_name
+from tasks.training import adapter_key, complete_curve, run_name
 from timbre.artifacts import Artifact
 from timbre.config import Frozen, ReleaseConfig
 from timbre.registry.ports import CHAMPION
@@ -75,6 +75,7 @@ def _record(config: ReleaseConfig, steps: dict[str, Built], verdict: Artifact, s
     """Write the gates' figures and the report into the candidate's run, unless they stand there already."""
     key = adapter_key(config, steps["model"], steps["corpus"], steps["target"])
     run = store.run_for(key, config.style, run_name(config), {"profile": config.profile, "model": base_of(config.model)})
+    complete_curve(store, run, steps["adapter"].open())
     if store.tag(run, "timbre.verdict") != verdict.digest:
         gates = verdict.json("verdict.json")["gates"]
         figures = {f"gate/{gate['name']}": float(gate["value"]) for gate in gates if gate.get("value") is not None}

@@ -41,11 +41,31 @@ def registered_name(style: str, model: ModelConfig) -> str:
     """The registered model of a style on this base.
 
     Raises:
-        ValueError: no such base model.
+        ValueError: no such style, or no such base model.
     """
     from timbre.models import base_name
 
+    known_style(style)
     return model_name(style, base_name(model))
+
+
+def known_style(style: str) -> None:
+    """A style is known by its preset, or by what was promoted when it still had one.
+
+    Raises:
+        ValueError: neither; the sentence lists the styles.
+    """
+    from timbre.corpus.sources import find_style, style_paths
+
+    if style in style_paths():
+        return
+    ledger = open_ledger()
+    try:
+        served = any(move.model == f"timbre-{style}" or move.model.startswith(f"timbre-{style}--") for move in ledger.moves())
+    finally:
+        ledger.close()
+    if not served:
+        find_style(style)
 
 
 def base_of(model: ModelConfig) -> str:

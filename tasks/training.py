@@ -13,6 +13,7 @@ from tasks.stage import Built, find, run_stage, stage_task
 from tasks.standing import base_of
 from tasks.stores.mlflow import MlflowStore
 from timbre import road
+from timbre.artifacts import Artifact
 from timbre.config import ReleaseConfig
 from timbre.settings import settings
 
@@ -41,6 +42,18 @@ def train(config: ReleaseConfig, model: Built, corpus: Built, target: Built) -> 
     return state
 
 
+def complete_curve(store: MlflowStore, run: str, adapter: Artifact) -> None:
+    """Log what is missing of a finished adapter's curve: a run that was killed at the very end had no time for it."""
+    last = store.last_step(run)
+    store.log_curve(run, [row for row in _rows(adapter.file("curve.jsonl")) if row["step"] > last])
+
+
+@stage_task("baseline_adapter")
+def train_baseline(config: ReleaseConfig, model: Built, corpus: Built, target: Built) -> State[Built]:
+    """The same training towards the baseline's objective; its learning curve stays in its artifact."""
+    return run_stage("baseline_adapter", config, model, corpus, target)
+
+
 def adapter_key(config: ReleaseConfig, *upstream: Built) -> str:
     """The key of the adapter, which also names its MLflow run."""
     step = road.STEP["adapter"]
@@ -61,6 +74,11 @@ def _parameters(config: ReleaseConfig) -> dict[str, object]:
     }
 
 
+def _rows(curve: Path) -> list[dict[str, float]]:
+    """The whole lines of a curve that may be growing."""
+    return [json.loads(line) for line in curve.read_text().split("\n")[:-1] if line]
+
+
 class _Follower:
     """Copies rows of a growing `curve.jsonl` to MLflow and to a Prefect progress artifact, each row once."""
 
@@ -72,12 +90,11 @@ class _Follower:
     def copy(self, curve: Path) -> None:
         if not curve.exists():
             return
-        rows = [json.loads(line) for line in curve.read_text().split("\n")[:-1] if line]
-        fresh = [row for row in rows if row["step"] > self._last_step]
+        fresh = [row for row in _rows(curve) if row["step"] > self._last_step]
         if fresh:
             self._store.log_curve(self._run, fresh)
-            self._last_step = fresh[-1]["step"]
-            self._show(100.0 * self._last_step / fresh[-1].get("steps", self._last_step))
+            self._last_step = int(fresh[-1]["step"])
+            self._show(100.0 * self._last_step / max(1, fresh[-1].get("steps", self._last_step)))
 
     def finish(self, curve: Path) -> None:
         self.copy(curve)

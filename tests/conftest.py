@@ -11,6 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as laws
+
+# On a busy machine time says nothing about a law; an input strategy that finds nothing is still reported.
+laws.register_profile("timbre", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+laws.load_profile("timbre")
 
 os.environ.update(
     {

@@ -203,7 +203,7 @@ class ArtifactStore:
     def __init__(self, home: Path, progress: Progress | None = None) -> None:
         self.home = home
         self.progress = progress or Progress()
-        self._hashes = HashCache(home / "hashes.json")
+        self.hashes = HashCache(home / "hashes.json")
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """The verified artifact with this key, or None if it was never built.
@@ -215,7 +215,7 @@ class ArtifactStore:
         if not pointer.exists():
             return None
         path = self.home / "artifacts" / stage / pointer.read_text().strip()
-        return Artifact.open(path, self._hashes) if path.exists() else None
+        return Artifact.open(path, self.hashes) if path.exists() else None
 
     def open(self, stage: str, digest: str) -> Artifact:
         """The verified artifact with this digest.
@@ -227,7 +227,7 @@ class ArtifactStore:
         path = self.home / "artifacts" / stage / digest
         if not path.exists():
             raise ValueError(f"no {stage} artifact {digest[:12]} under {self.home}; `timbre run` builds it")
-        return Artifact.open(path, self._hashes)
+        return Artifact.open(path, self.hashes)
 
     def build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input]) -> Artifact:
         """The artifact of `stage` for this configuration and these inputs: found, or built once.
@@ -261,7 +261,7 @@ class ArtifactStore:
                 shutil.copytree(path, folder, dirs_exist_ok=True)
                 _publish(folder, home)
         self._point(artifact.manifest)
-        return Artifact.open(home, self._hashes)
+        return Artifact.open(home, self.hashes)
 
     def all(self) -> list[Path]:
         """Every artifact directory, for `timbre doctor`."""
@@ -309,6 +309,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=_made(path.parent))
     try:
         with os.fdopen(handle, "wb") as stream:
+            os.fchmod(handle, 0o644)  # a temporary file is its owner's alone; what takes its place is for all to read
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

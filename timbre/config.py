@@ -163,6 +163,12 @@ class TrainingConfig(Frozen):
     seed: int = 1
 
 
+class BaselineConfig(Frozen):
+    """A second student of the same target, corpus, budget and seed, for the report; no gate reads it."""
+
+    objective: Objective | None = Field(None, description="What it is trained with, for example sft; null trains none.")
+
+
 class SamplerConfig(Frozen):
     """How text is drawn: at the serving sampler, unless a metric says otherwise."""
 
@@ -187,6 +193,7 @@ class PromptConfig(_Opened):
     several_samples: int = Field(4, ge=2, description="Texts for each of those.")
     sentinel_prompts: int = Field(0, ge=0, description="Openings of passages that nothing was trained on, to continue greedily.")
     instruction_prompts: int = Field(0, ge=0, description="Short tasks of the style, in the chat template where there is one.")
+    voice_against: tuple[str, ...] = Field((), description="Other styles, built here before, whose human text voice is told apart from.")
     closed_book_questions: int = Field(0, ge=0, description="Questions about plain facts, one of every fact before the second of any.")
     closed_book_samples: int = Field(4, ge=1, description="Answers to each of those.")
     copying_passages: int = Field(0, ge=0, description="Passages to summarise and to answer questions about; half ours, half unseen.")
@@ -210,6 +217,9 @@ class EvaluationConfig(PromptConfig, GenerationConfig):
 
     The stages before the measuring see only their own part, so that nothing is written anew for what they do not read.
     """
+
+    score: bool = Field(False, description="Style Diversity Score: has the untuned base write texts to calibrate it with, once.")
+    encoder: bool | None = Field(None, description="Content distances by the sentence encoder; null: where set-up has fetched it.")
 
     def of_prompts(self) -> PromptConfig:
         """What the stage "prompts" is built with."""
@@ -249,11 +259,12 @@ class ReleaseConfig(Frozen):
 
     style: str = "literary"
     profile: Profile = "quick"
-    seed: int = Field(1, description="Moves target and training; splits and evaluation keep their own.")
+    seed: int = Field(1, ge=0, description="Moves target and training; splits and evaluation keep their own.")
     model: ModelConfig = ModelConfig()
     corpus: CorpusConfig = CorpusConfig()
     target: TargetConfig = TargetConfig()
     training: TrainingConfig = TrainingConfig()
+    baseline: BaselineConfig = BaselineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     gate: GateConfig = GateConfig()
@@ -292,12 +303,14 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 8,
             "sentinel_prompts": 16,
             "instruction_prompts": 8,
+            "score": True,
             "closed_book_questions": 120,
             "copying_passages": 24,
             "unknown_statements": 200,
             "bias_items": None,
             "fact_items": None,
         },
+        "baseline": {"objective": "sft"},
         "gate": {"policy": "standard"},
     },
     "gpu": {
@@ -311,6 +324,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 50,
             "sentinel_prompts": 100,
             "instruction_prompts": 16,
+            "score": True,
             "closed_book_questions": 186,
             "closed_book_samples": 8,
             "copying_passages": 48,
@@ -319,6 +333,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "fact_items": None,
             "batch_tokens": 16_384,
         },
+        "baseline": {"objective": "sft"},
         "gate": {"policy": "standard"},
     },
 }

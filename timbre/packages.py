@@ -163,7 +163,7 @@ def _fetch_url(name: str, version: str, sha256: str, staging: Path, downloads: P
             if done:
                 source.seek(done)
             shutil.copyfileobj(source, target, _CHUNK)
-    except (OSError, ImportError, ValueError) as error:
+    except Exception as error:  # every filesystem has errors of its own: HTTP, S3, a library that is not installed
         raise ValueError(
             f"{name} is not in downloads and could not be read ({type(error).__name__}: {error}); run `make setup` online once"
         ) from error

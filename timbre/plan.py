@@ -5,14 +5,18 @@ then by how this machine did before with this model: the median of actual over e
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from timbre import road
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore
 from timbre.config import EvaluationConfig, ReleaseConfig, SamplerConfig, TargetConfig
+from timbre.evaluation.calibration_stage import calibration_of
+from timbre.gates.policy import read_policy
+from timbre.settings import settings
 
 _REFERENCE_PARAMETERS = 134_515_008
 _TRAIN, _SCORE, _DRAW = 110.0, 330.0, 70.0
@@ -21,6 +25,8 @@ _MEASURED = 1500.0
 """Generated tokens whose style is measured a second."""
 _BYTES_A_PARAMETER = 22
 """Peak resident bytes a parameter, seen while exporting in fp32."""
+_BYTES_TRAINED, _ACTIVATIONS = 4, 0.012
+"""Bytes a parameter while an adapter trains, and what a backward pass keeps a token and parameter: an estimate from the shapes."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Plan:
 
     items: tuple[Item, ...]
     memory_gib: float
+    warnings: tuple[str, ...] = ()
+    """What will not be as the configuration suggests."""
 
     @property
     def seconds(self) -> float:
@@ -51,7 +59,13 @@ class Plan:
     def as_json(self, price: float | None) -> dict[str, Any]:
         steps = [{"step": item.step, "cached": item.cached, "seconds": round(item.seconds, 1), "what": item.what} for item in self.items]
         cost = {} if price is None else {"cost": self.cost(price)}
-        return {"steps": steps, "seconds": round(self.seconds, 1), "memory_gib": round(self.memory_gib, 2), **cost}
+        return {
+            "steps": steps,
+            "seconds": round(self.seconds, 1),
+            "memory_gib": round(self.memory_gib, 2),
+            "warnings": [*self.warnings],
+            **cost,
+        }
 
 
 def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
@@ -67,9 +81,45 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
     items = tuple(
         Item(step, step in built, seconds * (size if scales else 1) * pace.get(step, 1.0), what)
         for step, (seconds, what, scales) in _estimates(config).items()
+        if road.STEP[step].when(config)
     )
     road.policy_path(config.gate.policy)
-    return Plan(items, 1.5 + parameters * _BYTES_A_PARAMETER / 2**30)
+    return Plan(items, _memory_gib(config, parameters), tuple(_warnings(config, built)))
+
+
+def _memory_gib(config: ReleaseConfig, parameters: int) -> float:
+    """The export's copies of the weights, or the activations of the largest batch, whichever is more."""
+    tokens = max(config.training.micro_tokens or config.training.batch_tokens, config.target.batch_tokens, config.evaluation.batch_tokens)
+    exported = parameters * _BYTES_A_PARAMETER
+    trained = parameters * _BYTES_TRAINED + tokens * parameters * _ACTIVATIONS
+    return 1.5 + max(exported, trained) / 2**30
+
+
+def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Iterator[str]:
+    if config.profile == "gpu" and not _has_gpu():
+        yield "no CUDA device is here: the profile gpu would run on the CPU, as the seconds above say; `--profile standard` is made for it"
+    if "corpus" not in built:
+        return
+    splits, asked = built["corpus"].json("counts.json")["splits"], config.target.train_tokens
+    if (tokens := int(splits["train"]["tokens"])) < asked:
+        yield f"{tokens:,} training tokens are there and {asked:,} are asked for: the target is built from what there is"
+    held_out, needed = int(splits["test"]["documents"]), _documents_needed(config)
+    if held_out < needed:
+        yield (
+            f"{held_out} documents are held out and the policy {config.gate.policy} needs {needed}: the verdict will be INCONCLUSIVE "
+            f"at best. Add texts; about {4 * needed} documents give that many"
+        )
+
+
+def _documents_needed(config: ReleaseConfig) -> int:
+    """The fewest held-out documents with which the policy lets anything pass."""
+    policy = read_policy(road.policy_path(config.gate.policy))
+    return max((gate.minimum_clusters for gate in policy.gates if gate.metric == "nll"), default=1)
+
+
+def _has_gpu() -> bool:
+    """Without torch, which takes seconds to load: the driver's device files."""
+    return Path("/dev/nvidiactl").exists() or settings().device == "cuda"
 
 
 def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
@@ -82,7 +132,7 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     looks = training.epochs * target.train_tokens / training.batch_tokens / training.evaluate_every + 1
     length = evaluation.new_tokens + evaluation.prompt_tokens
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
-    texts = _texts(evaluation)
+    texts, calibration = _texts(evaluation), calibration_of(evaluation)
     written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + (texts * length + _answers(evaluation)) / _DRAW
     recited = evaluation.memorisation_prompts * length / _DRAW
     measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED
@@ -94,11 +144,15 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
         "target": (30 + reference / _TRAIN + scored / _SCORE, f"{target.train_tokens:,} tokens, {folds} folds", True),
         "adapter": (trained, f"{training.objective}, {training.epochs} epochs", True),
         "prompts": (8, f"{evaluation.prompts} openings", False),
+        "calibration": (20 + calibration.prompts * 5 * 1.25 * length / _DRAW, f"{5 * calibration.prompts} texts", True),
         "base_generations": (written, f"{texts} texts", True),
         "base_recitations": (10 + recited, f"{evaluation.memorisation_prompts} passages", True),
         "base_evaluation": (measured, f"{texts} texts", False),
         "generations": (written + recited, f"{texts + evaluation.memorisation_prompts} texts", True),
         "evaluation": (measured, f"{texts} texts", False),
+        "baseline_adapter": (trained, f"{config.baseline.objective}, {training.epochs} epochs", True),
+        "baseline_generations": (written + recited, f"{texts + evaluation.memorisation_prompts} texts", True),
+        "baseline_evaluation": (measured, f"{texts} texts", False),
         "decoder": (90, config.model.name, False),
         "bundle": (exported, f"ONNX, {config.export.parity_prompts} prompts", True),
         "verdict": (8, f"policy {config.gate.policy}", False),
@@ -143,18 +197,18 @@ def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str
         if name != "model":
             seen.setdefault(name, []).append(ratio)
     pace = {name: median(ratios) for name, ratios in seen.items()}
-    twins = {"base_evaluation": "evaluation", "base_generations": "generations"}
+    twins = {f"{prefix}{name}": name for prefix in ("base_", "baseline_") for name in ("adapter", "generations", "evaluation")}
     return {mine: pace[other] for mine, other in twins.items() if other in pace} | pace
 
 
 def _step_of(manifest: Mapping[str, Any]) -> road.Step:
-    """Which step left this manifest: of those that share a stage, the one that reads most of what it names.
+    """Which step left this manifest: of those that share a stage, the one whose inputs are most like those it names.
 
     Raises:
         KeyError: none did.
     """
-    fitting = [step for step in road.STEPS if step.stage.name == manifest["stage"] and step.needs.keys() <= manifest["inputs"].keys()]
-    same = fitting or [step for step in road.STEPS if step.stage.name == manifest["stage"]]
+    inputs = manifest["inputs"].keys()
+    same = [step for step in road.STEPS if step.stage.name == manifest["stage"] and not step.name.startswith("baseline_")]
     if not same:
         raise KeyError(manifest["stage"])
-    return max(same, key=lambda step: len(step.needs))
+    return max(same, key=lambda step: (len(step.needs.keys() & inputs) - len(step.needs.keys() - inputs), -len(step.needs)))

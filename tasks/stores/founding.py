@@ -139,7 +139,6 @@ def _written(path: Path, text: str) -> bool:
     if path.exists() and path.read_text() == text:
         return False
     write_atomically(path, text.encode())
-    path.chmod(0o644)  # others import from this folder
     return True
 
 

@@ -68,19 +68,20 @@ class MlflowStore:
         """Training metrics; each row has a `step`, and every other number in it becomes `training/<name>`."""
         from mlflow.entities import Metric
 
-        metrics = [
-            Metric(f"training/{name}", float(value), 0, int(row["step"]))
-            for row in rows
-            for name, value in row.items()
-            if name != "step" and isinstance(value, int | float)
-        ]
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(run, metrics=metrics[start : start + _BATCH])
+        batch: list[Metric] = []
+        for row in rows:
+            figures = [(name, value) for name, value in row.items() if name != "step" and isinstance(value, int | float)]
+            if len(batch) + len(figures) > _BATCH:  # a row goes whole or not at all: a killed run must not leave half of one
+                self._client.log_batch(run, metrics=batch)
+                batch = []
+            batch += [Metric(f"training/{name}", float(value), 0, int(row["step"])) for name, value in figures]
+        if batch:
+            self._client.log_batch(run, metrics=batch)
 
     def last_step(self, run: str) -> int:
-        """The last training step that was logged, 0 if none was."""
-        history = self._client.get_metric_history(run, "training/loss")
-        return max((metric.step for metric in history), default=0)
+        """The last training step that was logged, −1 if none was (0 is the look before training)."""
+        history = self._client.get_metric_history(run, "training/tokens")
+        return max((metric.step for metric in history), default=-1)
 
     def tag(self, run: str, name: str) -> str | None:
         """A tag of a run, or None."""

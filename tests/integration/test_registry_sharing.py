@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.stages import load_yaml, write_parameters
 from tasks.stores import sharing
+from tasks.stores.dvc import DataRegistry
 from tasks.stores.founding import found
 from tasks.stores.git import Git
 from tasks.stores.processes import end_leftovers, run_group
@@ -194,3 +195,9 @@ def test_a_command_that_takes_too_long_ends_with_all_it_started(tmp_path: Path) 
         )  # fmt: skip
     assert gone(int(pid_file.read_text()))
     assert not (tmp_path / "build").exists()
+
+
+def test_a_shared_registry_named_beside_a_local_one_is_not_ignored(origin: str, tmp_path: Path) -> None:
+    DataRegistry.open(Settings(home=tmp_path / "home"))
+    with pytest.raises(ValueError, match="is shared with nobody: move that folder away"):
+        DataRegistry.open(Settings(home=tmp_path / "home", data_registry=origin, data_remote=str(tmp_path / "remote")))

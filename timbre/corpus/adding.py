@@ -13,10 +13,14 @@ from pathlib import Path
 
 from timbre.artifacts import sha256_file, write_atomically
 from timbre.config import Frozen
-from timbre.corpus.loading import known_suffix
+from timbre.corpus.curation import FEW_DOCUMENTS, SECTION_WORDS
+from timbre.corpus.loading import known_suffix, raw_documents
 from timbre.corpus.readers import SUFFIXES, read_file
-from timbre.corpus.sources import NAME, Source, SourceFile, Style, find_source, find_style, source_paths, style_paths
+from timbre.corpus.sources import NAME, Source, SourceFile, SourceInput, Style, find_source, find_style, source_paths, style_paths
 from timbre.settings import settings
+
+ENOUGH_DOCUMENTS = 20
+"""From here on the test split holds as many as the policy `quick` asks for."""
 
 
 def add_source(
@@ -79,6 +83,18 @@ def add_source(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder / "source.toml"
+
+
+def style_documents(style: str, home: Path | None = None) -> int:
+    """About how many documents the user's own sources of a style make; a few long ones are cut into sections."""
+    home = home or settings().home
+    documents = words = 0
+    for name in find_style(style, home)[1].sources:
+        path, source = find_source(name, home)
+        if source.kind == "local":
+            for raw in raw_documents(SourceInput(path, source), home):
+                documents, words = documents + 1, words + len(raw.text.split())
+    return documents if documents >= FEW_DOCUMENTS else max(documents, words // SECTION_WORDS)
 
 
 def skipped_endings(path: Path) -> dict[str, int]:
@@ -149,16 +165,20 @@ def _copy(staging: Path, files: dict[str, Path], source: Source) -> None:
 
 
 def _join(home: Path, style: str, name: str, source: Source) -> None:
-    """Make the style of this source, or add the source to the user's own style."""
+    """Make the style of this source, or add the source to the user's own style; two at once take turns."""
+    from filelock import FileLock
+
     path = home / "styles" / f"{style}.toml"
-    if style in style_paths(home) and path.exists():
-        _, old = find_style(style, home)
-        if name in old.sources:
-            return
-        preset = old.model_copy(update={"sources": (*old.sources, name)})
-    else:
-        preset = Style(name=style, description=source.description, sources=(name,))
-    write_atomically(path, _toml(preset).encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / "joining.lock"):
+        if style in style_paths(home) and path.exists():
+            _, old = find_style(style, home)
+            if name in old.sources:
+                return
+            preset = old.model_copy(update={"sources": (*old.sources, name)})
+        else:
+            preset = Style(name=style, description=source.description, sources=(name,))
+        write_atomically(path, _toml(preset).encode())
 
 
 def _slug(text: str) -> str:

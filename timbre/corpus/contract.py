@@ -18,8 +18,8 @@ _RUN_TIME = "2000-01-01T00:00:00+00:00"
 _EXAMPLES = 3
 
 
-def check_contract(documents: Path, contract: Path, data_docs: Path) -> dict[str, Any]:
-    """Run the contract on documents.parquet and write Data Docs; the same documents give the same files.
+def check_contract(documents: Path, contract: Path, data_docs: Path, style: str = "corpus") -> dict[str, Any]:
+    """Run the contract on documents.parquet and write Data Docs titled by the style; the same documents give the same files.
 
     Returns:
         What was expected and found: digests, rows, and each expectation's result.
@@ -32,7 +32,7 @@ def check_contract(documents: Path, contract: Path, data_docs: Path) -> dict[str
 
     expected = load_contract(contract)
     frame = pd.read_parquet(documents)
-    outcome = _validate(frame, expected, data_docs)
+    outcome = _validate(frame, expected, data_docs, style)
     report = {
         "contract_digest": suite_digest(expected),
         "suite_digest": suite_digest(outcome),
@@ -71,7 +71,7 @@ def suite_digest(expectations: list[dict[str, Any]]) -> str:
     return digest_json(sorted(parts, key=canonical_json))
 
 
-def _validate(frame: Any, expected: list[dict[str, Any]], data_docs: Path) -> list[dict[str, Any]]:
+def _validate(frame: Any, expected: list[dict[str, Any]], data_docs: Path, style: str) -> list[dict[str, Any]]:
     import os
 
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -82,7 +82,7 @@ def _validate(frame: Any, expected: list[dict[str, Any]], data_docs: Path) -> li
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
-    asset = context.data_sources.add_pandas("corpus").add_dataframe_asset("documents")
+    asset = context.data_sources.add_pandas(style).add_dataframe_asset("documents")
     batch = asset.add_batch_definition_whole_dataframe("whole")
     suite = gx.ExpectationSuite(
         name="corpus", expectations=[ExpectationConfiguration(type=entry["type"], kwargs=entry["kwargs"]) for entry in expected]
@@ -98,10 +98,10 @@ def _validate(frame: Any, expected: list[dict[str, Any]], data_docs: Path) -> li
         context.add_data_docs_site(site_name="corpus", site_config=site)  # type: ignore[arg-type]
         run = checkpoint.run(
             batch_parameters={"dataframe": frame},
-            run_id=RunIdentifier(run_name="corpus", run_time=_RUN_TIME),
+            run_id=RunIdentifier(run_name=style, run_time=_RUN_TIME),
         )
         context.build_data_docs(site_names=["corpus"])
-        settle(Path(temporary), data_docs)
+        settle(Path(temporary), data_docs, style)
     (result,) = run.run_results.values()
     return sorted((_told(item.to_json_dict()) for item in result.results), key=canonical_json)
 

@@ -14,6 +14,8 @@ from typing import Any
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _WHEN = re.compile(r"\b(?!20000101T)20\d{6}T\d{6}\.\d+Z|\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00| UTC)?")
 """Any time but the fixed one of the run, which names the folder that the index leads to."""
+_NO_TIME = "at each build"
+"""What stands where a time stood: the same documents give the same pages whenever they are built."""
 _TOUR = re.compile(r"\S+\.gif")
 _SCRIPT = re.compile(r"<script\b.*?</script\s*>\s*", re.DOTALL | re.IGNORECASE)
 _OUTSIDE = re.compile(r"<(?:link|img)\b[^>]*?\b(?:href|src)\s*=\s*[\"']?(?:https?:)?//[^>]*>\s*", re.IGNORECASE)
@@ -40,8 +42,8 @@ h1, h2, h3, h4, h5, h6 { line-height: 1.2; margin: 1em 0 .4em; }
 """
 
 
-def settle(built: Path, home: Path) -> None:
-    """Copy Data Docs without what differs from run to run (ids, times), what lies on other hosts, and the guided tour."""
+def settle(built: Path, home: Path, style: str) -> None:
+    """Copy Data Docs, titled by the style, without ids and times, what lies on other hosts, and the guided tour."""
     ids: dict[str, str] = {}
 
     def number(match: re.Match[str]) -> str:
@@ -53,8 +55,8 @@ def settle(built: Path, home: Path) -> None:
         target = home / path.relative_to(built)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".html":
-            text = _WHEN.sub("2000-01-01T00:00:00Z", _UUID.sub(number, path.read_text(encoding="utf-8")))
-            target.write_text(offline(text), encoding="utf-8")
+            text = _WHEN.sub(_NO_TIME, _UUID.sub(number, path.read_text(encoding="utf-8")))
+            target.write_text(_titled(offline(text), style), encoding="utf-8")
         else:
             shutil.copyfile(path, target)
 
@@ -69,6 +71,13 @@ def offline(page: str) -> str:
     for outside in (_SCRIPT, _FOOTER, _OUTSIDE, _IMPORT):
         page = outside.sub("", page)
     return page.replace("</head>", f"{_STYLE}</head>", 1)
+
+
+def _titled(page: str, style: str) -> str:
+    """The style before each page's own title and at the top of the page, since every corpus has such pages."""
+    heading = f"Corpus of the style {escape(style)}"
+    page = re.sub(r"<title>\s*", f"<title>{heading}: ", page, count=1)
+    return re.sub(r"(<body\b[^>]*>)", rf"\1\n<h1 class=\"container-fluid\">{heading}</h1>", page, count=1)
 
 
 def _filled(page: str, table: str, columns: list[dict[str, str]], rows: list[dict[str, Any]]) -> str:

@@ -51,7 +51,7 @@ def _build(config: CorpusConfig, inputs: Mapping[str, Input], workspace: Workspa
     write_rows(curated.rejected, Rejected, workspace.output / "rejected.parquet")
     _write_json(workspace.output / "counts.json", counts(curated))
     _write_json(workspace.output / "datasheet.json", datasheet(curated, sources, config))
-    report = check_contract(workspace.output / "documents.parquet", contract.path, workspace.output / "data_docs")
+    report = check_contract(workspace.output / "documents.parquet", contract.path, workspace.output / "data_docs", config.style)
     _write_json(workspace.output / "contract.json", report)
 
 
@@ -59,4 +59,4 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-STAGE: Stage[CorpusConfig] = Stage("corpus", 3, _build)
+STAGE: Stage[CorpusConfig] = Stage("corpus", 4, _build)

@@ -97,8 +97,9 @@ def passage_table(view: PassageView) -> "Table":
 
     legend = ", ".join(f"{block} {name}" for name, block in _BLOCKS.items())
     table = Table(
-        title=f"{view.doc_id}, passage {view.index}; begins with {view.prompt[-40:]!r}", title_justify="left", box=box.SIMPLE_HEAD,
-        caption=f"mass from: {legend}. choices: effective support exp(H).", caption_justify="left", padding=(0, 1, 0, 0), pad_edge=False,
+        title=f"{view.doc_id}, passage {view.index}; begins with {view.prompt[-40:]!r}\n"
+        f"mass from: {legend}. choices: effective support exp(H).",
+        title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
     )  # fmt: skip
     table.add_column("token", width=14, no_wrap=True)
     table.add_column("target", width=6, justify="right")

@@ -140,3 +140,65 @@ def test_a_scheduled_run_beside_another_fails_with_the_sentence_and_touches_noth
         with pytest.raises(ValueError, match=r"going on already \(process 7, since 03:00:00\)"):
             release_flow.fn(ReleaseConfig())
     assert {path.name for path in home.iterdir()} == {"run.lock", "run.json"}
+
+
+def test_an_unknown_style_is_refused_with_the_known_ones_wherever_it_is_asked_for(home: Path) -> None:
+    for command in (["history"], ["generate", "It was"], ["promote", "1"], ["rollback"], ["compare", "2", "1"], ["run", "--dry-run"]):
+        done = typed(*command, "--style", "nope")
+        assert isinstance(done.exception, ValueError), command
+        sentence, code = explain(done.exception)
+        assert code == 2 and "unknown style 'nope'" in sentence and "literary" in sentence
+
+
+def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    add = ("corpus", "add", str(texts), "--style", "notes", "--author", "me", "--licence", "CC0-1.0")
+    for number in range(19):
+        (texts / f"{number}.txt").write_text(f"Note {number}: call me Ishmael. " * 20)
+    assert "19 documents so far" in typed(*add).output
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "20.txt").write_text("The twentieth note is about whales. " * 20)
+    again = typed("corpus", "add", str(more), "--style", "notes", "--author", "me", "--licence", "CC0-1.0", "--json")
+    assert json.loads(again.output)["documents"] == 20 and not json.loads(again.output)["few"]
+
+
+def test_a_negative_seed_is_refused(home: Path) -> None:
+    done = typed("run", "--dry-run", "--seed", "-1")
+    assert done.exception is not None and explain(done.exception)[1] == 2
+
+
+def test_the_gpu_profile_says_that_no_gpu_is_here(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timbre.plan._has_gpu", lambda: False)
+    planned = json.loads(typed("run", "--dry-run", "--profile", "gpu", "--json").output)
+    quick = json.loads(typed("run", "--dry-run", "--json").output)
+    assert any("no CUDA device" in warning for warning in planned["warnings"]) and not quick["warnings"]
+    assert planned["memory_gib"] > 2 * quick["memory_gib"]
+    assert " h, peak memory" in typed("run", "--dry-run", "--profile", "gpu").output
+
+
+def test_texts_added_to_one_style_at_once_all_arrive(home: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"text-{number}.txt" for number in range(4)]
+    for file in files:
+        file.write_text(f"{file.stem}: call me Ishmael. " * 30)
+    run = [sys.executable, "-m", "cli", "corpus", "add"]
+    given = ["--style", "crowd", "--author", "me", "--licence", "CC0-1.0"]
+    started = [subprocess.Popen([*run, str(file), *given], stdout=subprocess.DEVNULL) for file in files]
+    assert [process.wait() for process in started] == [0, 0, 0, 0]
+    from timbre.corpus.sources import find_style
+
+    assert sorted(find_style("crowd", home)[1].sources) == [f"crowd-text-{number}" for number in range(4)]
+
+
+def test_doctor_tells_a_build_that_goes_on_from_one_that_was_cut_off(home: Path) -> None:
+    from filelock import FileLock
+
+    for key in ("a" * 64, "b" * 64):
+        (home / "work" / key).mkdir(parents=True)
+    with FileLock(home / "work" / f"{'a' * 64}.lock", is_singleton=False):
+        holder = subprocess.run(
+            [sys.executable, "-m", "cli", "doctor", "--json"], capture_output=True, text=True, check=True
+        )  # another process, as a person would
+    found = json.loads(holder.stdout)
+    assert (found["live"], found["unfinished"]) == (["a" * 12], ["b" * 12])

@@ -101,3 +101,31 @@ def test_status_goes_on_and_says_it_when_a_champion_is_gone_from_the_registry(st
     assert (rows["timbre-here"]["champion"], rows["timbre-here"]["problem"]) == (1, None)
     assert store.versions("timbre-here")[0].aliases == ("champion",)
     assert {row["model"] for row in moves(None)} == {"timbre-gone", "timbre-here"}
+
+
+def test_a_curve_cut_off_by_a_kill_is_completed_and_never_doubled(
+    store: MlflowStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    from tasks.training import complete_curve
+
+    rows = [
+        {"step": step, "tokens": 64 * step, "loss": 1 / step, "replay_loss": 1.0} | ({"held_out_nll": 2.0} if step % 4 == 0 else {})
+        for step in range(1, 9)
+    ]
+
+    class Adapter:
+        def file(self, name: str) -> Path:
+            path = tmp_path / name
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            return path
+
+    run = store.run_for("k5", "curves", "one", {})
+    monkeypatch.setattr(mlflow, "_BATCH", 8)  # the third row would be cut in two
+    store.log_curve(run, rows[:4])
+    for _ in range(2):
+        complete_curve(store, run, Adapter())  # type: ignore[arg-type]
+    history = {name: store._client.get_metric_history(run, f"training/{name}") for name in ("loss", "replay_loss", "held_out_nll")}
+    assert [metric.step for metric in history["loss"]] == [metric.step for metric in history["replay_loss"]] == list(range(1, 9))
+    assert [metric.step for metric in history["held_out_nll"]] == [4, 8]
