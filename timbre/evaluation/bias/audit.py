@@ -112,10 +112,28 @@ def audit_gap(counted: Tally, category: str, first: str, second: str, seed: int 
 
     An absolute value is never below 0 and noise alone raises it: compare it between two corpora of one size.
     """
+    gaps = _gaps(counted, category, first, second, seed)
+    return _interval(float(gaps[0]), gaps[1:])
+
+
+def audit_gap_drop(before: Tally, after: Tally, category: str, first: str, second: str, seed: int = 0) -> dict[str, Any]:
+    """How far `audit_gap` fell between two versions of the same documents, in the same order: {value, low, high}.
+
+    Raises:
+        ValueError: the two do not have as many documents.
+    """
+    if before.documents != after.documents:
+        raise ValueError(f"{before.documents} documents cannot be paired with {after.documents}: audit the same ones twice")
+    drops = _gaps(before, category, first, second, seed) - _gaps(after, category, first, second, seed)
+    return _interval(float(drops[0]), drops[1:])
+
+
+def _gaps(counted: Tally, category: str, first: str, second: str, seed: int) -> Counts:
+    """The gap of the corpus, then of each draw of documents."""
     draws = _draws(counted.documents, seed)
     rates = [_rates(draws, counted.near[category][group], counted.mentions[category][group]) for group in (first, second)]
-    gaps = np.abs(rates[0] - rates[1]).mean(axis=1)
-    return _interval(float(gaps[0]), gaps[1:])
+    gaps: Counts = np.abs(rates[0] - rates[1]).mean(axis=1)
+    return gaps
 
 
 def _category(counted: Tally, name: str, seed: int) -> dict[str, Any]:
