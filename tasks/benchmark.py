@@ -1,5 +1,6 @@
 """A public test set, asked of a registered version and of the base model that it was tuned from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def _version(request: Request) -> tuple[int, Artifact, Artifact]:
     return number, *(artifact_of(version.tags, step, f"{name} v{number}") for step in ("model", "adapter"))
 
 
-def artifact_of(tags: dict[str, str], step: str, whose: str) -> Artifact:
+def artifact_of(tags: Mapping[str, str], step: str, whose: str) -> Artifact:
     """The artifact of a step that a version's tags name.
 
     Raises:

@@ -96,6 +96,26 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, name: str, text: st
         read(name, tmp_path / "file.csv")
 
 
+def test_questions_are_scored_by_length_normalised_log_probability(tmp_path: Path, tiny_model_dir: Path) -> None:
+    """The whole way of `timbre benchmark`: the shares of right answers of the tiny model, and the items they stand on."""
+    from timbre.artifacts import ArtifactStore, FileInput
+    from timbre.config import ModelConfig
+    from timbre.evaluation.benchmark_stage import BenchmarkConfig, benchmark_items, score_benchmark
+    from timbre.models import resolve_model
+    from timbre.progress import SILENT
+
+    rows = [["A", f"c{n % 2}", f"Do {n} old cows fly?", "No", "No; They walk", "Yes they do; At night", "s"] for n in range(6)]
+    file = table(tmp_path / "TruthfulQA.csv", [HEADER, *rows])
+    store = ArtifactStore(tmp_path / "home", SILENT)
+    scored = score_benchmark(
+        BenchmarkConfig(benchmark="truthfulqa", limit=4), resolve_model(ModelConfig(name=str(tiny_model_dir)), store), None,
+        FileInput(file), store,
+    )  # fmt: skip
+    found = benchmark_items(scored)
+    assert sum(row["metric"] == "correct_by_byte" for row in found) == 4 == scored.json("summary.json")["items"]
+    assert {row["category"] for row in found} == {"c0", "c1"}
+
+
 def test_a_folder_without_mmlu_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="abstract_algebra_test"):
         read("mmlu", tmp_path)
