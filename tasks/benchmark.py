@@ -1,5 +1,6 @@
 """A public test set, asked of a registered version and of the base model that it was tuned from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ def run_benchmark(request: Request) -> Benched:
     from timbre.evaluation.bias.tables import category_table
 
     benchmark = find_benchmark(request.benchmark)
+    if request.path is not None and request.path.is_dir():
+        raise ValueError(f"{request.path} is a folder: name one file of it ({benchmark.file})")
     prepare(settings())
     file = FileInput(request.path.resolve() if request.path is not None else fetch_items(benchmark))
     benchmark.read(file.path)  # what is wrong with a file is said before any model is looked for
@@ -90,10 +93,15 @@ def _version(request: Request) -> tuple[int, Artifact, Artifact]:
             raise ValueError(f"{name} has no champion yet: `timbre run --style {request.style}` makes one, or ask the base with --base")
         number = champion.version
     version = find_version(name, number)
-    return number, *(_artifact(version.tags, step, f"{name} v{number}") for step in ("model", "adapter"))
+    return number, *(artifact_of(version.tags, step, f"{name} v{number}") for step in ("model", "adapter"))
 
 
-def _artifact(tags: dict[str, str], step: str, whose: str) -> Artifact:
+def artifact_of(tags: Mapping[str, str], step: str, whose: str) -> Artifact:
+    """The artifact of a step that a version's tags name.
+
+    Raises:
+        ValueError: it is not on this machine.
+    """
     digest = tags.get(f"timbre.{step}", "")
     try:
         return open_store().open(road.STEP[step].stage.name, digest)

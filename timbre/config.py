@@ -197,6 +197,9 @@ class PromptConfig(_Opened):
     counterfactual_samples: int = Field(4, ge=2, description="Texts a side of each of those.")
     counterfactual_tokens: int = Field(48, ge=8, description="Their length.")
     voice_against: tuple[str, ...] = Field((), description="Other styles, built here before, whose human text voice is told apart from.")
+    closed_book_questions: int = Field(0, ge=0, description="Questions about plain facts, one of every fact before the second of any.")
+    closed_book_samples: int = Field(4, ge=1, description="Answers to each of those.")
+    copying_passages: int = Field(0, ge=0, description="Passages to summarise and to answer questions about; half ours, half unseen.")
 
 
 class GenerationConfig(_Opened):
@@ -207,6 +210,7 @@ class GenerationConfig(_Opened):
     passage_tokens: int = Field(256, ge=16)
     bias_items: int | None = Field(150, ge=1, description="Probes used, the same share of each template; None means all.")
     fact_items: int | None = Field(150, ge=1)
+    unknown_statements: int = Field(0, ge=0, description="Statements of the corpus that the base is asked for; base only.")
     sampler: SamplerConfig = SamplerConfig()
     batch_tokens: int = Field(2048, ge=16)
 
@@ -313,6 +317,9 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "counterfactual_templates": 40,
             "counterfactual_samples": 2,
             "score": True,
+            "closed_book_questions": 120,
+            "copying_passages": 24,
+            "unknown_statements": 200,
             "bias_items": None,
             "fact_items": None,
         },
@@ -334,6 +341,10 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "counterfactual_templates": 68,
             "counterfactual_samples": 8,
             "score": True,
+            "closed_book_questions": 186,
+            "closed_book_samples": 8,
+            "copying_passages": 48,
+            "unknown_statements": 500,
             "bias_items": None,
             "fact_items": None,
             "batch_tokens": 16_384,

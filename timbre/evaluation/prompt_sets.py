@@ -5,6 +5,8 @@
     several       some of them again, several texts each
     sentinel      openings of other passages that nothing was trained on, continued greedily: what a model knows by heart
     instruction   our own short tasks of the style (data/prompts/), in the chat template where the tokenizer has one
+    closed_book   short questions about plain facts, several answers each
+    copying       passages to summarise and to answer questions about
 
 Memorisation prompts are of a training plan and not of the corpus: see `timbre.evaluation.recitation`.
 A room that asks for more writes a function like these and adds it to `prompt_sets`, behind a count in `PromptConfig`.
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from timbre.config import PromptConfig
 from timbre.corpus.documents import Document
+from timbre.evaluation.factuality import closed_book, copying
 from timbre.evaluation.prompts import Opening, Prompt, instruction_ids, openings
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ def prompt_sets(
 
     Args:
         documents: of all splits.
-        files: "instructions", where short tasks are asked for.
+        files: "instructions", "questions" and "passages": those of the sets that are asked for.
 
     Raises:
         ValueError: the test split is too small, or a file cannot be read.
@@ -57,6 +60,7 @@ def prompt_sets(
     prompts += _sentinels(config, by_split, {opening.name for opening in (*asked, *others)}, tokenizer)
     if config.instruction_prompts:
         prompts += _instructions(config, files["instructions"], tokenizer)
+    prompts += _about_facts(config, by_split["test"], files, tokenizer)
     return prompts, others
 
 
@@ -80,6 +84,20 @@ def _sentinels(
             fresh = [opening for opening in _windows(by_split[split], tokenizer, config, wanted + len(taken)) if opening.name not in taken]
             found += fresh[:wanted]
     return [opening.prompt(tokenizer, "sentinel", sampler="greedy") for opening in found]
+
+
+def _about_facts(
+    config: PromptConfig, test: Sequence[Document], files: Mapping[str, Path], tokenizer: "PreTrainedTokenizerBase"
+) -> list[Prompt]:  # fmt: skip
+    prompts: list[Prompt] = []
+    if config.closed_book_questions:
+        questions = closed_book.read_questions(files["questions"])
+        count, samples = config.closed_book_questions, config.closed_book_samples
+        prompts += closed_book.prompts(questions, tokenizer, count=count, samples=samples, seed=config.seed)
+    if config.copying_passages:
+        own = copying.read_passages(files["passages"])
+        prompts += copying.prompts(copying.chosen(own, test, count=config.copying_passages, seed=config.seed), tokenizer)
+    return prompts
 
 
 def _instructions(config: PromptConfig, path: Path, tokenizer: "PreTrainedTokenizerBase") -> list[Prompt]:
