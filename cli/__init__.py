@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import typer
 
-from cli import compare, corpus, data, doctor, evaluate, generate, promotion, release, road, setup, stage, status, up
+from cli import compare, corpus, data, doctor, evaluate, generate, judge, promotion, release, road, setup, stage, status, up
 
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS = 20.0
@@ -30,6 +30,7 @@ for module in (release, status, promotion, compare, generate, evaluate, up, doct
 road.register(stage.app)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")
+app.add_typer(judge.app, name="judge")
 app.add_typer(stage.app, name="stage")
 
 

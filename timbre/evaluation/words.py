@@ -43,6 +43,14 @@ def pieces(text: str, length: int) -> Iterator[str]:
         yield text[start:].strip()
 
 
+def beginning(text: str, length: int) -> str:
+    """The first `length` words with everything between them, then "…"; the text itself if it holds no more."""
+    for count, found in enumerate(_WORDS.finditer(text)):
+        if count == length:
+            return text[: found.start()].rstrip() + " …"
+    return text
+
+
 def scripts(text: str) -> dict[str, int]:
     """How many letters of each script ("LATIN", "CYRILLIC", "CJK", …) the text holds."""
     counts: dict[str, int] = {}

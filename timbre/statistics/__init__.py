@@ -16,13 +16,16 @@ Choices, and what they rest on (tests/unit/test_statistics_*.py repeat the simul
 numpy and scipy are imported inside the functions: gates are looked up far more often than they are computed.
 """
 
+from timbre.statistics.agreement import krippendorff_alpha
 from timbre.statistics.clustered import clustered_bound
 from timbre.statistics.interval import Interval
 from timbre.statistics.paired import clustered_tango_bound, tango_bound
+from timbre.statistics.proportions import clopper_pearson, clustered_proportion
 from timbre.statistics.resampling import bootstrap_interval, half_sample_interval, half_samples, pseudo_values
 from timbre.statistics.verdicts import Verdict, certifiable_margin, items_needed, superiority, three_way, upper_bound_rate
 
 __all__ = [
-    "Interval", "Verdict", "bootstrap_interval", "certifiable_margin", "clustered_bound", "clustered_tango_bound",
-    "half_sample_interval", "half_samples", "items_needed", "pseudo_values", "superiority", "tango_bound", "three_way", "upper_bound_rate",
+    "Interval", "Verdict", "bootstrap_interval", "certifiable_margin", "clopper_pearson", "clustered_bound", "clustered_proportion",
+    "clustered_tango_bound", "half_sample_interval", "half_samples", "items_needed", "krippendorff_alpha", "pseudo_values",
+    "superiority", "tango_bound", "three_way", "upper_bound_rate",
 ]  # fmt: skip
