@@ -10,7 +10,17 @@ from prefect import flow
 
 from tasks.corpus import build_corpus
 from tasks.data import data_tags
-from tasks.evaluation import ask, evaluate, evaluate_base, recite_base, write, write_base
+from tasks.evaluation import (
+    ask,
+    calibrate,
+    evaluate,
+    evaluate_base,
+    evaluate_baseline,
+    recite_base,
+    write,
+    write_base,
+    write_baseline,
+)
 from tasks.export import export, trace
 from tasks.gates import judge
 from tasks.model import resolve_model
@@ -18,7 +28,7 @@ from tasks.release import Released, release
 from tasks.runs import only_run
 from tasks.stage import Built
 from tasks.target import build_target
-from tasks.training import train
+from tasks.training import train, train_baseline
 from timbre.config import Frozen, ReleaseConfig
 from timbre.settings import settings
 
@@ -47,15 +57,26 @@ def _walk(config: ReleaseConfig) -> Outcome:
     target = build_target(config, corpus, model)
     adapter = train(config, model, corpus, target)
     prompts = ask(config, model, corpus)
+    calibration = (calibrate(config, model, corpus),) if config.evaluation.score else ()
+    read = (model, corpus, target, prompts, *calibration)
     base_generations = write_base(config, model, corpus, prompts)
     base_recitations = recite_base(config, model, corpus, target)
-    base_evaluation = evaluate_base(config, model, corpus, target, prompts, base_generations, base_recitations)
+    base_evaluation = evaluate_base(config, read, base_generations, base_recitations)
     generations = write(config, model, corpus, target, prompts, adapter)
-    evaluation = evaluate(config, model, corpus, target, prompts, adapter, generations)
+    evaluation = evaluate(config, read, adapter, generations)
+    baseline = _baseline(config, read) if config.baseline.objective is not None else ()
     decoder = trace(config, model)
     bundle = export(config, model, corpus, adapter, decoder)
-    verdict = judge(config, target, corpus, adapter, bundle, base_evaluation, evaluation)
+    verdict = judge(config, target, corpus, adapter, bundle, base_evaluation, evaluation, *baseline[-1:])
 
-    measured = (prompts, base_generations, base_recitations, base_evaluation, generations, evaluation)
-    steps = {built.step: built for built in (model, corpus, target, adapter, *measured, decoder, bundle, verdict)}
+    measured = (base_generations, base_recitations, base_evaluation, generations, evaluation, *baseline)
+    steps = {built.step: built for built in (*read[:3], adapter, *read[3:], *measured, decoder, bundle, verdict)}
     return Outcome(steps=steps, released=release(config, steps, data_tags(config, corpus, target)))
+
+
+def _baseline(config: ReleaseConfig, read: tuple[Built, ...]) -> tuple[Built, Built, Built]:
+    """Adapter, generations and evaluation of the plain student that the report sets beside the candidate."""
+    model, corpus, target, prompts, *_ = read
+    adapter = train_baseline(config, model, corpus, target)
+    generations = write_baseline(config, model, corpus, target, prompts, adapter)
+    return adapter, generations, evaluate_baseline(config, read, adapter, generations)

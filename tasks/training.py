@@ -41,6 +41,12 @@ def train(config: ReleaseConfig, model: Built, corpus: Built, target: Built) -> 
     return state
 
 
+@stage_task("baseline_adapter")
+def train_baseline(config: ReleaseConfig, model: Built, corpus: Built, target: Built) -> State[Built]:
+    """The same training towards the baseline's objective; its learning curve stays in its artifact."""
+    return run_stage("baseline_adapter", config, model, corpus, target)
+
+
 def adapter_key(config: ReleaseConfig, *upstream: Built) -> str:
     """The key of the adapter, which also names its MLflow run."""
     step = road.STEP["adapter"]

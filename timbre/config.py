@@ -163,6 +163,12 @@ class TrainingConfig(Frozen):
     seed: int = 1
 
 
+class BaselineConfig(Frozen):
+    """A second student of the same target, corpus, budget and seed, for the report; no gate reads it."""
+
+    objective: Objective | None = Field(None, description="What it is trained with, for example sft; null trains none.")
+
+
 class SamplerConfig(Frozen):
     """How text is drawn: at the serving sampler, unless a metric says otherwise."""
 
@@ -187,6 +193,7 @@ class PromptConfig(_Opened):
     several_samples: int = Field(4, ge=2, description="Texts for each of those.")
     sentinel_prompts: int = Field(0, ge=0, description="Openings of passages that nothing was trained on, to continue greedily.")
     instruction_prompts: int = Field(0, ge=0, description="Short tasks of the style, in the chat template where there is one.")
+    voice_against: tuple[str, ...] = Field((), description="Other styles, built here before, whose human text voice is told apart from.")
 
 
 class GenerationConfig(_Opened):
@@ -206,6 +213,9 @@ class EvaluationConfig(PromptConfig, GenerationConfig):
 
     The stages before the measuring see only their own part, so that nothing is written anew for what they do not read.
     """
+
+    score: bool = Field(False, description="Style Diversity Score: has the untuned base write texts to calibrate it with, once.")
+    encoder: bool | None = Field(None, description="Content distances by the sentence encoder; null: where set-up has fetched it.")
 
     def of_prompts(self) -> PromptConfig:
         """What the stage "prompts" is built with."""
@@ -250,6 +260,7 @@ class ReleaseConfig(Frozen):
     corpus: CorpusConfig = CorpusConfig()
     target: TargetConfig = TargetConfig()
     training: TrainingConfig = TrainingConfig()
+    baseline: BaselineConfig = BaselineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     gate: GateConfig = GateConfig()
@@ -288,9 +299,11 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 8,
             "sentinel_prompts": 16,
             "instruction_prompts": 8,
+            "score": True,
             "bias_items": None,
             "fact_items": None,
         },
+        "baseline": {"objective": "sft"},
         "gate": {"policy": "standard"},
     },
     "gpu": {
@@ -304,10 +317,12 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "several_prompts": 50,
             "sentinel_prompts": 100,
             "instruction_prompts": 16,
+            "score": True,
             "bias_items": None,
             "fact_items": None,
             "batch_tokens": 16_384,
         },
+        "baseline": {"objective": "sft"},
         "gate": {"policy": "standard"},
     },
 }

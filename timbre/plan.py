@@ -13,6 +13,7 @@ from typing import Any
 from timbre import road
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore
 from timbre.config import EvaluationConfig, ReleaseConfig, SamplerConfig, TargetConfig
+from timbre.evaluation.calibration_stage import calibration_of
 
 _REFERENCE_PARAMETERS = 134_515_008
 _TRAIN, _SCORE, _DRAW = 110.0, 330.0, 70.0
@@ -67,6 +68,7 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
     items = tuple(
         Item(step, step in built, seconds * (size if scales else 1) * pace.get(step, 1.0), what)
         for step, (seconds, what, scales) in _estimates(config).items()
+        if road.STEP[step].when(config)
     )
     road.policy_path(config.gate.policy)
     return Plan(items, 1.5 + parameters * _BYTES_A_PARAMETER / 2**30)
@@ -82,7 +84,7 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     looks = training.epochs * target.train_tokens / training.batch_tokens / training.evaluate_every + 1
     length = evaluation.new_tokens + evaluation.prompt_tokens
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
-    texts = _texts(evaluation)
+    texts, calibration = _texts(evaluation), calibration_of(evaluation)
     written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + texts * length / _DRAW
     recited = evaluation.memorisation_prompts * length / _DRAW
     measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED
@@ -94,11 +96,15 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
         "target": (30 + reference / _TRAIN + scored / _SCORE, f"{target.train_tokens:,} tokens, {folds} folds", True),
         "adapter": (trained, f"{training.objective}, {training.epochs} epochs", True),
         "prompts": (8, f"{evaluation.prompts} openings", False),
+        "calibration": (20 + calibration.prompts * 5 * 1.25 * length / _DRAW, f"{5 * calibration.prompts} texts", True),
         "base_generations": (written, f"{texts} texts", True),
         "base_recitations": (10 + recited, f"{evaluation.memorisation_prompts} passages", True),
         "base_evaluation": (measured, f"{texts} texts", False),
         "generations": (written + recited, f"{texts + evaluation.memorisation_prompts} texts", True),
         "evaluation": (measured, f"{texts} texts", False),
+        "baseline_adapter": (trained, f"{config.baseline.objective}, {training.epochs} epochs", True),
+        "baseline_generations": (written + recited, f"{texts + evaluation.memorisation_prompts} texts", True),
+        "baseline_evaluation": (measured, f"{texts} texts", False),
         "decoder": (90, config.model.name, False),
         "bundle": (exported, f"ONNX, {config.export.parity_prompts} prompts", True),
         "verdict": (8, f"policy {config.gate.policy}", False),
@@ -137,18 +143,18 @@ def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str
         if name != "model":
             seen.setdefault(name, []).append(ratio)
     pace = {name: median(ratios) for name, ratios in seen.items()}
-    twins = {"base_evaluation": "evaluation", "base_generations": "generations"}
+    twins = {f"{prefix}{name}": name for prefix in ("base_", "baseline_") for name in ("adapter", "generations", "evaluation")}
     return {mine: pace[other] for mine, other in twins.items() if other in pace} | pace
 
 
 def _step_of(manifest: Mapping[str, Any]) -> road.Step:
-    """Which step left this manifest: of those that share a stage, the one that reads most of what it names.
+    """Which step left this manifest: of those that share a stage, the one whose inputs are most like those it names.
 
     Raises:
         KeyError: none did.
     """
-    fitting = [step for step in road.STEPS if step.stage.name == manifest["stage"] and step.needs.keys() <= manifest["inputs"].keys()]
-    same = fitting or [step for step in road.STEPS if step.stage.name == manifest["stage"]]
+    inputs = manifest["inputs"].keys()
+    same = [step for step in road.STEPS if step.stage.name == manifest["stage"] and not step.name.startswith("baseline_")]
     if not same:
         raise KeyError(manifest["stage"])
-    return max(same, key=lambda step: len(step.needs))
+    return max(same, key=lambda step: (len(step.needs.keys() & inputs) - len(step.needs.keys() - inputs), -len(step.needs)))

@@ -43,3 +43,11 @@ def test_a_changed_training_parameter_reruns_training_and_what_follows_only(walk
     back = place.json("rollback", "--style", "tiny", "--model", str(place.model))
     assert (back["champion"], back["previous"]) == (1, 2)
     assert place.json("doctor")["damaged"] == []
+
+
+def test_a_baseline_is_trained_and_measured_beside_the_candidate_and_moves_no_gate(walked: "tuple[Checkout, dict[str, object]]") -> None:
+    place, first = walked
+    both = place.run(**{"baseline.objective": "sft"})
+    rerun = {name for name, step in both["steps"].items() if not step["cached"]}
+    assert rerun == {"baseline_adapter", "baseline_generations", "baseline_evaluation", "verdict"}
+    assert both["gates"] == first["gates"]

@@ -10,14 +10,14 @@ import numpy as np
 
 from timbre.evaluation import samples
 from timbre.evaluation.embeddings import Encoder
-from timbre.evaluation.measuring import LEAST, Figure, Reference, measure
+from timbre.evaluation.measuring import LEAST, Figure, Reference, figure_row, measure
 from timbre.evaluation.metrics import GROUPS, METRIC
 from timbre.evaluation.overuse import ListRate, Overused, list_rate, overused, read_phrases
-from timbre.evaluation.style import wrong_script_rates
 from timbre.evaluation.style_diversity import Definition, StyleScore, anchor_values, gap_closed, style_diversity
 from timbre.evaluation.texts import Passages, Text, passages, read_texts
 from timbre.evaluation.voice import LEAST as VOICE_LEAST
 from timbre.evaluation.voice import VoiceReport, voice_consistency
+from timbre.evaluation.wrong_script import wrong_script_rates
 
 ENOUGH = 50
 """Passages below which nothing is certified; the human side needs twice as many."""
@@ -84,7 +84,8 @@ class Comparison:
         """As `--json` prints it."""
         return {
             "verdict": self.verdict, "why": self.why, "count": self.count, "words": self.words, "read": self.read,
-            "chance": self.chance, "telling_sigmas": self.telling, "metrics": {name: _row(each) for name, each in self.figures.items()},
+            "chance": self.chance, "telling_sigmas": self.telling,
+            "metrics": {name: figure_row(each) for name, each in self.figures.items()},
             "not_measured": self.missing, "score": asdict(self.score) if self.score else None, "no_score": self.no_score,
             "gap_closed": self.gaps, "overused": [asdict(row) for row in self.overused], "lists": [asdict(row) for row in self.lists],
             "voice": asdict(self.voice) if self.voice else None, "no_voice": self.no_voice, "several_samples": self.several,
@@ -237,14 +238,4 @@ def _several(given: Sequence[Text], encoder: Encoder | None) -> dict[str, float 
     return {
         "prompts": len(several), "samples_each": float(np.mean([len(texts) for texts in several])),
         "distinct_k": float(np.mean([samples.distinct_k(texts) for texts in several])), "vendi": float(np.mean(scores)),
-    }  # fmt: skip
-
-
-def _row(figure: Figure) -> dict[str, Any]:
-    sigmas = figure.sigmas
-    return {
-        "group": METRIC[figure.name].group, "value": figure.value,
-        "low": figure.interval.low if figure.interval else None, "high": figure.interval.high if figure.interval else None,
-        "human": figure.human.mean, "sigma": figure.human.sigma, "human_low": figure.human.low, "human_high": figure.human.high,
-        "sigmas": sigmas if sigmas is not None and math.isfinite(sigmas) else None, "place": figure.place,
     }  # fmt: skip

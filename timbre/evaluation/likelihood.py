@@ -1,7 +1,7 @@
 """What the model thinks of unseen human text: negative log-likelihood, entropy of its predictions, bits a byte.
 
 Passages are scored as they are trained on: without special tokens, so that the first token, which nothing conditions, is
-not scored. NLL above entropy is over-confidence (the calibration gap).
+not scored. NLL above entropy is over-confidence (the calibration gap); ECE says how far the likeliest token can be believed.
 """
 
 import math
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from timbre.corpus.passages import Passage
 from timbre.evaluation.prompts import decoded
+from timbre.evaluation.ranks import calibration_error, confidence_counts, rank_counts
 from timbre.evaluation.scorer import Scorer, right_padded
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def score_passages(scorer: Scorer, passages: Sequence[Passage], tokenizer: "PreTrainedTokenizerBase") -> list[dict[str, Any]]:
-    """One batch of passages: per passage item, cluster, sums of NLL and entropy in nats, tokens scored and their UTF-8 bytes.
+    """One batch of passages: per passage item, cluster, sums of NLL and entropy in nats, tokens scored and their UTF-8 bytes,
+    and the counts that `timbre.evaluation.ranks` makes of ranks and confidences.
 
     Raises:
         FloatingPointError: the model gave NaN or infinite logits.
@@ -30,12 +32,14 @@ def score_passages(scorer: Scorer, passages: Sequence[Passage], tokenizer: "PreT
         rows = []
         for row, passage in enumerate(passages):
             n = len(passage.token_ids)
-            log_prob_T, entropy_T = scorer.scores(hidden_BTD[row, : n - 1], ids_BT[row, 1:n], entropy=True)
+            found = scorer.predictions(hidden_BTD[row, : n - 1], ids_BT[row, 1:n])
             rows.append(
                 {
                     "item": f"{passage.doc_id}#{passage.index}", "cluster": passage.doc_id,
-                    "nll": -float(log_prob_T.sum()), "entropy": float(entropy_T.sum()), "tokens": n - 1,
+                    "nll": -float(found.log_probs_N.sum()), "entropy": float(found.entropies_N.sum()), "tokens": n - 1,
                     "bytes": len(decoded(tokenizer, passage.token_ids[1:].tolist()).encode()),
+                    "ranks": rank_counts(found.ranks_N.tolist()),
+                    "confidence": confidence_counts(found.confidences_N.numpy(), found.ranks_N.numpy() == 0),
                 }
             )  # fmt: skip
         return rows
@@ -62,6 +66,6 @@ def likelihood_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     nll, entropy = (math.fsum(row[name] for row in rows) for name in ("nll", "entropy"))
     return {
         "nll": nll / tokens, "entropy": entropy / tokens, "calibration_gap": (nll - entropy) / tokens,
-        "bits_per_byte": nll / math.log(2) / size, "perplexity": math.exp(nll / tokens),
+        "bits_per_byte": nll / math.log(2) / size, "perplexity": math.exp(nll / tokens), "ece": calibration_error(rows),
         "tokens": tokens, "bytes": size, "passages": len(rows), "documents": len({row["cluster"] for row in rows}),
     }  # fmt: skip

@@ -5,12 +5,16 @@ the same count of texts. In each of 200 random splits the human texts fall into 
 of a metric are mean and standard deviation over the splits, of A, or from A to B for a distance. A candidate stands in the
 place of A. Whole documents go to one half or the other: passages of one chapter share its subject, and halves that
 shared every chapter would be nearer to each other than any new text can be to them. σ of figures of one set is widened by
-√((1 + f)/(1 − f)), f = count/human texts, for the reason given in `timbre.evaluation.style`.
+√((1 + f)/(1 − f)), f = count/human texts: halves drawn without replacement scatter less (1 − f) than fresh texts do around a
+pool that is itself a sample (1 + f). On 80-word passages of one novel, 16 against 32, the band (mean ± 1.64σ) without it held
+58–75% of fresh human sets, and holds 87–95% with it; for distances, where both halves move, the plain one holds 95% (unigram
+and bigram L2, W1) and 73% (JSD).
 """
 
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -163,6 +167,18 @@ def measure(texts: Sequence[str], reference: Reference, clusters: Sequence[Hasha
         for metric in METRICS
         if metric.name in reference.human and metric.name in values
     }
+
+
+def figure_row(figure: Figure) -> dict[str, Any]:
+    """A figure as summaries have it; an end that is not bounded, or a distance without noise to measure it by, is None."""
+    sigmas, interval = figure.sigmas, figure.interval
+    finite = {
+        "value": figure.value, "low": interval.low if interval else None, "high": interval.high if interval else None,
+        "human": figure.human.mean, "sigma": figure.human.sigma, "human_low": figure.human.low, "human_high": figure.human.high,
+        "sigmas": sigmas,
+    }  # fmt: skip
+    known = {name: value if value is not None and math.isfinite(value) else None for name, value in finite.items()}
+    return {"group": METRIC[figure.name].group, **known, "place": figure.place}
 
 
 def _split_halves(

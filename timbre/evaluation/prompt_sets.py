@@ -12,7 +12,7 @@ A room that asks for more writes a function like these and adds it to `prompt_se
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,36 +39,43 @@ def prompt_sets(
     Raises:
         ValueError: the test split is too small, or the instructions cannot be read.
     """
-    test = [document for document in documents if document.split == "test"]
-    found = _windows(test, tokenizer, config, 2 * config.prompts)
-    if len(found) < LEAST:
+    by_split = {split: [document for document in documents if document.split == split] for split in ("test", "validation")}
+    test = _windows(by_split["test"], tokenizer, config, 2 * config.prompts)
+    more = _windows(by_split["validation"], tokenizer, config, 2 * config.prompts - len(test))  # unseen too, for the human side only
+    count = min(config.prompts, len(test), (len(test) + len(more)) // 2)
+    if 2 * count < LEAST:
         raise ValueError(
-            f"the test split holds {len(found)} passages of {config.prompt_tokens + config.new_tokens} tokens and {LEAST} are the least: "
-            "add documents, or lower evaluation.new_tokens"
+            f"test and validation split hold {len(test)} and {len(more)} passages of {config.prompt_tokens + config.new_tokens} tokens, "
+            f"and {LEAST} are the least, 2 of them in the test split: add documents, or lower evaluation.new_tokens"
         )
-    asked = found[: min(config.prompts, len(found) // 2)]
+    asked, others = test[:count], [*test[count:], *more]
     prompts = [opening.prompt(tokenizer, "style") for opening in asked]
     prompts += [replace(prompt, kind="style_plain", sampler="plain") for prompt in prompts]
     some = asked[: config.several_prompts]
     prompts += [opening.prompt(tokenizer, "several", samples=config.several_samples) for opening in some]
-    prompts += _sentinels(config, documents, {opening.name for opening in found}, tokenizer)
+    prompts += _sentinels(config, by_split, {opening.name for opening in (*asked, *others)}, tokenizer)
     prompts += _instructions(config, instructions, tokenizer)
-    return prompts, found[len(asked) :]
+    return prompts, others
 
 
 def _windows(documents: Sequence[Document], tokenizer: "PreTrainedTokenizerBase", config: PromptConfig, count: int) -> list[Opening]:
     return openings(documents, tokenizer, count=count, prompt_tokens=config.prompt_tokens, new_tokens=config.new_tokens, seed=config.seed)
 
 
+def human_passages(config: PromptConfig, documents: Sequence[Document], tokenizer: "PreTrainedTokenizerBase") -> list[Opening]:
+    """Human passages of another style, as many and as long as those of this one."""
+    return _windows(documents, tokenizer, config, 2 * config.prompts)
+
+
 def _sentinels(
-    config: PromptConfig, documents: Sequence[Document], taken: set[str], tokenizer: "PreTrainedTokenizerBase"
+    config: PromptConfig, by_split: Mapping[str, Sequence[Document]], taken: set[str], tokenizer: "PreTrainedTokenizerBase"
 ) -> list[Prompt]:  # fmt: skip
-    """Of validation documents first, then what the style prompts left of the test documents: both were never trained on."""
+    """Of validation documents first, then of test documents, without what the style prompts and the human side took: nothing
+    was trained on either."""
     found: list[Opening] = []
-    for split, more in (("validation", 0), ("test", len(taken))):
+    for split in ("validation", "test"):
         if (wanted := config.sentinel_prompts - len(found)) > 0:
-            some = [document for document in documents if document.split == split]
-            fresh = [opening for opening in _windows(some, tokenizer, config, wanted + more) if opening.name not in taken]
+            fresh = [opening for opening in _windows(by_split[split], tokenizer, config, wanted + len(taken)) if opening.name not in taken]
             found += fresh[:wanted]
     return [opening.prompt(tokenizer, "sentinel", sampler="greedy") for opening in found]
 

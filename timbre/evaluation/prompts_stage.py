@@ -6,6 +6,7 @@ or another seed asks the same, so that what the base wrote once is found again. 
 Files of the artifact:
     prompts.jsonl   one `Prompt` a line
     human.jsonl     {cluster, text} a line: further unseen human passages, as long as the continuations
+    voices.jsonl    {style, cluster, text} a line: human passages of other styles; only where `voice_against` names some
     summary.json    how many prompts of each kind, how many human passages
 """
 
@@ -20,7 +21,7 @@ def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -
     from collections import Counter
 
     from timbre.corpus.documents import read_documents
-    from timbre.evaluation.prompt_sets import prompt_sets
+    from timbre.evaluation.prompt_sets import human_passages, prompt_sets
     from timbre.evaluation.prompts import decoded, write_prompts
     from timbre.models import load_tokenizer
 
@@ -31,8 +32,19 @@ def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -
     write_prompts(prompts, work.output / "prompts.jsonl")
     human = [{"cluster": opening.doc_id, "text": decoded(tokenizer, opening.human_ids)} for opening in others]
     (work.output / "human.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in human))
+    voices = [
+        {"style": style, "cluster": opening.doc_id, "text": decoded(tokenizer, opening.human_ids)}
+        for style, other in sorted(_voices(config, inputs).items())
+        for opening in human_passages(config, read_documents(other), tokenizer)
+    ]
+    if voices:
+        (work.output / "voices.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in voices))
     counts = {"prompts": dict(Counter(prompt.kind for prompt in prompts)), "human": len(human)}
     (work.output / "summary.json").write_text(json.dumps(counts, indent=2, sort_keys=True) + "\n")
+
+
+def _voices(config: PromptConfig, inputs: Mapping[str, Input]) -> dict[str, Artifact]:
+    return {style: value for style in config.voice_against if isinstance(value := inputs[f"voice_{style}"], Artifact)}
 
 
 STAGE: Stage[PromptConfig] = Stage("prompts", 1, _build)

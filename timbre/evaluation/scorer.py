@@ -1,6 +1,6 @@
 """One loaded model, ready to score and to continue tokens: what likelihood, probes and generation share."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 _POSITIONS = 256
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of N positions, on the CPU: log-probability of the token that came and entropy (nats, float64), how many tokens were
+    likelier, and the probability of the likeliest (float64)."""
+
+    log_probs_N: "torch.Tensor"
+    entropies_N: "torch.Tensor"
+    ranks_N: "torch.Tensor"
+    confidences_N: "torch.Tensor"
 
 
 @dataclass(frozen=True)
@@ -51,27 +62,48 @@ class Scorer:
             logits_NV += bias_V[: self.vocab_size]
         return logits_NV.float()
 
-    def scores(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor", *, entropy: bool) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Log-probability of each id, and entropy of each prediction (empty unless asked for), in nats, float64 on the CPU.
-
-        Positions go through the head in chunks: no array of all positions × vocabulary ever lives.
+    def log_probs(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor") -> "torch.Tensor":
+        """Log-probability of each id, in nats, float64 on the CPU.
 
         Raises:
             FloatingPointError: a logit is NaN or infinite.
         """
         import torch
 
-        log_probs, entropies = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0, dtype=torch.float64)]
+        found = [_at(log_p_CV, ids_C) for log_p_CV, ids_C in self._predicted(hidden_ND, ids_N)]
+        return torch.cat([torch.zeros(0, dtype=torch.float64), *found])
+
+    def predictions(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor") -> Predictions:
+        """The same, and what else there is to know of each prediction.
+
+        Raises:
+            FloatingPointError: a logit is NaN or infinite.
+        """
+        import torch
+
+        parts = []
+        for log_p_CV, ids_C in self._predicted(hidden_ND, ids_N):
+            rank_C = (log_p_CV > log_p_CV.gather(-1, ids_C[:, None])).sum(-1)
+            highest_C = log_p_CV.amax(-1).double()
+            entropy_C = -torch.linalg.vecdot(log_p_CV.exp(), log_p_CV).double()
+            parts.append((_at(log_p_CV, ids_C), entropy_C.cpu(), rank_C.cpu(), highest_C.exp().cpu()))
+        return Predictions(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def _predicted(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor") -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
+        """Log-probabilities (C, V) and ids (C,), chunk by chunk: no array of all positions × vocabulary ever lives."""
+        import torch
+
         for hidden_CD, ids_C in zip(torch.split(hidden_ND, _POSITIONS), torch.split(ids_N, _POSITIONS), strict=True):
             z_CV = self.logits(hidden_CD)
             lse_C = z_CV.logsumexp(-1)
             if not bool(torch.isfinite(lse_C).all()):
                 raise FloatingPointError("the model gave NaN or infinite logits for human text: no likelihood can be reported for it")
-            log_probs.append((z_CV.gather(-1, ids_C[:, None])[:, 0] - lse_C).double().cpu())
-            if entropy:
-                z_CV -= lse_C[:, None]
-                entropies.append(-torch.linalg.vecdot(z_CV.exp(), z_CV).double().cpu())
-        return torch.cat(log_probs), torch.cat(entropies)
+            z_CV -= lse_C[:, None]
+            yield z_CV, ids_C
+
+
+def _at(log_p_CV: "torch.Tensor", ids_C: "torch.Tensor") -> "torch.Tensor":
+    return log_p_CV.gather(-1, ids_C[:, None])[:, 0].double().cpu()
 
 
 def right_padded(rows: Sequence[Sequence[int]], device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":

@@ -8,7 +8,7 @@ target is. A candidate's generations hold both.
 Files of the artifact:
     items.parquet      metric, item, cluster, value; sorted by metric and item
     generations.jsonl  {prompt_id, cluster, kind, sample, prompt, human, text, n_tokens, about, sampler} a line
-    summary.json       {style, likelihood, memorisation, probes, wrong_script_rate, …}
+    summary.json       {style, not_measured, overused, sentence_lengths, ranks, likelihood, memorisation, probes, …}
 
 A figure that is not finite is evidence too: the artifact then holds only `summary.json` {"failed": why}, and every gate
 that would have read it FAILs with that sentence. Any other error leaves no artifact, and the next run tries again.
@@ -26,4 +26,4 @@ def _build(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspac
     run_suite(config, inputs, work)
 
 
-STAGE: Stage[EvaluationConfig] = Stage("evaluation", 2, _build)
+STAGE: Stage[EvaluationConfig] = Stage("evaluation", 3, _build)

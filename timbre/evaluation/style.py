@@ -1,144 +1,161 @@
-"""Style measured two-sided: every figure of the generated texts stands beside the same figure of human texts.
+"""What freely written texts are like beside human ones: every metric two-sided, with its human band and an interval.
 
-`human` holds the human continuations of the same prompts and as many other human passages again. In each of 200 random
-splits it falls into two halves A and B of `count` texts. A figure of one set is taken of A; a distance between two sets
-from A to B. Their mean is the human value, σ its noise, and human_low..human_high = mean ± 1.64σ: the band into which nine in
-ten sets of `count` unseen human texts fall. The generated texts are measured in the very same way in place of A: distances
-go to the same halves B.
-
-σ is the standard deviation over the splits. For a figure of one set it is rescaled by √((1 + f) / (1 − f)), f = count / pool:
-halves drawn without replacement scatter less (1 − f) than fresh texts do around a pool that is itself a sample (1 + f). On
-80-word passages of one novel, 16 against 32, the band without it held 58–75% of fresh human sets, and holds 87–95% with it;
-for distances, where both halves move, the plain one holds 95% (unigram and bigram L2, W1) and 73% (JSD).
+Human text is the human continuations of the same prompts and further unseen passages of the same length. It is measured in
+halves of as many texts as were written (`timbre.evaluation.measuring`), so that a figure, its human value and the noise of
+that value are of the same count and the same length.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from timbre.evaluation import lexical, repetition
-from timbre.evaluation.distribution import GramCounts, sentence_lengths, wasserstein
-from timbre.evaluation.words import scripts
+from timbre.evaluation import samples
+from timbre.evaluation.against import Calibrated
+from timbre.evaluation.embeddings import Encoder
+from timbre.evaluation.measuring import Figure, Reference, figure_row, measure
+from timbre.evaluation.metrics import GROUPS, METRIC, TextFeatures
+from timbre.evaluation.overuse import overused
+from timbre.evaluation.style_diversity import anchor_values, gap_closed, style_diversity
+from timbre.evaluation.voice import LEAST as VOICE_LEAST
+from timbre.evaluation.voice import voice_consistency
+from timbre.evaluation.words import words
+from timbre.evaluation.wrong_script import wrong_script_rates
 
-SPLITS = 200
-BAND = 1.64
-REQUIRED = ("unigram_l2", "sentence_length_w1", "gzip_ratio", "self_bleu", "mattr", "same_opener_rate")
-_RARE_SCRIPT = 0.01
-
-PER_TEXT: dict[str, Callable[[str], float | None]] = {
-    "mattr": lexical.mattr,
-    "mtld": lexical.mtld,
-    "distinct_2": partial(lexical.distinct, n=2),
-    "hapax_share": lexical.hapax_share,
-    "self_repetition_4": partial(repetition.self_repetition, n=4),
-    "same_opener_rate": repetition.same_opener_rate,
-    "opener_run_rate": repetition.opener_run,
-}
-
-_One = Callable[[np.ndarray], float | None]
-_Two = Callable[[np.ndarray, np.ndarray], float | None]
+Row = dict[str, Any]
+LONGEST_SENTENCE = 80
 
 
-def compare(texts: Sequence[str], human: Sequence[str], *, seed: int, splits: int = SPLITS) -> dict[str, dict[str, Any]]:
-    """Every style metric of `texts` beside `human`.
+class HumanSide:
+    """The human texts that a model's texts are compared with; measured once for all that it is compared with."""
 
-    Returns:
-        metric -> {value, human, human_low, human_high, sigma, count}; a figure is None where the texts give none (too few
-        sentences, for example), so that no gate can take it for a number.
+    def __init__(self, rows: Sequence[Row], others: Sequence[Row], *, seed: int, encoder: Encoder | None) -> None:
+        """Args:
+        rows: lines of generations.jsonl; the human continuations of the kind "style" count.
+        others: further human passages, {cluster, text}.
 
-    Raises:
-        ValueError: fewer than 2 texts, or fewer than 4 human ones.
+        Raises:
+            ValueError: fewer than two texts, or fewer than four human ones.
+        """
+        own = [row for row in rows if row["kind"] == "style"]
+        self.texts = [row["human"] for row in own] + [row["text"] for row in others]
+        self.documents = [row["cluster"] for row in (*own, *others)]
+        count = min(len(own), len(self.texts) // 2)
+        self.reference = Reference.of(self.texts, count, clusters=self.documents, seed=seed, encoder=encoder)
+
+
+def measure_style(rows: Sequence[Row], human: HumanSide) -> tuple[list[Row], dict[str, Any]]:
+    """Texts of the kind "style": items of what each text gives by itself, and the parts of the summary that are about them."""
+    own = [row for row in rows if row["kind"] == "style"]
+    texts, documents = [row["text"] for row in own], [row["cluster"] for row in own]
+    reference = human.reference
+    figures = measure(texts, reference, documents if len(set(documents)) > 1 else None)
+    features = TextFeatures.of(texts, reference.ruler)
+    rate, human_rate = wrong_script_rates(texts, human.texts)
+    summary: dict[str, Any] = {
+        "style": _rows(figures),
+        "not_measured": reference.missing(),
+        "overused": [asdict(row) for row in overused(texts, human.texts, reference.halves)],
+        "sentence_lengths": {
+            "own": _length_counts(features.sentence_lengths), "human": _length_counts(reference.features.sentence_lengths)
+        },
+        "wrong_script_rate": rate, "human_wrong_script_rate": human_rate, "empty_texts": sum(not words(text) for text in texts),
+        "prompts": len(own), "human_texts": len(human.texts),
+    }  # fmt: skip
+    if plain := [row for row in rows if row["kind"] == "style_plain"]:
+        clusters = [row["cluster"] for row in plain]
+        found = measure([row["text"] for row in plain], reference, clusters if len(set(clusters)) > 1 else None)
+        summary["style_plain"] = _rows(found)
+    return _items(own, features), summary
+
+
+def measure_several(rows: Sequence[Row], encoder: Encoder | None) -> tuple[list[Row], dict[str, Any] | None]:
+    """Several texts a prompt: how many of them are really different, items a prompt and the mean; None where there are none."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["kind"] == "several":
+            groups.setdefault(row["prompt_id"], []).append(row)
+    if not groups:
+        return [], None
+    items: list[Row] = []
+    for name, group in groups.items():
+        texts = [row["text"] for row in group]
+        figures = {
+            "distinct_k": float(samples.distinct_k(texts)),
+            "vendi": samples.vendi(encoder(texts) if encoder is not None else samples.word_vectors(texts)),
+        }
+        items += [{"metric": metric, "item": name, "cluster": group[0]["cluster"], "value": value} for metric, value in figures.items()]
+    means = {name: float(np.mean([row["value"] for row in items if row["metric"] == name])) for name in ("distinct_k", "vendi")}
+    sizes = [len(group) for group in groups.values()]
+    return items, {"prompts": len(groups), "samples_each": float(np.mean(sizes)), "vectors": _vectors(encoder), **means}
+
+
+def measure_voice(rows: Sequence[Row], human: HumanSide, style: str, voices: Sequence[Row]) -> tuple[dict[str, Any] | None, str | None]:
+    """Whether the texts sound most like their own style among human texts of others, and why there is no answer.
+
+    Args:
+        voices: {style, cluster, text} of human passages of the other styles, as long as the texts.
     """
-    count = min(len(texts), len(human) // 2)
-    if count < 2:
-        raise ValueError(
-            f"{len(texts)} texts against {len(human)} human ones are too few to compare: "
-            "2 and 4 are the least; ask for more prompts or give a larger test split"
-        )
-    pool = [*texts, *human]
-    draws = _draws(len(texts), len(human), count, seed, splits)
-    widen = float(np.sqrt((len(human) + count) / (len(human) - count)))
-    report = {name: _summary([(of(c), of(a)) for c, a, _ in draws], count, widen) for name, of in _set_metrics(pool).items()}
-    for name, between in _distances(pool).items():
-        report[name] = _summary([(between(c, b), between(a, b)) for c, a, b in draws], count)
-    return dict(sorted(report.items()))
+    if not voices:
+        return None, "needs human text of other styles: evaluation.voice_against names them"
+    texts, documents = {style: human.texts}, {style: human.documents}
+    for row in voices:
+        texts.setdefault(row["style"], []).append(row["text"])
+        documents.setdefault(row["style"], []).append(row["cluster"])
+    if small := [name for name in texts if len(texts[name]) < 2 * VOICE_LEAST]:
+        return None, f"{small[0]} has {len(texts[small[0]])} human passages of this length; {2 * VOICE_LEAST} are the least"
+    report = voice_consistency([row["text"] for row in rows if row["kind"] == "style"], style, texts, documents)
+    why = None if report.trusted else "the classifier does not tell unseen human texts of these styles apart"
+    return bounded(asdict(report)), why
 
 
-def per_text(texts: Sequence[str]) -> dict[str, list[float | None]]:
-    """Metrics that one text has by itself, for paired comparisons."""
-    return {name: [measure(text) for text in texts] for name, measure in PER_TEXT.items()}
+def style_score(rows: Sequence[Row], human: HumanSide, calibrated: Calibrated | None) -> dict[str, Any]:
+    """The summary's "diversity_score" and "gap_closed", where a calibration of this base passed; else "no_score" says why."""
+    reference = human.reference
+    if calibrated is None:
+        return {"no_score": "not asked for: set evaluation.score, which writes texts of the untuned base once to calibrate it"}
+    if calibrated.failures:
+        return {"no_score": f"its calibration fails ({'; '.join(calibrated.failures)})"}
+    sets = {**calibrated.anchors, "base": calibrated.base}
+    if short := [name for name, texts in sets.items() if len(texts) < reference.count]:
+        return {"no_score": f"the calibration holds {len(sets[short[0]])} {short[0]} texts and {reference.count} are needed"}
+    measured = {name: measure(texts[: reference.count], reference) for name, texts in sets.items()}
+    base = measured.pop("base")
+    own = measure([row["text"] for row in rows if row["kind"] == "style"], reference)
+    score = style_diversity(own, anchor_values(measured), calibrated.definition)
+    gaps = {name: gap_closed(figure, base[name]) for name, figure in own.items() if METRIC[name].group in GROUPS}
+    return {"diversity_score": bounded(asdict(score)) | {"definition": calibrated.definition}, "gap_closed": gaps}
 
 
-def wrong_script_rates(texts: Sequence[str], human: Sequence[str]) -> tuple[float, float]:
-    """Share of generated and of human texts with a letter of a script that makes up less than 1% of the human letters."""
-    letters: dict[str, int] = {}
-    for text in human:
-        for script, count in scripts(text).items():
-            letters[script] = letters.get(script, 0) + count
-    expected = {script for script, count in letters.items() if count >= _RARE_SCRIPT * sum(letters.values())}
-
-    def rate(of: Sequence[str]) -> float:
-        return sum(not scripts(text).keys() <= expected for text in of) / len(of) if of else 0.0
-
-    return rate(texts), rate(human)
+def bounded(value: Any) -> Any:
+    """The same for JSON, which has no infinity: an end of an interval that is not bounded is None."""
+    if isinstance(value, dict):
+        return {name: bounded(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [bounded(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _draws(texts: int, human: int, count: int, seed: int, splits: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Per split: `count` indices of generated texts, of human half A and of human half B, in the joint pool."""
-    random = np.random.default_rng(seed)
-    everything = np.arange(texts)
-    drawn = []
-    for _ in range(splits):
-        halves = texts + random.permutation(human)[: 2 * count]
-        chosen = everything if count == texts else np.sort(random.permutation(texts)[:count])
-        drawn.append((chosen, np.sort(halves[:count]), np.sort(halves[count:])))
-    return drawn
+def _rows(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:
+    return {name: figure_row(figure) for name, figure in figures.items()}
 
 
-def _set_metrics(pool: Sequence[str]) -> dict[str, _One]:
-    metrics: dict[str, _One] = {name: partial(_mean, np.array(values, float)) for name, values in per_text(pool).items()}
-    metrics["self_bleu"] = repetition.SelfBleu(pool)
-    metrics["gzip_ratio"] = lambda subset: repetition.gzip_ratio([pool[index] for index in subset])
-    return {name: _remember(metric) for name, metric in metrics.items()}
+def _items(rows: Sequence[Row], features: TextFeatures) -> list[Row]:
+    return [
+        {"metric": name, "item": row["prompt_id"], "cluster": row["cluster"], "value": float(value)}
+        for name, values in features.figures.items()
+        for row, value in zip(rows, values, strict=True)
+        if not np.isnan(value)
+    ]
 
 
-def _distances(pool: Sequence[str]) -> dict[str, _Two]:
-    unigrams, bigrams = GramCounts(pool, 1), GramCounts(pool, 2)
-    lengths = [sentence_lengths(text) for text in pool]
-
-    def length_distance(first: np.ndarray, second: np.ndarray) -> float | None:
-        return wasserstein(np.concatenate([lengths[i] for i in first]), np.concatenate([lengths[i] for i in second]))
-
-    return {"unigram_l2": unigrams.l2, "unigram_jsd": unigrams.jsd, "bigram_l2": bigrams.l2, "sentence_length_w1": length_distance}
+def _length_counts(lengths: Sequence[np.ndarray]) -> list[int]:
+    """Sentences of 0, 1, 2, … words; the last count is of 80 words or more."""
+    every = np.concatenate([np.zeros(0, np.int64), *(np.asarray(each, np.int64) for each in lengths)])
+    counts: list[int] = np.bincount(np.minimum(every, LONGEST_SENTENCE), minlength=LONGEST_SENTENCE + 1).tolist()
+    return counts
 
 
-def _remember(metric: _One) -> _One:
-    """The generated texts are often the same whole set in every split: measure them once."""
-    known: dict[bytes, float | None] = {}
-
-    def remembered(subset: np.ndarray) -> float | None:
-        key = subset.tobytes()
-        if key not in known:
-            known[key] = metric(subset)
-        return known[key]
-
-    return remembered
-
-
-def _mean(values: np.ndarray, subset: np.ndarray) -> float | None:
-    chosen = values[subset]
-    chosen = chosen[~np.isnan(chosen)]  # NaN stands for "this text has no such figure"
-    return float(chosen.mean()) if len(chosen) else None
-
-
-def _summary(pairs: Sequence[tuple[float | None, float | None]], count: int, widen: float = 1.0) -> dict[str, Any]:
-    ours, theirs = ([value for value in side if value is not None] for side in zip(*pairs, strict=True))
-    report: dict[str, Any] = dict.fromkeys(("value", "human", "human_low", "human_high", "sigma"))
-    if ours:
-        report["value"] = float(np.mean(ours))
-    if theirs:
-        mean, sigma = float(np.mean(theirs)), float(np.std(theirs)) * widen
-        report |= {"human": mean, "human_low": mean - BAND * sigma, "human_high": mean + BAND * sigma, "sigma": sigma}
-    return report | {"count": count}
+def _vectors(encoder: Encoder | None) -> str:
+    return encoder.name if encoder is not None else "word counts"

@@ -13,8 +13,12 @@ from timbre.artifacts import Artifact, Input, Workspace, canonical_json
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
 from timbre.evaluation import recitation
+from timbre.evaluation.against import Calibrated
+from timbre.evaluation.calibrated import read_calibrated
+from timbre.evaluation.embeddings import Encoder, packaged_encoder
 from timbre.evaluation.likelihood import likelihood_items, likelihood_summary
-from timbre.evaluation.report import style_report
+from timbre.evaluation.ranks import rank_summary
+from timbre.evaluation.style import HumanSide, measure_several, measure_style, measure_voice, style_score
 from timbre.evaluation.writing import FAILURE
 from timbre.models import load_tokenizer
 
@@ -52,22 +56,40 @@ def _measured(
     """Items, summary, and the lines of generations.jsonl."""
     rows = [row for artifact in written for row in json_lines(artifact, "generations.jsonl")]
     scores = artifacts["generations"].json("scores.json")
-    corpus, prompts = artifacts["corpus"], artifacts["prompts"]
-    train = recitation.TrainingText(read_documents(corpus, "train"), load_tokenizer(artifacts["model"]))
-    style_items, style_summary = style_report(config, rows, json_lines(prompts, "human.jsonl"))
+    encoder = _encoder(config)
+    human = HumanSide(rows, json_lines(artifacts["prompts"], "human.jsonl"), seed=config.seed, encoder=encoder)
+    train = recitation.TrainingText(read_documents(artifacts["corpus"], "train"), load_tokenizer(artifacts["model"]))
+    style_items, style_summary = measure_style(rows, human)
+    several_items, several = measure_several(rows, encoder)
     recited_items, recited = recitation.measure(rows, train)
     sentinel_items, sentinel = recitation.measure_sentinels(rows, train)
-    items = [*likelihood_items(scores["likelihood"]), *scores["bias"], *scores["facts"], *style_items, *recited_items, *sentinel_items]
-    summary = style_summary | {
-        "memorisation": recited,
+    voices = json_lines(artifacts["prompts"], "voices.jsonl") if "voices.jsonl" in artifacts["prompts"].manifest.files else []
+    voice, no_voice = measure_voice(rows, human, str(artifacts["corpus"].manifest.config.get("style", "own")), voices)
+    items = [
+        *likelihood_items(scores["likelihood"]), *scores["bias"], *scores["facts"],
+        *style_items, *several_items, *recited_items, *sentinel_items,
+    ]  # fmt: skip
+    summary = style_summary | style_score(rows, human, _calibrated(artifacts)) | {
+        "memorisation": recited, "sentinel": sentinel, "several": several, "voice": voice, "no_voice": no_voice,
         "likelihood": likelihood_summary(scores["likelihood"]),
+        "ranks": rank_summary([row["ranks"] for row in scores["likelihood"]], [row["ranks"] for row in rows if row["kind"] == "style"]),
         "probes": {"bias": len(scores["bias"]) // 2, "facts": len(scores["facts"]) // 2},
+        "prompt_tokens": config.prompt_tokens, "new_tokens": config.new_tokens,
         "sampler": config.sampler.model_dump(mode="json"),
         "sampler_note": "base and candidate are sampled alike",
-    }
-    if sentinel is not None:
-        summary["sentinel"] = sentinel
-    return items, summary, rows
+    }  # fmt: skip
+    return items, {name: value for name, value in summary.items() if value is not None}, rows
+
+
+def _encoder(config: EvaluationConfig) -> Encoder | None:
+    encoder = packaged_encoder() if config.encoder else None
+    if config.encoder and encoder is None:
+        raise ValueError("evaluation.encoder asks for the sentence encoder, which is not here: run `timbre setup`, or set it to false")
+    return encoder
+
+
+def _calibrated(artifacts: Mapping[str, Artifact]) -> Calibrated | None:
+    return read_calibrated(artifacts["calibration"]) if "calibration" in artifacts else None
 
 
 def json_lines(artifact: Artifact, name: str) -> list[Row]:

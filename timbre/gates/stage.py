@@ -27,6 +27,8 @@ def _build(config: GateConfig, inputs: Mapping[str, Input], workspace: Workspace
         raise ValueError(f"{file.path}: the policy {config.policy!r} was asked for, this one is {policy.name!r}")
     artifacts = {name: value for name in ARTIFACTS if isinstance(value := inputs[name], Artifact)}
     assert len(artifacts) == len(ARTIFACTS)
+    if isinstance(baseline := inputs.get("baseline"), Artifact):
+        artifacts["baseline"] = baseline  # for the page; no gate reads it
     evidence = read_evidence(artifacts)
     judgement = judge(evidence, policy)
     verdict = verdict_document(judgement, policy, file.digest, artifacts)

@@ -2,15 +2,18 @@ import math
 import random
 import zlib
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timbre.evaluation import lexical, repetition, style
+from timbre.evaluation import lexical, repetition
 from timbre.evaluation.distribution import GramCounts, sentence_lengths, wasserstein
+from timbre.evaluation.measuring import Reference, figure_row, measure
 from timbre.evaluation.words import scripts, sentences, tokens, words
+from timbre.evaluation.wrong_script import wrong_script_rates
 
 VOCABULARY = ["the", "a", "sea", "ship", "and", "of", "mast", "gull", "storm", "it"]
 WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=40).map(" ".join)
@@ -130,36 +133,40 @@ def test_words_sentences_and_scripts_of_many_languages() -> None:
     assert scripts("ab Ж 你 😀 1") == {"LATIN": 2, "CYRILLIC": 1, "CJK": 1}
 
 
+def compared(own: list[str], human: list[str], seed: int = 0, splits: int = 5) -> dict[str, dict[str, Any]]:
+    """Every metric of `own` beside `human`, as summaries have it."""
+    reference = Reference.of(human, min(len(own), len(human) // 2), seed=seed, splits=splits)
+    return {name: figure_row(figure) for name, figure in measure(own, reference).items()}
+
+
 @pytest.mark.parametrize("text", [*ODD_TEXTS, "the sea. " * 20_000, "x" * 200_000])
 def test_odd_texts_crash_no_metric(text: str) -> None:
     human = [f"The sea rose {word}. It fell again, and nobody saw it." for word in ("high", "low", "fast", "slowly")]
-    report = style.compare([text, "A gull cried. It flew away.", text], human, seed=0, splits=5)
+    report = compared([text, "A gull cried. It flew away.", text], human)
     for figure in report.values():
         assert figure["value"] is None or math.isfinite(figure["value"])
-        assert figure["human"] is None or math.isfinite(figure["human"])
+        assert math.isfinite(figure["human"])
 
 
 def test_texts_without_any_word_give_no_figure_rather_than_a_good_one() -> None:
     human = [f"The sea rose {word}. It fell again, and nobody saw it." for word in ("high", "low", "fast", "slowly")]
-    report = style.compare(["", "", ""], human, seed=0, splits=5)
+    report = compared(["", "", ""], human)
     for name in ("mattr", "same_opener_rate", "sentence_length_w1", "hapax_share"):
-        assert report[name]["value"] is None
+        assert report[name]["value"] is None and report[name]["place"] == "outside"
     assert report["unigram_l2"]["value"] > report["unigram_l2"]["human_high"]
 
 
 def test_human_text_lies_in_its_own_band_and_looped_text_does_not(tiny_corpus_texts: list[tuple[str, str]]) -> None:
     texts = [text for _, text in tiny_corpus_texts]
     human, unseen = texts[:24], texts[24:36]
-    own = style.compare(unseen, human, seed=0)
-    for name in style.REQUIRED:  # six figures are looked at: three sigmas, not 1.64
-        assert abs(own[name]["value"] - own[name]["human"]) <= 3 * own[name]["sigma"]
-    looped = style.compare(["The gull drifted. " * 60] * 12, human, seed=0)
-    assert looped["self_bleu"]["value"] > looped["self_bleu"]["human_high"]
-    assert looped["gzip_ratio"]["value"] > looped["gzip_ratio"]["human_high"]
-    assert looped["mattr"]["value"] < looped["mattr"]["human_low"]
-    assert looped["unigram_l2"]["value"] > looped["unigram_l2"]["human_high"]
-    assert looped["sentence_length_w1"]["value"] > looped["sentence_length_w1"]["human_high"]
-    assert looped["same_opener_rate"]["value"] > looped["same_opener_rate"]["human_high"]
+    own = compared(unseen, human, splits=200)
+    names = ("unigram_l2", "sentence_length_w1", "gzip_ratio", "self_bleu", "mattr", "same_opener_rate")
+    for name in names:  # six figures are looked at: three sigmas, not 1.64
+        assert abs(own[name]["sigmas"]) <= 3
+    looped = compared(["The gull drifted. " * 60] * 12, human, splits=200)
+    for name in names:
+        figure = looped[name]
+        assert figure["value"] < figure["human_low"] if name == "mattr" else figure["value"] > figure["human_high"]
 
 
 def test_nine_in_ten_fresh_human_sets_fall_into_the_band() -> None:
@@ -173,7 +180,7 @@ def test_nine_in_ten_fresh_human_sets_fall_into_the_band() -> None:
 
     inside: dict[str, list[bool]] = {}
     for trial in range(40):
-        report = style.compare([text() for _ in range(8)], [text() for _ in range(16)], seed=trial, splits=30)
+        report = compared([text() for _ in range(8)], [text() for _ in range(16)], seed=trial, splits=30)
         for name in ("mattr", "hapax_share", "gzip_ratio", "unigram_l2", "sentence_length_w1"):
             figure = report[name]
             inside.setdefault(name, []).append(figure["human_low"] <= figure["value"] <= figure["human_high"])
@@ -183,21 +190,6 @@ def test_nine_in_ten_fresh_human_sets_fall_into_the_band() -> None:
     assert 0.8 <= np.mean([hit for hits in inside.values() for hit in hits]) < 1
 
 
-def test_both_sides_are_measured_at_equal_counts_and_repeatably() -> None:
-    texts = [f"The sea rose {n} times. Then it fell, and {'gull ' * n} flew off." for n in range(9)]
-    report = style.compare(texts[:5], texts[5:], seed=3, splits=20)
-    assert {figure["count"] for figure in report.values()} == {2}
-    assert report == style.compare(texts[:5], texts[5:], seed=3, splits=20)
-    assert report != style.compare(texts[:5], texts[5:], seed=4, splits=20)
-
-
-def test_too_few_texts_are_refused_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match="more prompts"):
-        style.compare(["a b"], ["a", "b", "c", "d"], seed=0)
-    with pytest.raises(ValueError, match="more prompts"):
-        style.compare(["a b", "c d"], ["a", "b", "c"], seed=0)
-
-
 def test_a_letter_of_a_foreign_script_is_counted() -> None:
     human = ["The sea rose high. " * 20] * 3 + ["The letter Ж stands here. " + "The sea. " * 40]
-    assert style.wrong_script_rates(["All fine", "Bad 你 here", "Старый", "😀 1 2"], human) == (0.5, 0.25)
+    assert wrong_script_rates(["All fine", "Bad 你 here", "Старый", "😀 1 2"], human) == (0.5, 0.25)

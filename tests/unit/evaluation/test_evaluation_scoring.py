@@ -160,7 +160,8 @@ def test_padding_rows_of_the_head_take_no_part(scorer: Scorer, tokenizer: Any) -
 
     narrow = Scorer(scorer.model, scorer.vocab_size - 100)
     hidden = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
-    log_prob, entropy = narrow.scores(hidden, torch.arange(5), entropy=True)
+    found = narrow.predictions(hidden, torch.arange(5))
+    log_prob, entropy = found.log_probs_N, found.entropies_N
     expected = (hidden @ scorer.head[: scorer.vocab_size - 100].T).double().log_softmax(-1)
     assert log_prob.tolist() == pytest.approx(expected[torch.arange(5), torch.arange(5)].tolist(), abs=1e-5)
     assert entropy.tolist() == pytest.approx((-(expected.exp() * expected).sum(-1)).tolist(), abs=1e-5)
