@@ -160,7 +160,7 @@ def nll(style: str, texts: int) -> dict[str, float]:
             ids_BT, mask_BT = right_padded(group, scorer.device)
             hidden_BTD = scorer.hidden(ids_BT, mask_BT)
             for row, sequence in enumerate(group):
-                log_prob_T = scorer.log_probs(hidden_BTD[row, : len(sequence) - 1], ids_BT[row, 1 : len(sequence)])
+                log_prob_T, _ = scorer.scores(hidden_BTD[row, : len(sequence) - 1], ids_BT[row, 1 : len(sequence)], entropy=False)
                 total, tokens = total - float(log_prob_T.sum()), tokens + len(sequence) - 1
     return {"nll_seconds": time.perf_counter() - start, "nll": total / tokens}
 

@@ -154,23 +154,13 @@ def _calibrated(style: str | None) -> "Calibrated | None":
     if style is None:
         return None
     from timbre.artifacts import ArtifactStore
-    from timbre.evaluation.against import Calibrated
-    from timbre.evaluation.style_diversity import GREEDY, HOT
+    from timbre.evaluation.calibrated import read_calibrated
     from timbre.settings import settings
 
     if not _pointer(style).is_file():
         raise ValueError(f"{style} has not been calibrated here: `timbre evaluate --self-check --style {style}` does that once")
     artifact = ArtifactStore(settings().home).open("calibration", json.loads(_pointer(style).read_bytes())["digest"])
-    summary = artifact.json("calibration.json")
-    rows = [json.loads(line) for line in artifact.file("texts.jsonl").read_text(encoding="utf-8").splitlines()]
-    longest = max(row["length"] for row in rows)
-
-    def texts(name: str) -> list[str]:
-        return [row["text"] for row in rows if row["set"] == name and row["length"] == longest]
-
-    failures = [f"{check['name']}: asked {check['asked']}" for check in summary["checks"] if not check["passed"]]
-    anchors = {GREEDY: texts("greedy_anchor"), HOT: texts("hot_anchor")}
-    return Calibrated(style, summary["definition"], anchors, texts("base"), failures)
+    return read_calibrated(artifact, style)
 
 
 def _finite(value: Any) -> Any:

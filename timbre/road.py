@@ -183,7 +183,8 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
         case "adapter" | "baseline_adapter":
             files = {"replay": root / "data/replay/replay.jsonl"}
         case "prompts":
-            return {"instructions": FileInput(instructions_path(config.style)), **_voices(config)}
+            files = {"instructions": instructions_path(config.style)} if config.evaluation.instruction_prompts else {}
+            return {name: FileInput(path) for name, path in files.items()} | _voices(config)
         case "base_generations" | "generations" | "baseline_generations" | "base_evaluation" | "evaluation" | "baseline_evaluation":
             files = probes
         case "verdict":

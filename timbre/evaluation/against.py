@@ -13,7 +13,7 @@ from timbre.evaluation.embeddings import Encoder
 from timbre.evaluation.measuring import LEAST, Figure, Reference, figure_row, measure
 from timbre.evaluation.metrics import GROUPS, METRIC
 from timbre.evaluation.overuse import ListRate, Overused, list_rate, overused, read_phrases
-from timbre.evaluation.style_diversity import Definition, StyleScore, anchor_values, gap_closed, style_diversity
+from timbre.evaluation.style_diversity import Definition, StyleScore, score_and_gaps
 from timbre.evaluation.texts import Passages, Text, passages, read_texts
 from timbre.evaluation.voice import LEAST as VOICE_LEAST
 from timbre.evaluation.voice import VoiceReport, voice_consistency
@@ -200,10 +200,7 @@ def _score(
             f"the calibration holds only {len(cut[short[0]])} {short[0]} texts of {request.words} words; lower --words or --most",
             {},
         )
-    measured = {name: measure(texts, reference) for name, texts in cut.items()}
-    base = measured.pop("base")
-    score = style_diversity(figures, anchor_values(measured), calibrated.definition)
-    gaps = {name: gap_closed(figure, base[name]) for name, figure in figures.items() if METRIC[name].group in GROUPS}
+    score, gaps = score_and_gaps(figures, reference, cut, calibrated.definition)
     return score, None if score.value is not None else "a whole group of metrics was dropped", gaps
 
 
@@ -234,8 +231,6 @@ def _several(given: Sequence[Text], encoder: Encoder | None) -> dict[str, float 
     several = [texts[:_GROUP_MOST] for texts in groups.values() if len(texts) > 1]
     if not several:
         return None
-    scores = [samples.vendi(encoder(texts) if encoder is not None else samples.word_vectors(texts)) for texts in several]
-    return {
-        "prompts": len(several), "samples_each": float(np.mean([len(texts) for texts in several])),
-        "distinct_k": float(np.mean([samples.distinct_k(texts) for texts in several])), "vendi": float(np.mean(scores)),
-    }  # fmt: skip
+    found = [samples.diversity(texts, encoder) for texts in several]
+    means = {name: float(np.mean([each[name] for each in found])) for name in ("distinct_k", "vendi")}
+    return {"prompts": len(several), "samples_each": float(np.mean([len(texts) for texts in several])), **means}

@@ -7,18 +7,19 @@ from timbre.evaluation.against import Calibrated
 from timbre.evaluation.style_diversity import GREEDY, HOT
 
 
-def read_calibrated(calibration: Artifact, length: float = 1.0) -> Calibrated:
-    """The texts of an artifact "calibration" at a length of its own, and the definition that passed.
+def read_calibrated(calibration: Artifact, style: str, length: float | None = None) -> Calibrated:
+    """The texts of an artifact "calibration", and the definition that passed.
 
     Args:
-        length: .75, 1 or 1.25 of its `new_tokens`.
+        length: .75, 1 or 1.25 of its `new_tokens`; None for the longest.
     """
     summary = calibration.json("calibration.json")
     rows = [json.loads(line) for line in calibration.file("texts.jsonl").read_bytes().splitlines()]
+    length = max(row["length"] for row in rows) if length is None else length
     texts: dict[str, list[str]] = {}
     for row in rows:
         if row["length"] == length:
             texts.setdefault(row["set"], []).append(row["text"])
     failures = [f"{check['name']}: asked {check['asked']}" for check in summary["checks"] if not check["passed"]]
     anchors = {GREEDY: texts["greedy_anchor"], HOT: texts["hot_anchor"]}
-    return Calibrated("this style", summary["definition"], anchors, texts["base"], failures)
+    return Calibrated(style, summary["definition"], anchors, texts["base"], failures)

@@ -142,7 +142,7 @@ def score_pairs(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[float, floa
         mask_BS = torch.cat([mask_BT.new_ones(len(texts), kept), mask_BT], dim=1)
         hidden_BTD = scorer.hidden(ids_BT[:, :-1], mask_BS[:, :-1], cache)
         scored_BT = mask_BT[:, 1:].bool()
-        log_prob_N = scorer.log_probs(hidden_BTD[scored_BT], ids_BT[:, 1:][scored_BT])
+        log_prob_N, _ = scorer.scores(hidden_BTD[scored_BT], ids_BT[:, 1:][scored_BT], entropy=False)
         sums = [float(part.sum()) for part in torch.split(log_prob_N, [len(text) - 1 for text in texts])]
     return list(zip(sums[::2], sums[1::2], strict=True))
 

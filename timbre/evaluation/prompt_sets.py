@@ -29,12 +29,13 @@ LEAST = 4
 
 
 def prompt_sets(
-    config: PromptConfig, documents: Sequence[Document], instructions: Path, tokenizer: "PreTrainedTokenizerBase"
+    config: PromptConfig, documents: Sequence[Document], instructions: Path | None, tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple[list[Prompt], list[Opening]]:
     """All prompts, and further unseen human passages of the same length: the other half of the human side.
 
     Args:
         documents: of all splits.
+        instructions: the tasks of the style, where any are asked for.
 
     Raises:
         ValueError: the test split is too small, or the instructions cannot be read.
@@ -54,7 +55,8 @@ def prompt_sets(
     some = asked[: config.several_prompts]
     prompts += [opening.prompt(tokenizer, "several", samples=config.several_samples) for opening in some]
     prompts += _sentinels(config, by_split, {opening.name for opening in (*asked, *others)}, tokenizer)
-    prompts += _instructions(config, instructions, tokenizer)
+    if instructions is not None:
+        prompts += _instructions(config, instructions, tokenizer)
     return prompts, others
 
 
@@ -82,8 +84,6 @@ def _sentinels(
 
 def _instructions(config: PromptConfig, path: Path, tokenizer: "PreTrainedTokenizerBase") -> list[Prompt]:
     """Up to as many as are asked for, drawn by the seed. Cluster is what is asked for ("describe", "letter", …)."""
-    if not config.instruction_prompts:
-        return []
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         row = json.loads(line)

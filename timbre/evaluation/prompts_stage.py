@@ -1,6 +1,6 @@
 """The stage "prompts": what every model that is measured on a corpus is asked, frozen and hashed.
 
-It depends on the corpus, on the tokenizer and on our files of instructions, and on nothing that is trained: another target
+It depends on the corpus, on the tokenizer on our instructions where some are asked for, and on nothing that is trained: another target
 or another seed asks the same, so that what the base wrote once is found again. Of the model only the tokenizer is used.
 
 Files of the artifact:
@@ -25,10 +25,11 @@ def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -
     from timbre.evaluation.prompts import decoded, write_prompts
     from timbre.models import load_tokenizer
 
-    corpus, model, instructions = (inputs[name] for name in ("corpus", "model", "instructions"))
-    assert isinstance(corpus, Artifact) and isinstance(model, Artifact) and isinstance(instructions, FileInput)
+    corpus, model, instructions = inputs["corpus"], inputs["model"], inputs.get("instructions")
+    assert isinstance(corpus, Artifact) and isinstance(model, Artifact) and isinstance(instructions, FileInput | None)
     tokenizer = load_tokenizer(model)
-    prompts, others = prompt_sets(config, read_documents(corpus), instructions.path, tokenizer)
+    path = instructions.path if instructions is not None else None
+    prompts, others = prompt_sets(config, read_documents(corpus), path, tokenizer)
     write_prompts(prompts, work.output / "prompts.jsonl")
     human = [{"cluster": opening.doc_id, "text": decoded(tokenizer, opening.human_ids)} for opening in others]
     (work.output / "human.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in human))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from timbre.evaluation.embeddings import Encoder
 from timbre.evaluation.words import words
 
 _SAME = 0.5
@@ -33,6 +34,12 @@ def vendi(vectors_ND: np.ndarray) -> float:
     weights = np.maximum(np.linalg.eigvalsh(similarity_NN / len(vectors_ND)), 0.0)
     weights = weights[weights > 1e-12] / weights.sum()
     return float(np.exp(-(weights * np.log(weights)).sum()))
+
+
+def diversity(texts: Sequence[str], encoder: Encoder | None) -> dict[str, float]:
+    """Both figures of the texts of one prompt; likeness by the encoder's vectors, or by shared words where there is none."""
+    vectors_ND = encoder(texts) if encoder is not None else word_vectors(texts)
+    return {"distinct_k": float(distinct_k(texts)), "vendi": vendi(vectors_ND)}
 
 
 def word_vectors(texts: Sequence[str]) -> np.ndarray:

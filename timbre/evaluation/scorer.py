@@ -62,16 +62,20 @@ class Scorer:
             logits_NV += bias_V[: self.vocab_size]
         return logits_NV.float()
 
-    def log_probs(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor") -> "torch.Tensor":
-        """Log-probability of each id, in nats, float64 on the CPU.
+    def scores(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor", *, entropy: bool) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Log-probability of each id, and entropy of each prediction (empty unless asked for), in nats, float64 on the CPU.
 
         Raises:
             FloatingPointError: a logit is NaN or infinite.
         """
         import torch
 
-        found = [_at(log_p_CV, ids_C) for log_p_CV, ids_C in self._predicted(hidden_ND, ids_N)]
-        return torch.cat([torch.zeros(0, dtype=torch.float64), *found])
+        log_probs, entropies = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0, dtype=torch.float64)]
+        for log_p_CV, ids_C in self._predicted(hidden_ND, ids_N):
+            log_probs.append(_at(log_p_CV, ids_C))
+            if entropy:
+                entropies.append(_entropies(log_p_CV))
+        return torch.cat(log_probs), torch.cat(entropies)
 
     def predictions(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor") -> Predictions:
         """The same, and what else there is to know of each prediction.
@@ -85,8 +89,7 @@ class Scorer:
         for log_p_CV, ids_C in self._predicted(hidden_ND, ids_N):
             rank_C = (log_p_CV > log_p_CV.gather(-1, ids_C[:, None])).sum(-1)
             highest_C = log_p_CV.amax(-1).double()
-            entropy_C = -torch.linalg.vecdot(log_p_CV.exp(), log_p_CV).double()
-            parts.append((_at(log_p_CV, ids_C), entropy_C.cpu(), rank_C.cpu(), highest_C.exp().cpu()))
+            parts.append((_at(log_p_CV, ids_C), _entropies(log_p_CV), rank_C.cpu(), highest_C.exp().cpu()))
         return Predictions(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _predicted(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor") -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
@@ -104,6 +107,12 @@ class Scorer:
 
 def _at(log_p_CV: "torch.Tensor", ids_C: "torch.Tensor") -> "torch.Tensor":
     return log_p_CV.gather(-1, ids_C[:, None])[:, 0].double().cpu()
+
+
+def _entropies(log_p_CV: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    return -torch.linalg.vecdot(log_p_CV.exp(), log_p_CV).double().cpu()
 
 
 def right_padded(rows: Sequence[Sequence[int]], device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":

@@ -15,9 +15,9 @@ from timbre.evaluation import samples
 from timbre.evaluation.against import Calibrated
 from timbre.evaluation.embeddings import Encoder
 from timbre.evaluation.measuring import Figure, Reference, figure_row, measure
-from timbre.evaluation.metrics import GROUPS, METRIC, TextFeatures
+from timbre.evaluation.metrics import TextFeatures
 from timbre.evaluation.overuse import overused
-from timbre.evaluation.style_diversity import anchor_values, gap_closed, style_diversity
+from timbre.evaluation.style_diversity import score_and_gaps
 from timbre.evaluation.voice import LEAST as VOICE_LEAST
 from timbre.evaluation.voice import voice_consistency
 from timbre.evaluation.words import words
@@ -25,36 +25,44 @@ from timbre.evaluation.wrong_script import wrong_script_rates
 
 Row = dict[str, Any]
 LONGEST_SENTENCE = 80
+_BESIDE = {"style_plain": "style_plain", "instruction": "style_instruction"}
+"""Kinds of text that get figures of their own, and their names in the summary."""
 
 
 class HumanSide:
-    """The human texts that a model's texts are compared with; measured once for all that it is compared with."""
+    """The human texts that a model's texts are compared with.
 
-    def __init__(self, rows: Sequence[Row], others: Sequence[Row], *, seed: int, encoder: Encoder | None) -> None:
-        """Args:
+    Args:
         rows: lines of generations.jsonl; the human continuations of the kind "style" count.
         others: further human passages, {cluster, text}.
 
-        Raises:
-            ValueError: fewer than two texts, or fewer than four human ones.
-        """
+    Raises:
+        ValueError: fewer than two texts, or fewer than four human ones.
+    """
+
+    def __init__(self, rows: Sequence[Row], others: Sequence[Row], *, seed: int, encoder: Encoder | None) -> None:
         own = [row for row in rows if row["kind"] == "style"]
         self.texts = [row["human"] for row in own] + [row["text"] for row in others]
         self.documents = [row["cluster"] for row in (*own, *others)]
-        count = min(len(own), len(self.texts) // 2)
-        self.reference = Reference.of(self.texts, count, clusters=self.documents, seed=seed, encoder=encoder)
+        self._seed, self._encoder = seed, encoder
+        self.reference = self._of_count(min(len(own), len(self.texts) // 2))
+
+    def for_as_many_as(self, texts: int) -> Reference:
+        """The human side at the count of the style texts, or at a smaller one where there are fewer texts."""
+        return self.reference if texts >= self.reference.count else self._of_count(texts)
+
+    def _of_count(self, count: int) -> Reference:
+        return Reference.of(self.texts, count, clusters=self.documents, seed=self._seed, encoder=self._encoder)
 
 
 def measure_style(rows: Sequence[Row], human: HumanSide) -> tuple[list[Row], dict[str, Any]]:
     """Texts of the kind "style": items of what each text gives by itself, and the parts of the summary that are about them."""
     own = [row for row in rows if row["kind"] == "style"]
-    texts, documents = [row["text"] for row in own], [row["cluster"] for row in own]
-    reference = human.reference
-    figures = measure(texts, reference, documents if len(set(documents)) > 1 else None)
+    texts, reference = [row["text"] for row in own], human.reference
     features = TextFeatures.of(texts, reference.ruler)
     rate, human_rate = wrong_script_rates(texts, human.texts)
     summary: dict[str, Any] = {
-        "style": _rows(figures),
+        "style": _rows(_measured(own, reference)),
         "not_measured": reference.missing(),
         "overused": [asdict(row) for row in overused(texts, human.texts, reference.halves)],
         "sentence_lengths": {
@@ -63,10 +71,9 @@ def measure_style(rows: Sequence[Row], human: HumanSide) -> tuple[list[Row], dic
         "wrong_script_rate": rate, "human_wrong_script_rate": human_rate, "empty_texts": sum(not words(text) for text in texts),
         "prompts": len(own), "human_texts": len(human.texts),
     }  # fmt: skip
-    if plain := [row for row in rows if row["kind"] == "style_plain"]:
-        clusters = [row["cluster"] for row in plain]
-        found = measure([row["text"] for row in plain], reference, clusters if len(set(clusters)) > 1 else None)
-        summary["style_plain"] = _rows(found)
+    for kind, name in _BESIDE.items():
+        if len(beside := [row for row in rows if row["kind"] == kind]) > 1:
+            summary[name] = _rows(_measured(beside, human.for_as_many_as(len(beside))))
     return _items(own, features), summary
 
 
@@ -81,10 +88,7 @@ def measure_several(rows: Sequence[Row], encoder: Encoder | None) -> tuple[list[
     items: list[Row] = []
     for name, group in groups.items():
         texts = [row["text"] for row in group]
-        figures = {
-            "distinct_k": float(samples.distinct_k(texts)),
-            "vendi": samples.vendi(encoder(texts) if encoder is not None else samples.word_vectors(texts)),
-        }
+        figures = samples.diversity(texts, encoder)
         items += [{"metric": metric, "item": name, "cluster": group[0]["cluster"], "value": value} for metric, value in figures.items()]
     means = {name: float(np.mean([row["value"] for row in items if row["metric"] == name])) for name in ("distinct_k", "vendi")}
     sizes = [len(group) for group in groups.values()]
@@ -120,11 +124,8 @@ def style_score(rows: Sequence[Row], human: HumanSide, calibrated: Calibrated | 
     sets = {**calibrated.anchors, "base": calibrated.base}
     if short := [name for name, texts in sets.items() if len(texts) < reference.count]:
         return {"no_score": f"the calibration holds {len(sets[short[0]])} {short[0]} texts and {reference.count} are needed"}
-    measured = {name: measure(texts[: reference.count], reference) for name, texts in sets.items()}
-    base = measured.pop("base")
-    own = measure([row["text"] for row in rows if row["kind"] == "style"], reference)
-    score = style_diversity(own, anchor_values(measured), calibrated.definition)
-    gaps = {name: gap_closed(figure, base[name]) for name, figure in own.items() if METRIC[name].group in GROUPS}
+    own = _measured([row for row in rows if row["kind"] == "style"], reference)
+    score, gaps = score_and_gaps(own, reference, sets, calibrated.definition)
     return {"diversity_score": bounded(asdict(score)) | {"definition": calibrated.definition}, "gap_closed": gaps}
 
 
@@ -135,6 +136,11 @@ def bounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [bounded(each) for each in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _measured(rows: Sequence[Row], reference: Reference) -> dict[str, Figure]:
+    clusters = [row["cluster"] for row in rows]
+    return measure([row["text"] for row in rows], reference, clusters if len(set(clusters)) > 1 else None)
 
 
 def _rows(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,7 @@ from typing import Literal
 
 import numpy as np
 
-from timbre.evaluation.measuring import BAND, Figure, Human
+from timbre.evaluation.measuring import BAND, Figure, Human, Reference, measure
 from timbre.evaluation.metrics import GROUPS, METRIC
 
 TELLING = 4.0
@@ -78,6 +78,21 @@ def gap_closed(candidate: Figure, base: Figure) -> float | None:
 def anchor_values(measured: Mapping[str, Mapping[str, Figure]]) -> dict[str, dict[str, float | None]]:
     """The anchors' values from their figures, measured against the same reference as the candidate."""
     return {name: {metric: figure.value for metric, figure in figures.items()} for name, figures in measured.items()}
+
+
+def score_and_gaps(
+    figures: Mapping[str, Figure], reference: Reference, texts: Mapping[str, Sequence[str]], definition: Definition
+) -> tuple[StyleScore, dict[str, float | None]]:
+    """Score of a candidate, and gap closed a scored metric.
+
+    Args:
+        figures: of the candidate, against `reference`.
+        texts: of the untuned base: anchor -> texts, and under "base" those at its own sampler; `reference.count` are used.
+    """
+    measured = {name: measure(of[: reference.count], reference) for name, of in texts.items()}
+    base = measured.pop("base")
+    gaps = {name: gap_closed(figure, base[name]) for name, figure in figures.items() if METRIC[name].group in GROUPS}
+    return style_diversity(figures, anchor_values(measured), definition), gaps
 
 
 def style_diversity(figures: Mapping[str, Figure], anchors: Anchors, definition: Definition = "group means") -> StyleScore:

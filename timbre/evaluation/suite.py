@@ -13,7 +13,6 @@ from timbre.artifacts import Artifact, Input, Workspace, canonical_json
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
 from timbre.evaluation import recitation
-from timbre.evaluation.against import Calibrated
 from timbre.evaluation.calibrated import read_calibrated
 from timbre.evaluation.embeddings import Encoder, packaged_encoder
 from timbre.evaluation.likelihood import likelihood_items, likelihood_summary
@@ -64,12 +63,14 @@ def _measured(
     recited_items, recited = recitation.measure(rows, train)
     sentinel_items, sentinel = recitation.measure_sentinels(rows, train)
     voices = json_lines(artifacts["prompts"], "voices.jsonl") if "voices.jsonl" in artifacts["prompts"].manifest.files else []
-    voice, no_voice = measure_voice(rows, human, str(artifacts["corpus"].manifest.config.get("style", "own")), voices)
+    style = str(artifacts["corpus"].manifest.config.get("style", ""))
+    voice, no_voice = measure_voice(rows, human, style, voices)
+    calibrated = read_calibrated(artifacts["calibration"], style, length=1.0) if "calibration" in artifacts else None
     items = [
         *likelihood_items(scores["likelihood"]), *scores["bias"], *scores["facts"],
         *style_items, *several_items, *recited_items, *sentinel_items,
     ]  # fmt: skip
-    summary = style_summary | style_score(rows, human, _calibrated(artifacts)) | {
+    summary = style_summary | style_score(rows, human, calibrated) | {
         "memorisation": recited, "sentinel": sentinel, "several": several, "voice": voice, "no_voice": no_voice,
         "likelihood": likelihood_summary(scores["likelihood"]),
         "ranks": rank_summary([row["ranks"] for row in scores["likelihood"]], [row["ranks"] for row in rows if row["kind"] == "style"]),
@@ -86,10 +87,6 @@ def _encoder(config: EvaluationConfig) -> Encoder | None:
     if config.encoder and encoder is None:
         raise ValueError("evaluation.encoder asks for the sentence encoder, which is not here: run `timbre setup`, or set it to false")
     return encoder
-
-
-def _calibrated(artifacts: Mapping[str, Artifact]) -> Calibrated | None:
-    return read_calibrated(artifacts["calibration"]) if "calibration" in artifacts else None
 
 
 def json_lines(artifact: Artifact, name: str) -> list[Row]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from evaluation_inputs import Materials, rows_of
 
-from timbre.artifacts import Artifact, ArtifactStore, Stage
+from timbre.artifacts import Artifact, ArtifactStore, Input, Stage
 from timbre.config import EvaluationConfig, SamplerConfig, TrainingConfig, release_config
 from timbre.evaluation.calibrated import read_calibrated
 from timbre.evaluation.calibration_stage import CalibrationConfig, calibration_of
@@ -42,6 +42,7 @@ def test_every_metric_is_there_two_sided_or_named_as_not_measured(base: Artifact
     assert {*summary["style"], *summary["not_measured"]} == {metric.name for metric in METRICS}
     assert all(row.keys() >= ROW and row["human_low"] <= row["human"] <= row["human_high"] for row in summary["style"].values())
     assert sum(summary["sentence_lengths"]["human"]) > 0 and len(summary["sentence_lengths"]["own"]) == 81
+    assert summary["style_instruction"].keys() == summary["style"].keys(), "3 tasks are measured beside 4 openings"
     assert summary["several"]["prompts"] == 2 and 1 <= summary["several"]["distinct_k"] <= 3
     assert "evaluation.score" in summary["no_score"] and "voice_against" in summary["no_voice"]
 
@@ -91,6 +92,28 @@ def test_voice_is_told_apart_from_the_styles_that_are_given(human: HumanSide, wr
     assert measure_voice([], human, "quiet", voices[:3])[0] is None
 
 
+def test_human_text_of_other_styles_is_cut_like_this_one(materials: Materials, tmp_path: Path) -> None:
+    config = materials.config.of_prompts().model_copy(update={"voice_against": ("other",), "instruction_prompts": 0})
+    inputs: dict[str, Input] = {"model": materials.model, "corpus": materials.corpus, "voice_other": materials.corpus}
+    prompts = ArtifactStore(tmp_path, SILENT).build(STEP["prompts"].stage, config, inputs)
+    lines = [json.loads(line) for line in prompts.file("voices.jsonl").read_text().splitlines()]
+    assert len(lines) == 8 and {line["style"] for line in lines} == {"other"} and all(line["text"] for line in lines)
+
+
+@pytest.mark.parametrize(("style", "why"), [("literary", "is this style"), ("oratory", "has no corpus here")])
+def test_a_voice_that_cannot_be_told_apart_is_refused(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, style: str, why: str
+) -> None:
+    from timbre.settings import settings
+
+    monkeypatch.setenv("TIMBRE_HOME", str(tmp_path))
+    settings.cache_clear()
+    config = release_config("literary", overrides={"evaluation.voice_against": [style]})
+    with pytest.raises(ValueError, match=why):
+        inputs_of(STEP["prompts"], config, {"model": materials.model, "corpus": materials.corpus})
+    settings.cache_clear()
+
+
 def test_the_score_is_there_where_its_calibration_passed_and_else_says_why(human: HumanSide, write: Write, tmp_path: Path) -> None:
     own = rows(write(24, 80, 7), [""] * 24)
 
@@ -110,10 +133,10 @@ def test_the_score_is_there_where_its_calibration_passed_and_else_says_why(human
 
         return ArtifactStore(tmp_path, SILENT).build(Stage("calibration", 1, build), TrainingConfig(seed=int(passed)), {})
 
-    found = style_score(own, human, read_calibrated(calibrated(True)))
+    found = style_score(own, human, read_calibrated(calibrated(True), "made", 1.0))
     assert found["diversity_score"]["value"] > 80 and found["diversity_score"]["definition"] == "group means"
     assert any(gap is not None for gap in found["gap_closed"].values())
-    assert style_score(own, human, read_calibrated(calibrated(False)))["no_score"].startswith("its calibration fails")
+    assert style_score(own, human, read_calibrated(calibrated(False), "made"))["no_score"].startswith("its calibration fails")
     assert "diversity_score" not in style_score(own, human, None)
 
 
