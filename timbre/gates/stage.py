@@ -49,7 +49,7 @@ def verdict_document(judgement: "Judgement", policy: "Policy", policy_digest: st
     }
 
 
-STAGE: Stage[GateConfig] = Stage("verdict", 1, _build)
+STAGE: Stage[GateConfig] = Stage("verdict", 2, _build)
 
 
 def judge_release(
