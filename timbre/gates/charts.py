@@ -23,10 +23,6 @@ def forest(gates: Sequence[GateResult], rival: str) -> Markup | None:
         return None
     height = _ROW * len(drawn)
     parts = [part for row, gate in enumerate(drawn) for part in _row(gate, row * _ROW)]
-    parts.append(f'<line class="zero" x1="{_place(0):.2f}%" x2="{_place(0):.2f}%" y1="0" y2="{height}"/>')
-    first = _ROW * sum(gate.margin is None for gate in drawn)
-    if first < height:
-        parts.append(f'<line class="margin" x1="{_place(-1):.2f}%" x2="{_place(-1):.2f}%" y1="{first}" y2="{height}"/>')
     for value, words in ((-1, "−1 margin"), (0, f"like {rival}"), (1, "+1 margin")):
         parts.append(f'<text class="tick" text-anchor="middle" x="{_place(value):.2f}%" y="{height + 17}">{Markup.escape(words)}</text>')
     spoken = " ".join(f"{gate.title}, {gate.verdict}: {gate.sentence}" for gate in drawn)
@@ -74,6 +70,8 @@ def _row(gate: GateResult, top: int) -> list[str]:
         if abs(value / unit) <= _REACH:
             x = f"{_place(value / unit):.2f}%"
             parts.append(f'<line class="reach {mark}" x1="{x}" x2="{x}" y1="{middle - 5}" y2="{middle + 5}"/>')
+    for style, at in (("zero", _place(0)), *([("margin", edge)] if gate.margin is not None else [])):  # short of the name
+        parts.insert(1, f'<line class="{style}" x1="{at:.2f}%" x2="{at:.2f}%" y1="{top + 20}" y2="{top + _ROW}"/>')
     return [*parts, _point(mark, _place(gate.value / unit), middle)]
 
 

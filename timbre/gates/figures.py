@@ -57,7 +57,9 @@ def category_tables(measured: Sequence[Side]) -> list[CategoryTable]:
     """Every table by category of the candidate's summary, with the other sides where they were measured on the same."""
     found = [dict(_tables(side.summary)) for side in measured]
     return [
-        CategoryTable(title, tuple((name, items, tuple(_figure_of(each, title, name) for each in found)) for name, (items, _) in own.items()))
+        CategoryTable(
+            title, tuple((name, items, tuple(_figure_of(each, title, name) for each in found)) for name, (items, _) in own.items())
+        )
         for title, own in found[-1].items()
     ]
 

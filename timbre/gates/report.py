@@ -49,6 +49,7 @@ def report_context(
     names = (_called(artifacts.get("baseline_adapter"), "baseline"), _called(artifacts["adapter"], "candidate"))
     baseline = _json(artifacts["baseline"], "summary.json") if "baseline" in artifacts else None
     measured = sides(evidence, baseline, names if evidence.rival == BASE else ("baseline", "candidate"))
+    in_band = radar_panel(measured)
     training = artifacts["adapter"].manifest.config
     counts = evidence.documents.get("corpus", {}).get("counts")
     return {
@@ -56,12 +57,13 @@ def report_context(
         "headline": headline or _HEADLINES[judgement.verdict],
         "rival": evidence.rival,
         "in_words": _in_words(judgement, verdict["policy"]["name"], evidence.rival),
+        "style_in_words": _style_in_words(in_band),
         "better": _better(judgement, verdict),
         "gates": [{"result": gate, "chart": _gate_chart(gate), "figures": _gate_figures(gate)} for gate in judgement.gates],
         "forest": forest(judgement.gates, evidence.rival),
         "sides": measured,
         "style_rows": style_rows(measured),
-        "radar": radar_panel(measured),
+        "radar": in_band,
         "overused": overused_rows(measured),
         "lengths": length_panel(measured),
         "ranks": rank_panels(measured),
@@ -115,6 +117,15 @@ def _in_words(judgement: Judgement, policy: str, rival: str) -> str:
     return words
 
 
+def _style_in_words(panel: Mapping[str, Any] | None) -> str:
+    """How many metrics of style lie within the human band; no gate asks for it, so it stands beside the verdict."""
+    if panel is None:
+        return ""
+    *others, own = panel["counts"]
+    beside = ", ".join(f"{count['name']} {count['inside']}" for count in others)
+    return f"Style: {own['inside']} of {own['known']} metrics of {own['name']} lie within the human band ({beside})."
+
+
 def _loss(gate: GateResult) -> str:
     assert gate.value is not None and gate.margin is not None
     return f"{gate.title} ({shown(gate.value, gate)}, margin {shown(gate.margin, gate)})"
@@ -137,7 +148,11 @@ def _dropped(counts: Any) -> list[dict[str, Any]]:
     if not isinstance(counts, Mapping):
         return []
     rejected = sorted(counts.get("rejected", {}).items(), key=lambda pair: (-pair[1], pair[0]))
-    return [{"reason": reason.replace("_", " "), "documents": dropped, "share": dropped / counts["read"]} for reason, dropped in rejected if dropped]
+    return [
+        {"reason": reason.replace("_", " "), "documents": dropped, "share": dropped / counts["read"]}
+        for reason, dropped in rejected
+        if dropped
+    ]
 
 
 def _gate_figures(gate: GateResult) -> str:

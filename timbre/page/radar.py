@@ -14,7 +14,7 @@ from timbre.page.charts import scaled
 
 BAND = 1.64
 LEAST_AXES = 3
-_WIDTH, _HEIGHT, _REACH = 520, 430, 152
+_WIDTH, _HEIGHT, _REACH = 520, 424, 164
 _RINGS = (4, 10, 25, 60, 150)
 
 
@@ -46,8 +46,9 @@ def radar(axes: Sequence[str], shapes: Sequence[Shape], title: str) -> Markup | 
     parts += [_shape(shape, most) for shape in shapes]
     for ring in (BAND, *(ring for ring in _RINGS if ring <= most)):
         radius = _radius(ring, most)
+        x, y = _point(0.5, len(axes), radius)  # between two spokes, where no corner lies
         parts.append(f'<circle class="ring" cx="{_WIDTH / 2}" cy="{_HEIGHT / 2}" r="{radius:.1f}"/>')
-        parts.append(f'<text class="tick" x="{_WIDTH / 2 + 4}" y="{_HEIGHT / 2 - radius - 3:.1f}">{ring:g}σ</text>')
+        parts.append(f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{y + 4:.1f}">{ring:.2g}σ</text>')
     return scaled(f"{title}. {' '.join(_words(shape, axes) for shape in shapes)}", parts, _WIDTH, _HEIGHT, "radar")
 
 
@@ -87,7 +88,7 @@ def _halves(axis: str) -> list[str]:
     return [axis] if len(axis) <= 9 or not cuts else min(cuts, key=lambda lines: max(map(len, lines)))
 
 
-def _point(place: int, count: int, radius: float) -> tuple[float, float]:
+def _point(place: float, count: int, radius: float) -> tuple[float, float]:
     angle = 2 * math.pi * place / count
     return _WIDTH / 2 + radius * math.sin(angle), _HEIGHT / 2 - radius * math.cos(angle)
 
