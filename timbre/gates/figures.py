@@ -22,7 +22,8 @@ _SINGLE = (
     ("likelihood.calibration_gap", "NLL above entropy (over-confidence)", "nats/token", 1.0),
     ("likelihood.ece", "Calibration error", "pp", 100.0), ("diversity_score.value", "Style Diversity Score", "of 100", 1.0),
     ("voice.share.mean", "Texts that sound like their own style", "%", 100.0),
-    ("several.distinct_k", "Different texts among several a prompt", "", 1.0), ("several.vendi", "Vendi score of several a prompt", "", 1.0),
+    ("several.distinct_k", "Different texts among several a prompt", "", 1.0),
+    ("several.vendi", "Vendi score of several a prompt", "", 1.0),
     ("memorisation.longest_span_tokens", "Longest verbatim span, recited", "tokens", 1.0),
     ("memorisation.style_longest_span_tokens", "Longest verbatim span, freely written", "tokens", 1.0),
     ("memorisation.coverage_5gram", "Words in verbatim spans, recited", "%", 100.0),
@@ -91,12 +92,12 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, _Rows]]:
     for key, part in sorted(summary.items()):
         if not isinstance(part, Mapping):
             continue
+        about = _TITLES.get(key, key.replace("_", " ").capitalize())
         for field, rows in part.items():
-            title = f"{_TITLES.get(key, key.replace('_', ' ').capitalize())}, by {'topic' if field == 'topics' else field[3:].replace('_', ' ')}"
             if field == "table" and isinstance(rows, list):
-                yield from _listed(_TITLES.get(key, key.replace("_", " ").capitalize()), rows)
+                yield from _listed(about, rows)
             elif (field.startswith("by_") or field == "topics") and isinstance(rows, Mapping):
-                yield from _keyed(title, rows)
+                yield from _keyed(f"{about}, by {'topic' if field == 'topics' else field[3:].replace('_', ' ')}", rows)
 
 
 def _keyed(title: str, rows: Mapping[str, Any]) -> Iterator[tuple[str, _Rows]]:
@@ -119,8 +120,8 @@ def _listed(title: str, rows: Sequence[Any]) -> Iterator[tuple[str, _Rows]]:
         if not isinstance(row, Mapping) or "category" not in row:
             continue
         metric = f" ({str(row['metric']).replace('_', ' ')})" if "metric" in row else ""
-        for figure, cell in row.items():
-            cell = cell.get("difference", cell) if isinstance(cell, Mapping) else cell
+        for figure, given in row.items():
+            cell = given.get("difference", given) if isinstance(given, Mapping) else given
             if _is_figure(cell):
                 tables.setdefault(f"{title}: {figure.replace('_', ' ')}{metric}", {})[str(row["category"])] = (_items(row), cell)
     yield from tables.items()

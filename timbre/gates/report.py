@@ -50,7 +50,8 @@ def report_context(
     baseline = _json(artifacts["baseline"], "summary.json") if "baseline" in artifacts else None
     measured = sides(evidence, baseline, names if evidence.rival == BASE else ("baseline", "candidate"))
     in_band = radar_panel(measured)
-    training = artifacts["adapter"].manifest.config
+    adapter, training = artifacts["adapter"], artifacts["adapter"].manifest.config
+    curve, learnt = _json_lines(adapter, "curve.jsonl"), _json(adapter, "summary.json") or {}
     counts = evidence.documents.get("corpus", {}).get("counts")
     return {
         "verdict": verdict,
@@ -71,9 +72,7 @@ def report_context(
         "said": sentences(measured),
         "tables": category_tables(measured),
         "not_measured": not_measured(measured),
-        "learning": learning_panels(
-            _json_lines(artifacts["adapter"], "curve.jsonl"), _json(artifacts["adapter"], "summary.json") or {}, str(training.get("objective"))
-        ),
+        "learning": learning_panels(curve, learnt, str(training.get("objective"))),
         "samples": samples([artifacts[name] for name in ("base", "baseline", "candidate") if name in artifacts])[:SAMPLES],
         "counts": counts,
         "dropped": _dropped(counts),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from timbre.evaluation.metrics import METRIC
 from timbre.gates.evidence import Evidence
 from timbre.page.charts import Line, curves
 from timbre.page.radar import BAND, Shape, radar
@@ -56,8 +57,9 @@ def style_rows(measured: Sequence[Side]) -> list[dict[str, Any]]:
         each = [_figures(side.summary, "style").get(metric, {}) for side in measured]
         rows.append(
             {
-                "metric": metric.replace("_", " "), "beside": figures.get("group") == _BESIDE, "human": human, "low": low, "high": high,
-                "sides": [{"value": one.get("value"), "place": _where(one)} for one in each], "closed": closed,
+                "metric": metric.replace("_", " "), "meaning": METRIC[metric].meaning if metric in METRIC else "",
+                "beside": figures.get("group") == _BESIDE, "human": human, "low": low, "high": high, "closed": closed,
+                "sides": [{"value": one.get("value"), "place": _where(one)} for one in each],
             }
         )  # fmt: skip
     return rows
@@ -95,10 +97,11 @@ def overused_rows(measured: Sequence[Side]) -> list[dict[str, Any]]:
     """Phrases that the candidate uses too often, with an example cut around the phrase, and which other sides overuse them."""
     own = measured[-1].summary.get("overused") or ()
     others = {side.name: {row["phrase"] for row in side.summary.get("overused") or ()} for side in measured[:-1]}
-    return [
-        {**row, "example": around(row.get("example", ""), row["phrase"]), "also": [name for name, all_ in others.items() if row["phrase"] in all_]}
-        for row in own
-    ]  # fmt: skip
+    rows = []
+    for row in own:
+        also = [name for name, phrases in others.items() if row["phrase"] in phrases]
+        rows.append({**row, "example": around(row.get("example", ""), row["phrase"]), "also": also})
+    return rows
 
 
 def around(example: str, phrase: str) -> tuple[str, str, str]:
