@@ -58,7 +58,10 @@ def _student(prefix: str, verbs: tuple[str, str, str], section: str, when: Calla
 
 
 _BASE = _needs("model", "corpus", "target", "prompts", "calibration", generations="base_generations", recitations="base_recitations")
-_JUDGED = _needs("bundle", "adapter", "target", "corpus", candidate="evaluation", base="base_evaluation", baseline="baseline_evaluation")
+_JUDGED = _needs(
+    "bundle", "adapter", "target", "corpus", candidate="evaluation", base="base_evaluation",
+    baseline="baseline_evaluation", baseline_adapter="baseline_adapter",
+)  # fmt: skip
 STEPS: tuple[Step, ...] = (
     Step("model", "model", "timbre.models", "model"),
     Step("corpus", "corpus", "timbre.corpus.stage", "corpus"),

@@ -42,9 +42,10 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
         _refuse_failed(written)
         items, summary, rows = _measured(config, artifacts, written)
         scores = artifacts["generations"].json("scores.json")
-        for found, about in (
-            _read(config, inputs, rows, work), measure_bias(config, inputs, rows, scores["bias"]), _factuality(config, inputs, rows, scores),
-        ):  # fmt: skip
+        of_readers = _read(config, inputs, rows, work)
+        of_bias = measure_bias(config, inputs, rows, scores["bias"])
+        of_facts = _factuality(config, inputs, rows, scores)
+        for found, about in (of_readers, of_bias, of_facts):
             items, summary = [*items, *found], summary | about
         _check_finite(items, summary)
     except FloatingPointError as error:
