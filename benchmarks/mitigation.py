@@ -146,7 +146,7 @@ def audited(bench: Bench, plain: Artifact, debiased: Artifact) -> dict[str, Any]
     for target in (plain, debiased):
         texts: dict[str, list[str]] = {}
         for row in TargetReader(target.path):
-            texts.setdefault(row.doc_id, []).append(tokenizer.decode(row.token_ids_T))
+            texts.setdefault(row.doc_id, []).append(str(tokenizer.decode(row.token_ids_T)))
         # A blank of twice the window keeps the end of one passage away from the beginning of the next.
         counted.append(
             tally([(" ." + " x" * 12 + " . ").join(parts) for _, parts in sorted(texts.items())], associations=ASSOCIATIONS, window=6)

@@ -6,8 +6,10 @@ known, so that what takes it away can be measured.
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from timbre.corpus.documents import Document
 from timbre.evaluation.benchmark_items import Choice
@@ -86,7 +88,7 @@ def balanced(count: int, seed: int = 0) -> list[str]:
 
 
 def sentence(
-    choice: random.Random, frames: tuple[str, ...], names: dict[str, tuple[str, ...]], habit: float, men: float, typed: float = 0.0
+    choice: random.Random, frames: tuple[str, ...], names: Mapping[str, tuple[str, ...]], habit: float, men: float, typed: float = 0.0
 ) -> str:
     """One sentence about one person; `typed` is the share that says what goes with one gender only."""
     side = "he" if choice.random() < men else "she"
@@ -149,7 +151,7 @@ def write_tiny_model(folder: Path, steps: int = 600) -> None:
     raw.train_from_iterator(
         lines, trainers.BpeTrainer(vocab_size=576, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=special[0], eos_token=special[1], pad_token=special[1])
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=special[0], eos_token=special[1], pad_token=special[1])
     tokenizer.model_max_length = 512
     tokenizer.save_pretrained(str(folder))
     torch.manual_seed(0)
@@ -158,7 +160,7 @@ def write_tiny_model(folder: Path, steps: int = 600) -> None:
         max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, pad_token_id=1, dtype="float32",
         initializer_range=0.1,
     )  # fmt: skip
-    network = LlamaForCausalLM(config)
+    network: Any = LlamaForCausalLM(config)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.0, betas=(0.9, 0.98))
     choice = random.Random(1)
     for step in range(steps):

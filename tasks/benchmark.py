@@ -93,7 +93,8 @@ def _version(request: Request) -> tuple[int, Artifact, Artifact]:
             raise ValueError(f"{name} has no champion yet: `timbre run --style {request.style}` makes one, or ask the base with --base")
         number = champion.version
     version = find_version(name, number)
-    return number, *(artifact_of(version.tags, step, f"{name} v{number}") for step in ("model", "adapter"))
+    whose = f"{name} v{number}"
+    return number, artifact_of(version.tags, "model", whose), artifact_of(version.tags, "adapter", whose)
 
 
 def artifact_of(tags: Mapping[str, str], step: str, whose: str) -> Artifact:

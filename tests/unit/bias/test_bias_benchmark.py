@@ -1,22 +1,25 @@
 """A public set asked of a model and of a tuned one: the same items, found again, and beside each other in a table."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import adapter_artifact, model_artifact
 from typer.testing import CliRunner
 
 from cli import app
 from cli.benchmark import _line
 from cli.errors import explain
-from timbre.artifacts import Artifact, ArtifactStore, FileInput
+from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
+from timbre.config import ModelConfig, TrainingConfig
 from timbre.evaluation.benchmark_items import Choice
 from timbre.evaluation.benchmark_scores import choice_figures
 from timbre.evaluation.benchmark_stage import BenchmarkConfig, benchmark_items, score_benchmark
 from timbre.evaluation.bias.tables import category_table
+from timbre.models import load_model, resolve_model
 from timbre.progress import SILENT
+from timbre.training.adapters import adapter_parameters, add_adapter, save_adapter
 
 CROWS = "sent_more,sent_less,bias_type\n" + "".join(
     f"The {one} gull waited near the {thing}.,The {other} gull waited near the {thing}.,{kind}\n"
@@ -40,7 +43,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
 
 @pytest.fixture(scope="module")
 def model(store: ArtifactStore, tiny_model_dir: Path) -> Artifact:
-    return model_artifact(store, tiny_model_dir)
+    return resolve_model(ModelConfig(name=str(tiny_model_dir)), store)
+
+
+@pytest.fixture(scope="module")
+def adapter(store: ArtifactStore, model: Artifact) -> Artifact:
+    """An adapter that changes what the model says: one weight is far from 0."""
+
+    def build(config: TrainingConfig, _: Mapping[str, Input], work: Workspace) -> None:
+        adapted = add_adapter(load_model(model), rank=2, alpha=4, seed=0)
+        for name, parameter in adapter_parameters(adapted).items():
+            if "lora_B" in name:
+                parameter.data[:] = 0.3
+        save_adapter(adapted, work.output)
+
+    return store.build(Stage("adapter", 1, build), TrainingConfig(), {})
 
 
 @pytest.mark.parametrize(
@@ -52,12 +69,19 @@ def model(store: ArtifactStore, tiny_model_dir: Path) -> Artifact:
     ],
 )
 def test_base_and_candidate_answer_the_same_items(
-    name: str, text: str, metrics: set[str], items: int, store: ArtifactStore, model: Artifact, tmp_path: Path
+    name: str,
+    text: str,
+    metrics: set[str],
+    items: int,
+    store: ArtifactStore,
+    model: Artifact,
+    adapter: Artifact,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "set").write_text(text)
     file, config = FileInput(tmp_path / "set"), BenchmarkConfig(benchmark=name, new_tokens=12, batch_tokens=200)
     base = score_benchmark(config, model, None, file, store)
-    tuned = score_benchmark(config, model, adapter_artifact(store, model), file, store)
+    tuned = score_benchmark(config, model, adapter, file, store)
     assert score_benchmark(config, model, None, file, store).digest == base.digest != tuned.digest
     rows, moved = benchmark_items(base), benchmark_items(tuned)
     assert {row["metric"] for row in rows} == metrics and base.json("summary.json")["items"] == items

@@ -42,8 +42,7 @@ def test_an_evaluation_tells_of_corpus_probes_and_counterfactual_texts(materials
     summary = tuned.json("summary.json")
     assert summary["counterfactual"]["texts"] == 20 and summary["corpus_audit"]["documents"] == 24
     assert {row["category"] for row in summary["bias_probes"]["table"]} == {"all", "gender"}
-    probes = [rows_of(evaluation, "bias_gap") for evaluation in (base, tuned)]
-    table = category_table(*probes, summary["bias_probes"]["category"])
+    table = category_table(rows_of(base, "bias_gap"), rows_of(tuned, "bias_gap"), summary["bias_probes"]["category"])
     assert table[0]["items"] == 8 and table[0]["difference"]["value"] is not None
 
 

@@ -144,7 +144,10 @@ def test_what_only_measuring_reads_writes_nothing_anew(materials: Materials) -> 
         assert WRITE.key(changed.of_generations(), {}) == WRITE.key(materials.config.of_generations(), {})
 
 
-@pytest.mark.parametrize("path", sorted((PROJECT_ROOT / "data" / "prompts").glob("*.jsonl")), ids=lambda path: path.stem)
+TASKS = [path for path in sorted((PROJECT_ROOT / "data" / "prompts").glob("*.jsonl")) if '"task"' in path.read_text().split("\n", 1)[0]]
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
 def test_the_tasks_of_the_project_are_whole_and_told_once(path: Path) -> None:
     rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
     assert len({row["id"] for row in rows}) == len({row["text"] for row in rows}) == len(rows) >= 16
