@@ -3,9 +3,9 @@
     python -m benchmarks.doctored --style literary                  on the default model, from a finished `timbre run`
     python -m benchmarks.doctored --only zero_step,shuffled_target
 
-They are built in a home of their own, so that nothing broken ever lies beside real artifacts. The bundle of the honest
-candidate stands in for theirs (exporting each would only repeat its parity), which the lineage gate refuses as well;
-what counts here is the verdict of the gate that is meant for each.
+They are built in a home of their own, so that nothing broken ever lies beside real artifacts. Each is measured by the real
+stages. Only its export is not repeated: the honest bundle's parity and latency stand under the broken adapter's name, so
+that the lineage is sound and what stops a candidate is the gate that is meant for it.
 """
 
 import argparse
@@ -55,6 +55,8 @@ class Scene:
     """Of the adapters that are taught something wrong; tiny models need more."""
     epochs: int = 2
     recited_epochs: int = 25
+    too_fast: float = 50.0
+    """Factor on the honest learning rate."""
 
     def built(self, stage: str, name: str, inputs: Mapping[str, Input], write: Callable[[Workspace], None], config: Any = None) -> Artifact:
         """A doctored artifact that passes for one of `stage`."""
@@ -100,7 +102,7 @@ def shuffled_target(scene: Scene) -> tuple[Artifact, Artifact]:
 
 def learning_rate_x50(scene: Scene) -> tuple[Artifact, Artifact]:
     """An adapter trained fifty times too fast."""
-    return _trained(scene, learning_rate=50 * scene.config.training.learning_rate), scene.honest["target"]
+    return _trained(scene, learning_rate=scene.too_fast * scene.config.training.learning_rate), scene.honest["target"]
 
 
 def overfitted(scene: Scene) -> tuple[Artifact, Artifact]:
@@ -130,19 +132,43 @@ KINDS = {
 
 
 def judged(kind: str, scene: Scene) -> dict[str, Any]:
-    """What the gates say of one doctored candidate: overall verdict, and figure and verdict of the gate meant for it."""
+    """What the gates say of one doctored candidate: overall verdict, every gate's, and the figure of the gate meant for it.
+
+    A training that diverges ends before any gate; that is told as gate "training", and any other refusal is raised.
+    """
+    from timbre.training.trainer import DivergedError
+
     doctored = KINDS[kind]
     try:
         adapter, target = doctored.make(scene)
-    except ValueError as error:  # a refusal before any gate, such as a loss that is not a number
-        return {"kind": kind, "gate": "training", "gate_verdict": "FAIL", "verdict": "FAIL", "sentence": str(error)}
-    generations = scene.built_step("generations", adapter=adapter)
-    evaluation = scene.built_step("evaluation", adapter=adapter, generations=generations)
-    inputs = scene.inputs("verdict", adapter=adapter, target=target, evaluation=evaluation)
-    verdict = scene.store.build(road.STEP["verdict"].stage, scene.config.gate, inputs).json("verdict.json")
+    except DivergedError as error:
+        return {"kind": kind, "gate": "training", "gate_verdict": "FAIL", "verdict": "FAIL", "gates": {}, "sentence": str(error)}
+    own = {"adapter": adapter, "target": target}
+    evaluation = scene.built_step("evaluation", **own, generations=scene.built_step("generations", **own))
+    own |= {"evaluation": evaluation, "base_evaluation": _base_evaluation(scene, target), "bundle": _bundle(scene, kind, adapter)}
+    verdict = scene.built_step("verdict", **own).json("verdict.json")
     gate = next(gate for gate in verdict["gates"] if gate["name"] == doctored.gate)
     figures = {name: gate[name] for name in ("value", "low", "high", "margin", "limit", "sentence")}
-    return {"kind": kind, "gate": doctored.gate, "gate_verdict": gate["verdict"], "verdict": verdict["verdict"], **figures}
+    gates = {gate["name"]: gate["verdict"] for gate in verdict["gates"]}
+    return {"kind": kind, "gate": doctored.gate, "gate_verdict": gate["verdict"], "verdict": verdict["verdict"], "gates": gates, **figures}
+
+
+def _base_evaluation(scene: Scene, target: Artifact) -> Artifact:
+    """The base model's side: measured anew where the target is another, since it recites that one's passages."""
+    if target is scene.honest["target"]:
+        return scene.honest["base_evaluation"]
+    recitations = scene.built_step("base_recitations", target=target)
+    return scene.built_step("base_evaluation", target=target, base_recitations=recitations)
+
+
+def _bundle(scene: Scene, kind: str, adapter: Artifact) -> Artifact:
+    """The honest bundle's evidence under this adapter's name."""
+
+    def write(workspace: Workspace) -> None:
+        for name in ("parity.json", "latency.json", "bundle.json"):
+            (workspace.output / name).write_bytes(scene.honest["bundle"].file(name).read_bytes())
+
+    return scene.built("bundle", kind, scene.inputs("bundle", adapter=adapter), write)
 
 
 def _trained(scene: Scene, target: Artifact | None = None, **changes: Any) -> Artifact:
@@ -221,21 +247,36 @@ def main() -> None:
     """Judge the doctored candidates and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--style", default="literary")
+    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--seed", type=int, default=1, help="of the finished run")
     parser.add_argument("--only", default=",".join(KINDS), help="comma-separated kinds")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="all results on the last line")
     arguments = parser.parse_args()
-
-    config = release_config(arguments.style)
-    honest = road.find(config, ArtifactStore(settings().home))
-    if "verdict" not in honest:
-        raise SystemExit(f"walk the road first: timbre run --style {arguments.style}")
+    kinds = arguments.only.split(",")
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        parser.error(f"unknown kind {unknown[0]!r}: choose from {', '.join(KINDS)}")
+    config = release_config(arguments.style, arguments.profile, arguments.seed)
+    honest = _honest(config)
     results = []
-    for kind in arguments.only.split(","):
+    for kind in kinds:
         store = ArtifactStore(Path(settings().home) / "doctored" / kind)
         results.append(judged(kind, Scene(config, honest, store)))
         print(f"{kind:18} {results[-1]['gate']:13} {results[-1]['gate_verdict']:13} {results[-1]['sentence']}", flush=True)
     if arguments.json:
         print(json.dumps(results))
+
+
+def _honest(config: ReleaseConfig) -> dict[str, Artifact]:
+    """The artifacts of a finished run of exactly this configuration, in this home and by this version of the code."""
+    built = road.find(config, ArtifactStore(settings().home))
+    if missing := [step.name for step in road.steps_of(config) if step.name not in built]:
+        command = f"timbre run --style {config.style} --profile {config.profile} --seed {config.seed}"
+        raise SystemExit(
+            f"no finished run of style {config.style}, profile {config.profile}, seed {config.seed} in {settings().home}:\n"
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing under the present settings and code.\n"
+            f"Walk the road first: {command}\nor name the seed of a run that is there: --seed N"
+        )
+    return built
 
 
 if __name__ == "__main__":

@@ -15,13 +15,15 @@ from timbre.settings import settings
 Times = dict[str, list[float]]
 
 
-def arguments(doc: str | None) -> argparse.Namespace:
-    """The options that these benchmarks share."""
+def arguments(doc: str | None, more: Callable[[argparse.ArgumentParser], None] | None = None) -> argparse.Namespace:
+    """The options that these benchmarks share, and what `more` adds."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="a tiny random model: seconds, and no figure worth quoting")
+    parser.add_argument("--small", action="store_true", help="something tiny and made up: seconds, and no figure worth quoting")
     parser.add_argument("--rounds", type=int, default=5, help="alternations (default 5)")
     parser.add_argument("--json", action="store_true", help="the figures as one JSON object on the last line")
     parser.add_argument("--plot", type=Path, help="where the picture goes (default: <home>/benchmarks/)")
+    if more is not None:
+        more(parser)
     given = parser.parse_args()
     if given.rounds < 1:
         parser.error("--rounds must be at least 1")
@@ -72,6 +74,14 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         print("  ".join([first.strip().ljust(widths[0]), *others]))
 
 
+def against_goals(found: Mapping[str, float], goals: Mapping[str, float], *, at_least: Sequence[str]) -> dict[str, float]:
+    """Print each figure beside its goal; gives each over its goal (those of `at_least`: the goal over it), so that 1 or less is met."""
+    shares = {name: goal / found[name] if name in at_least else found[name] / goal for name, goal in goals.items()}
+    rows = [[name, f"{found[name]:,.6g}", f"{goal:,g}", "met" if shares[name] <= 1 else "MISSED"] for name, goal in goals.items()]
+    show_table(["", "found", "goal", ""], rows)
+    return shares
+
+
 def plot_bars(values: Mapping[str, float], title: str, label: str, path: Path) -> None:
     """A bar a name, with a line at 1."""
     import matplotlib as mpl
@@ -93,6 +103,26 @@ def plot_bars(values: Mapping[str, float], title: str, label: str, path: Path) -
     pyplot.close(figure)
 
 
+def plot_points(points: Mapping[str, tuple[float, float, bool]], title: str, labels: tuple[str, str], path: Path) -> None:
+    """A named dot each at (x, y), accented where the third value says so."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 6))
+    for name, (x, y, accented) in points.items():
+        axes.plot(x, y, "o", color="#b5542b" if accented else "#8aa0b0")
+        axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=8)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.set_title(title, loc="left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
+
+
 def finish(
     figures: Mapping[str, object], given: argparse.Namespace, values: Mapping[str, float], title: str, label: str, name: str
 ) -> None:
@@ -101,6 +131,6 @@ def finish(
     plot_bars(values, title, label, path)
     print(f"\npicture: {path}")
     if given.small:
-        print("tiny random model: these figures say only that the benchmark runs")
+        print("tiny and made up: these figures say only that the benchmark runs")
     if given.json:
         print(json.dumps({"small": given.small, "rounds": given.rounds, "threads": settings().threads, **figures}))

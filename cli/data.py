@@ -132,7 +132,7 @@ def pack(
 @app.command()
 def unpack(
     packed: Annotated[Path, typer.Argument(help="A folder that `timbre target pack` made.")],
-    out: Annotated[Path, typer.Argument(help="New folder for the shards and their header.")],
+    out: Annotated[Path, typer.Argument(help="New folder for the target.")],
     json_output: Json = False,
 ) -> None:
     """Unpack a packed target; every shard is compared with its sha256."""

@@ -56,6 +56,8 @@ def run_benchmark(request: Request) -> Benched:
     from timbre.evaluation.bias.tables import category_table
 
     benchmark = find_benchmark(request.benchmark)
+    if request.path is not None and request.path.is_dir():
+        raise ValueError(f"{request.path} is a folder: name one file of it ({benchmark.file})")
     prepare(settings())
     file = FileInput(request.path.resolve() if request.path is not None else fetch_items(benchmark))
     benchmark.read(file.path)  # what is wrong with a file is said before any model is looked for
@@ -92,10 +94,15 @@ def _version(request: Request) -> tuple[int, Artifact, Artifact]:
         number = champion.version
     version = find_version(name, number)
     whose = f"{name} v{number}"
-    return number, _artifact(version.tags, "model", whose), _artifact(version.tags, "adapter", whose)
+    return number, artifact_of(version.tags, "model", whose), artifact_of(version.tags, "adapter", whose)
 
 
-def _artifact(tags: Mapping[str, str], step: str, whose: str) -> Artifact:
+def artifact_of(tags: Mapping[str, str], step: str, whose: str) -> Artifact:
+    """The artifact of a step that a version's tags name.
+
+    Raises:
+        ValueError: it is not on this machine.
+    """
     digest = tags.get(f"timbre.{step}", "")
     try:
         return open_store().open(road.STEP[step].stage.name, digest)

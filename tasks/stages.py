@@ -8,7 +8,8 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,21 +135,60 @@ def run_target_stage(params: Path, style: str, corpus: Path, out: Path) -> Artif
     store = ArtifactStore(settings().home)
     model = _model(parameters, style, store)
     target = build_target(parameters.target, store.adopt(corpus), model, store)
-    materialise(target, out)
+    materialise(target, out, packed=keeps_archives(read_parameters(params)))
     return target
 
 
-def materialise(artifact: Artifact, out: Path) -> None:
+def keeps_archives(parameters: Mapping[str, Any]) -> bool:
+    """Whether targets are laid in their archive form: `target.archive` of a parameter file; absent means no.
+
+    Raises:
+        ValueError: neither true nor false.
+    """
+    section = parameters.get("target") or {}
+    archive = section.get("archive", False) if isinstance(section, dict) and section.keys() <= {"archive"} else None
+    if not isinstance(archive, bool):
+        raise ValueError(f"params.yaml: the section `target` holds `archive: true` or `archive: false` and nothing else, not {section!r}")
+    return archive
+
+
+@contextmanager
+def opened(laid: Path, scratch: Path) -> Iterator[Artifact]:
+    """The verified artifact that lies at `laid`; a packed target is unpacked below `scratch` until the end of the block.
+
+    Raises:
+        IntegrityError: it is damaged.
+    """
+    from timbre.store.archive import is_packed, unpack
+
+    if not is_packed(laid):
+        yield Artifact.open(laid)
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{STAGING}unpacked-", dir=scratch) as folder:
+        unpack(laid, Path(folder))
+        yield Artifact.open(Path(folder))
+
+
+def materialise(artifact: Artifact, out: Path, *, packed: bool = False) -> None:
     """Copy an artifact to `out`, whole or not at all; what was there is replaced.
 
     A copy, never a link: DVC changes permissions and inodes of what it tracks.
+
+    Args:
+        packed: lay a target in its archive form.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     for leftover in out.parent.glob(f"{STAGING}{out.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=f"{STAGING}{out.name}-", dir=out.parent))
     try:
-        shutil.copytree(artifact.path, staging, dirs_exist_ok=True)
+        if packed:
+            from timbre.store.archive import pack
+
+            pack(artifact.path, staging)
+        else:
+            shutil.copytree(artifact.path, staging, dirs_exist_ok=True)
         staging.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)

@@ -94,7 +94,7 @@ class _Follower:
         if fresh:
             self._store.log_curve(self._run, fresh)
             self._last_step = int(fresh[-1]["step"])
-            self._show(100.0 * self._last_step / fresh[-1].get("steps", self._last_step))
+            self._show(100.0 * self._last_step / max(1, fresh[-1].get("steps", self._last_step)))
 
     def finish(self, curve: Path) -> None:
         self.copy(curve)

@@ -3,7 +3,7 @@
 An artifact lies at `<home>/artifacts/<stage>/<digest>/` and holds data files and `manifest.json`.
 
     key    = sha256 of canonical JSON {schema, stage, stage_version, config, input digests}    what the cache is asked
-    digest = sha256 of canonical JSON {key, sha256 of every file}                              who it is
+    digest = sha256 of canonical JSON {key, sha256 of every file but those with timings}       who it is
 
 A stage writes into a temporary sibling, which is fsynced and renamed. What must survive a kill goes into
 `<home>/work/<key>/` and is removed once the artifact stands.
@@ -63,7 +63,11 @@ class FileRecord(Frozen):
 
 
 class Manifest(Frozen):
-    """`manifest.json`. `built` (time, host, commit, seconds) stands outside key and digest."""
+    """`manifest.json`. `built` (time, host, commit, seconds) stands outside key and digest.
+
+    So do the files named by `timings`: they are hashed and verified like all others, but no two runs measure the same, and
+    the same inputs shall have the same digest.
+    """
 
     schema_version: int
     stage: str
@@ -71,6 +75,7 @@ class Manifest(Frozen):
     config: dict[str, Any]
     inputs: dict[str, str]
     files: dict[str, FileRecord]
+    timings: tuple[str, ...] = ()
     key: str
     digest: str
     built: dict[str, Any]
@@ -141,7 +146,7 @@ class Artifact:
         for name, record in manifest.files.items():
             if hash_of(path / name) != record.sha256:
                 raise IntegrityError(f"{path / name}: its sha256 is not the one in the manifest; remove {path} to have it built again")
-        if manifest.digest != _digest(manifest.key, manifest.files):
+        if manifest.digest != _digest(manifest.key, manifest.files, manifest.timings):
             raise IntegrityError(f"{manifest_path}: its digest does not follow from its files")
         if manifest.key != _key(manifest.stage, manifest.stage_version, manifest.config, manifest.inputs):
             raise IntegrityError(f"{manifest_path}: its key does not follow from its stage, configuration and inputs")
@@ -170,6 +175,8 @@ class Stage(Generic[ConfigT]):
     name: str
     version: int
     build: Callable[[ConfigT, Mapping[str, Input], Workspace], None]
+    timings: tuple[str, ...] = ()
+    """Files that hold measured times, and so stand outside the digest."""
 
     def key(self, config: ConfigT, inputs: Mapping[str, Input]) -> str:
         return _key(self.name, self.version, config.model_dump(mode="json"), {name: value.digest for name, value in inputs.items()})
@@ -280,8 +287,9 @@ class ArtifactStore:
                 config=config.model_dump(mode="json"),
                 inputs={name: value.digest for name, value in inputs.items()},
                 files=files,
+                timings=stage.timings,
                 key=key,
-                digest=_digest(key, files),
+                digest=_digest(key, files, stage.timings),
                 built={
                     "at": datetime.now(UTC).isoformat(timespec="seconds"),
                     "seconds": round(time.monotonic() - started, 2),
@@ -343,8 +351,8 @@ def _key(stage: str, version: int, config: Mapping[str, Any], inputs: Mapping[st
     return digest_json({"schema": SCHEMA, "stage": stage, "stage_version": version, "config": config, "inputs": inputs})
 
 
-def _digest(key: str, files: Mapping[str, FileRecord]) -> str:
-    return digest_json({"key": key, "files": {name: record.sha256 for name, record in files.items()}})
+def _digest(key: str, files: Mapping[str, FileRecord], timings: tuple[str, ...]) -> str:
+    return digest_json({"key": key, "files": {name: record.sha256 for name, record in files.items() if name not in timings}})
 
 
 def _made(folder: Path) -> Path:

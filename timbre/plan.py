@@ -133,9 +133,10 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     length = evaluation.new_tokens + evaluation.prompt_tokens
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
     texts, calibration = _texts(evaluation), calibration_of(evaluation)
-    written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + texts * length / _DRAW
+    written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + (texts * length + _answers(evaluation)) / _DRAW
     recited = evaluation.memorisation_prompts * length / _DRAW
-    measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED
+    read = 5 + 2 * evaluation.coherence_texts * length / _SCORE if evaluation.coherence_texts else 0
+    measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED + read
     exported = 25 + config.export.parity_prompts * config.export.parity_tokens / 12
     trained = 15 + training.epochs * target.train_tokens / _TRAIN * 1.3 + looks * training.validation_tokens / _SCORE
     return {
@@ -166,6 +167,12 @@ def _texts(evaluation: EvaluationConfig) -> int:
     swapped = 2 * evaluation.counterfactual_templates * evaluation.counterfactual_samples
     swapped = -(-swapped * evaluation.counterfactual_tokens // evaluation.new_tokens)
     return evaluation.prompts + plain + several + evaluation.sentinel_prompts + evaluation.instruction_prompts + swapped
+
+
+def _answers(evaluation: EvaluationConfig) -> int:
+    """Tokens of closed-book answers, asked in two ways, and of what is written about passages."""
+    closed = 2 * evaluation.closed_book_questions * evaluation.closed_book_samples * 40
+    return closed + evaluation.copying_passages * 3 * 180
 
 
 def _passes(target: TargetConfig) -> int:

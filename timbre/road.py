@@ -58,7 +58,10 @@ def _student(prefix: str, verbs: tuple[str, str, str], section: str, when: Calla
 
 
 _BASE = _needs("model", "corpus", "target", "prompts", "calibration", generations="base_generations", recitations="base_recitations")
-_JUDGED = _needs("bundle", "adapter", "target", "corpus", candidate="evaluation", base="base_evaluation", baseline="baseline_evaluation")
+_JUDGED = _needs(
+    "bundle", "adapter", "target", "corpus", candidate="evaluation", base="base_evaluation",
+    baseline="baseline_evaluation", baseline_adapter="baseline_adapter",
+)  # fmt: skip
 STEPS: tuple[Step, ...] = (
     Step("model", "model", "timbre.models", "model"),
     Step("corpus", "corpus", "timbre.corpus.stage", "corpus"),
@@ -132,7 +135,10 @@ def config_of(step: Step, config: ReleaseConfig) -> BaseModel:
 
 
 def _settled(evaluation: EvaluationConfig) -> EvaluationConfig:
-    """With yes or no for the sentence encoder, so that what a key says is what was measured."""
+    """With yes or no for the sentence encoder, and readers by name, so that what a key says is what was measured."""
+    from timbre.evaluation.readers import canonical_readers
+
+    evaluation = canonical_readers(evaluation)
     if evaluation.encoder is not None:
         return evaluation
     from timbre.evaluation.embeddings import encoder_is_here
@@ -183,17 +189,34 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
         case "adapter" | "baseline_adapter":
             files = {"replay": root / "data/replay/replay.jsonl"}
         case "prompts":
-            files = {"instructions": instructions_path(config.style)} if config.evaluation.instruction_prompts else {}
-            if config.evaluation.counterfactual_templates:
-                files["counterfactual"] = root / "data/prompts/counterfactual.jsonl"
-            return {name: FileInput(path) for name, path in files.items()} | _voices(config)
-        case "base_generations" | "generations" | "baseline_generations" | "base_evaluation" | "evaluation" | "baseline_evaluation":
+            return _asked_files(config) | _voices(config)
+        case "evaluation" | "base_evaluation" | "baseline_evaluation":
+            from timbre.evaluation.readers import evaluation_inputs
+
+            readers = evaluation_inputs(config.evaluation, root / "data" / "lexicons")
+            return {name: FileInput(path) for name, path in probes.items()} | readers
+        case "base_generations" | "generations" | "baseline_generations":
             files = probes
         case "verdict":
             files = {"policy": policy_path(config.gate.policy)}
         case _:
             files = {}
     return {name: FileInput(path) for name, path in files.items()}
+
+
+def _asked_files(config: ReleaseConfig) -> dict[str, Input]:
+    """Files of the prompt sets that are asked for; a set that is left out has no part in the key."""
+    folder, evaluation = settings().root / "data" / "prompts", config.evaluation
+    files: dict[str, Input] = {}
+    if evaluation.instruction_prompts:
+        files["instructions"] = FileInput(instructions_path(config.style))
+    if evaluation.counterfactual_templates:
+        files["counterfactual"] = FileInput(folder / "bias" / "counterfactual.jsonl")
+    if evaluation.closed_book_questions:
+        files["questions"] = FileInput(folder / "factuality" / "closed_book.jsonl")
+    if evaluation.copying_passages:
+        files["passages"] = FileInput(folder / "factuality" / "passages.jsonl")
+    return files
 
 
 def _voices(config: ReleaseConfig) -> dict[str, Input]:

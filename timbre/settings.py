@@ -21,6 +21,7 @@ class Settings(BaseSettings):
 
     root: Path = Field(PROJECT_ROOT, description="The checkout: data/, dvc.yaml, params.yaml and mlflow/policies/ are read from here.")
     home: Path = Field(PROJECT_ROOT / ".timbre", description="Everything Timbre writes: artifacts, work in progress, local databases.")
+    start: Path | None = Field(None, description="Where relative model folders begin; default the working folder. Set for child processes.")
     data_registry: str | None = Field(
         None, description="Git + DVC repository of corpora and targets: folder or URL; default <home>/registry."
     )

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.stages import InputDigests, StyleParameters, read_parameters, write_parameters
+from tasks.stages import InputDigests, StyleParameters, keeps_archives, opened, read_parameters, write_parameters
 from tasks.stores.dvc_commands import Dvc
 from tasks.stores.founding import beside, found, furnish, furnished, only_owner
 from tasks.stores.git import Git
@@ -157,8 +157,10 @@ class DataRegistry:
 
         shutil.copyfile(self.settings.root / "dvc.yaml", self.path / "dvc.yaml")
         path, style = self.path / "params.yaml", corpus.style
-        shipped: dict[str, Any] = read_parameters(self.settings.root / "params.yaml").get("styles") or {}
-        known: dict[str, Any] = (read_parameters(path).get("styles") or {}) if path.exists() else {}
+        project = read_parameters(self.settings.root / "params.yaml")
+        archive, shipped = keeps_archives(project), project.get("styles") or {}
+        before = read_parameters(path) if path.exists() else {}
+        known: dict[str, Any] = before.get("styles") or {}
         styles = {**shipped, **known}
         default = release_config(style)
         fresh = StyleParameters(
@@ -175,8 +177,8 @@ class DataRegistry:
                 name: previous["inputs"][name] for name in ("model", "target", "target_stage") if name in previous["inputs"]
             }
         styles[style] = fresh
-        write_parameters(path, {"styles": styles}, _COMMENT)
-        return known.get(style) == fresh
+        write_parameters(path, {"target": {"archive": archive}, "styles": styles}, _COMMENT)
+        return known.get(style) == fresh and before.get("target") == {"archive": archive}
 
     def _copy_sources(self, inputs: Mapping[str, Input], dvc: Dvc) -> None:
         """Version the user's own sources with what is made from them: entries in git, texts in DVC."""
@@ -204,17 +206,18 @@ class DataRegistry:
             out = self.path / stage / style
             try:
                 if out.exists():
-                    Artifact.open(out)
+                    with opened(out, self.settings.home / "work"):
+                        pass
             except IntegrityError as error:
                 print(f"{error}; it is made again", file=sys.stderr)
                 shutil.rmtree(out)
 
     def _take(self, stage: DataStage, style: str, dvc: Dvc) -> Artifact:
         """Verify an output, see that DVC's cache holds just that, and have it in the artifact store."""
-        artifact = Artifact.open(self.path / stage / style)
-        if dvc.forget_damaged(f"{stage}@{style}"):
-            dvc.commit(f"{stage}@{style}")
-        return ArtifactStore(self.settings.home).adopt(artifact.path)
+        with opened(self.path / stage / style, self.settings.home / "work") as artifact:
+            if dvc.forget_damaged(f"{stage}@{style}"):
+                dvc.commit(f"{stage}@{style}")
+            return ArtifactStore(self.settings.home).adopt(artifact.path)
 
     def _commit(self, message: str) -> None:
         present = [name for name in _WRITTEN if (self.path / name).exists()]

@@ -146,6 +146,7 @@ class Dvc:
             "DVC_SITE_CACHE_DIR": here.get("DVC_SITE_CACHE_DIR", str((settings.home / "dvc").absolute())),
             "TIMBRE_ROOT": str(settings.root.absolute()),
             "TIMBRE_HOME": str(settings.home.absolute()),
+            "TIMBRE_START": str((settings.start or Path()).absolute()),
             "TIMBRE_DEVICE": settings.device,
             "TIMBRE_THREADS": str(settings.threads),
         }

@@ -79,9 +79,9 @@ class MlflowStore:
             self._client.log_batch(run, metrics=batch)
 
     def last_step(self, run: str) -> int:
-        """The last training step that was logged, 0 if none was."""
-        history = self._client.get_metric_history(run, "training/loss")
-        return max((metric.step for metric in history), default=0)
+        """The last training step that was logged, −1 if none was (0 is the look before training)."""
+        history = self._client.get_metric_history(run, "training/tokens")
+        return max((metric.step for metric in history), default=-1)
 
     def tag(self, run: str, name: str) -> str | None:
         """A tag of a run, or None."""

@@ -122,7 +122,7 @@ def half_written(scratch: Path) -> list[str]:
 
 def steps_done(scratch: Path) -> int:
     try:
-        return (scratch / "curve.jsonl").read_bytes().count(b"\n")
+        return max(0, (scratch / "curve.jsonl").read_bytes().count(b"\n") - 1)  # the first line is the look before training
     except FileNotFoundError:
         return 0
 

@@ -1,6 +1,7 @@
 """Broken candidates are not promoted, each by the gate that is meant for it: the quick policy on a tiny model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,10 @@ WINDOW, SCHOOL_STEPS = 96, 500
 SETTINGS = {
     "target.train_tokens": 12288, "target.passage_tokens": 128, "target.top_k": 16, "target.admission_tokens": 2048,
     "target.reference_learning_rate": 0.005, "target.reference_epochs": 3, "target.batch_tokens": 512,
-    "training.learning_rate": 0.005, "training.epochs": 3, "training.batch_tokens": 512, "training.validation_tokens": 1024,
-    "evaluation.likelihood_tokens": 4096, "evaluation.passage_tokens": 128, "evaluation.prompts": 4, "evaluation.new_tokens": 64,
+    "training.learning_rate": 0.0005, "training.epochs": 2, "training.batch_tokens": 512, "training.validation_tokens": 1024,
+    "evaluation.likelihood_tokens": 4096, "evaluation.passage_tokens": 128, "evaluation.prompts": 8, "evaluation.new_tokens": 64,
     "evaluation.bias_items": None, "evaluation.fact_items": None,
-    "export.parity_prompts": 8, "export.parity_tokens": 4, "export.latency_tokens": 2,
+    "export.parity_prompts": 8, "export.parity_tokens": 4, "export.latency_tokens": 32,
 }  # fmt: skip
 
 
@@ -71,24 +72,34 @@ def scene(tmp_path_factory: pytest.TempPathFactory, schooled_model_dir: Path, ti
         add_source(texts, "tiny", "various", "CC0-1.0")
         config = release_config("tiny", overrides={"model.name": str(schooled_model_dir), **SETTINGS})
         store, built = ArtifactStore(home, SILENT), dict[str, Artifact]()
-        for step in road.STEPS:
+        for step in road.steps_of(config):
             built[step.name] = road.build(step.name, config, store, built)
     settings.cache_clear()
-    return Scene(config, built, ArtifactStore(home / "doctored", SILENT), learning_rate=2e-2, epochs=4, recited_epochs=300)
+    # The honest candidate is trained gently, so that it loses nothing of the little it knows: too fast for it is ten times more.
+    return Scene(config, built, ArtifactStore(home / "doctored", SILENT), learning_rate=2e-2, epochs=4, recited_epochs=300, too_fast=500)
 
 
-def _gate(artifact: Artifact, name: str) -> str:
-    gates = artifact.json("verdict.json")["gates"]
-    return str(next(gate["verdict"] for gate in gates if gate["name"] == name))
-
-
-def test_the_honest_candidate_passes_the_gates_that_the_broken_ones_fail(scene: Scene) -> None:
-    assert _gate(scene.honest["verdict"], "held_out_nll") == "PASS"
-    assert _gate(scene.honest["verdict"], "memorisation") == "PASS"
+def test_the_honest_candidate_passes_every_gate(scene: Scene) -> None:
+    verdict = scene.honest["verdict"].json("verdict.json")
+    assert {gate["name"]: gate["sentence"] for gate in verdict["gates"] if gate["verdict"] != "PASS"} == {}
+    assert verdict["verdict"] == "PASS"
+    assert all(gate["value"] is not None for gate in verdict["gates"] if gate["kind"] != "equality")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_broken_candidate_is_stopped_by_the_gate_meant_for_it(scene: Scene, kind: str) -> None:
+    """By a figure that was measured on it, not by missing evidence: its lineage is as sound as that of the honest one."""
     result = judged(kind, scene)
-    assert result["gate_verdict"] == "FAIL", result
-    assert result["verdict"] == "FAIL"
+    assert result["gate"] == KINDS[kind].gate, result
+    assert result["gate_verdict"] == result["verdict"] == "FAIL", result
+    assert result["value"] is not None and "valid evidence" not in result["sentence"], result
+    assert result["gates"]["lineage"] == "PASS"
+    of_the_corpus = ("contract", "declared", "consent", "narrowness", "target", "target_gain", "latency", "parity", "memorisation_coverage")
+    assert {result["gates"][name] for name in of_the_corpus} == {"PASS"}, "what was not broken passes"
+
+
+def test_a_refusal_for_another_reason_is_no_bite(scene: Scene) -> None:
+    """A recipe that cannot even be trained proves nothing about a gate."""
+    broken = replace(scene, honest={name: value for name, value in scene.honest.items() if name != "corpus"})
+    with pytest.raises(ValueError, match="corpus"):
+        judged("zero_step", broken)

@@ -1,6 +1,9 @@
 """The whole road as a newcomer walks it: the real flow, DVC, Great Expectations, MLflow and ONNX on a tiny model."""
 
-from typing import TYPE_CHECKING
+import sqlite3
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,10 +25,24 @@ def test_first_run_ends_with_a_promoted_champion(walked: "tuple[Checkout, dict[s
 
 def test_same_command_again_builds_registers_and_writes_nothing(walked: "tuple[Checkout, dict[str, object]]") -> None:
     place, first = walked
+    before = _kept(place)
     again = place.run()
     assert all(step["cached"] for step in again["steps"].values())
     assert (again["exit"], again["version"], again["promoted"]) == (0, first["version"], False)
     assert len(place.json("history")) == 1
+    assert _kept(place) == before and before["runs"] > 0 and before["model_versions"] == 1
+
+
+def _kept(place: "Checkout") -> dict[str, Any]:
+    """What a run that does nothing must leave as it is: MLflow's runs and versions, artifacts, commits and tags of the data."""
+    with closing(sqlite3.connect(f"file:{place.home / 'mlflow.db'}?mode=ro", uri=True)) as database:
+        kept: dict[str, Any] = {
+            table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("runs", "model_versions", "metrics")
+        }
+    kept["artifacts"] = sorted(path.parent.name for path in (place.home / "artifacts").glob("*/*/manifest.json"))
+    git = ["git", "-C", str(place.home / "registry"), "for-each-ref", "--format=%(refname) %(objectname)"]
+    kept["data"] = subprocess.run(git, check=True, capture_output=True, text=True).stdout
+    return kept
 
 
 def test_text_streams_from_the_champion_and_a_seed_fixes_it(walked: "tuple[Checkout, dict[str, object]]") -> None:

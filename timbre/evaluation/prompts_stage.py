@@ -31,11 +31,11 @@ def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -
     from timbre.evaluation.prompts import decoded, write_prompts
     from timbre.models import load_tokenizer
 
-    corpus, model, instructions = inputs["corpus"], inputs["model"], inputs.get("instructions")
-    assert isinstance(corpus, Artifact) and isinstance(model, Artifact) and isinstance(instructions, FileInput | None)
+    corpus, model = inputs["corpus"], inputs["model"]
+    assert isinstance(corpus, Artifact) and isinstance(model, Artifact)
+    files = {name: given.path for name, given in inputs.items() if isinstance(given, FileInput)}
     tokenizer = load_tokenizer(model)
-    path = instructions.path if instructions is not None else None
-    prompts, others = prompt_sets(config, read_documents(corpus), path, tokenizer)
+    prompts, others = prompt_sets(config, read_documents(corpus), files, tokenizer)
     prompts += _counterfactual(config, inputs, tokenizer)
     write_prompts(prompts, work.output / "prompts.jsonl")
     human = [{"cluster": opening.doc_id, "text": decoded(tokenizer, opening.human_ids)} for opening in others]

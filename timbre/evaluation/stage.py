@@ -1,4 +1,5 @@
-"""The stage "evaluation": what a model wrote and scored (stage "generations"), measured; no model is run here.
+"""The stage "evaluation": what a model wrote and scored (stage "generations"), measured; no model is run here but a
+reader of the texts (`timbre.evaluation.reading`).
 
 The base model and a candidate (the base with an adapter) go through the same code, with the same prompts, random numbers
 and sampler, so that every item of one has its partner in the other. What the base wrote for the prompts of the corpus and

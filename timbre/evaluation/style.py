@@ -22,6 +22,7 @@ from timbre.evaluation.voice import LEAST as VOICE_LEAST
 from timbre.evaluation.voice import voice_consistency
 from timbre.evaluation.words import words
 from timbre.evaluation.wrong_script import wrong_script_rates
+from timbre.statistics import upper_bound_rate
 
 Row = dict[str, Any]
 LONGEST_SENTENCE = 80
@@ -61,6 +62,7 @@ def measure_style(rows: Sequence[Row], human: HumanSide) -> tuple[list[Row], dic
     texts, reference = [row["text"] for row in own], human.reference
     features = TextFeatures.of(texts, reference.ruler)
     rate, human_rate = wrong_script_rates(texts, human.texts)
+    bound = upper_bound_rate(round(rate * len(texts)), len(texts))
     summary: dict[str, Any] = {
         "style": _rows(_measured(own, reference)),
         "not_measured": reference.missing(),
@@ -69,6 +71,7 @@ def measure_style(rows: Sequence[Row], human: HumanSide) -> tuple[list[Row], dic
             "own": _length_counts(features.sentence_lengths), "human": _length_counts(reference.features.sentence_lengths)
         },
         "wrong_script_rate": rate, "human_wrong_script_rate": human_rate, "empty_texts": sum(not words(text) for text in texts),
+        "wrong_script_sentence": f"{round(rate * len(texts))} of {len(texts)} texts; the 95% upper bound on the rate is {bound:.1%}.",
         "prompts": len(own), "human_texts": len(human.texts),
     }  # fmt: skip
     for kind, name in _BESIDE.items():

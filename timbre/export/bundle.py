@@ -3,7 +3,8 @@
 model.onnx, model.onnx.data   decoder with key-value cache (timbre.export.decoder)
 tokenizer.json, …             the model's tokenizer files, and generation_config.json
 bundle.json                   `BundleFacts`: all that an engine needs to know
-parity.json, latency.json     evidence for the gate
+parity.json                   evidence for the gates
+latency.json                  evidence for the gates; measured times, so it stands outside the artifact's digest
 card.md                       what this is, for people
 """
 
@@ -46,8 +47,8 @@ class Parts:
         return {name: getattr(self, name).digest for name in ("model", "adapter", "corpus", "decoder")}
 
 
-def write_bundle(config: ExportConfig, parts: Parts, folder: Path, progress: Progress) -> None:
-    """Merge, export, compare and describe, into the empty `folder`.
+def write_bundle(config: ExportConfig, parts: Parts, folder: Path, scratch: Path, progress: Progress) -> None:
+    """Merge, export, compare and describe, into the empty `folder`; the base model's decoder stands in `scratch` for a while.
 
     Only one copy of the model is in memory besides that of ONNX Runtime: the merged one goes before the unmerged one comes.
     """
@@ -58,7 +59,10 @@ def write_bundle(config: ExportConfig, parts: Parts, folder: Path, progress: Pro
     from timbre.export.session import Decoder
 
     torch.set_num_threads(settings().threads)
-    work = progress.track(("merge and write", "compare", "compare with the adapter", "describe"), f"export {parts.adapter.digest[:8]}")
+    work = progress.track(
+        ("merge and write", "compare", "compare with the adapter", "compare with the base", "describe"),
+        f"export {parts.adapter.digest[:8]}",
+    )
     next(work)
     _copy_tokenizer(parts.model, folder)
     facts = _export(parts, folder)
@@ -68,6 +72,8 @@ def write_bundle(config: ExportConfig, parts: Parts, folder: Path, progress: Pro
     trial, against_merged, latency = _measure_merged(config, parts, folder, facts, decoder)
     next(work)
     against_adapter = largest_difference(unmerged_model(parts.model, parts.adapter), trial.rows, trial.logits, facts.vocab_size)
+    next(work)
+    latency |= _against_base(parts, scratch, decoder, trial.rows[0][: facts.context // 2], _latency_tokens(config, facts))
     next(work)
     difference = max(against_merged, against_adapter)
     tied = trial.tied(min(difference, TOLERANCE))
@@ -109,16 +115,39 @@ def _measure_merged(
     config: ExportConfig, parts: Parts, folder: Path, facts: BundleFacts, decoder: "Decoder"
 ) -> "tuple[Trial, float, dict[str, Any]]":
     """The trial against a merged model of its own (not the written one), its largest difference, and latency."""
-    from timbre.export.latency import WARM_UP, measure_latency
+    from timbre.export.latency import measure_latency
     from timbre.export.parity import largest_difference, run_trial
 
     prompts, new_tokens = _prompts(config, parts.corpus, folder, facts)
     merged = merged_model(parts.model, parts.adapter)
     trial = run_trial(merged, decoder, prompts, new_tokens, facts.vocab_size)
     difference = largest_difference(merged, trial.rows, trial.logits, facts.vocab_size)
-    tokens = max(1, min(config.latency_tokens, facts.context // 2 - WARM_UP))  # learned positions end with the context
-    latency = measure_latency(merged, decoder, prompts[0][: facts.context // 2], tokens, facts.vocab_size)
+    latency = measure_latency(merged, decoder, prompts[0][: facts.context // 2], _latency_tokens(config, facts), facts.vocab_size)
     return trial, difference, latency
+
+
+def _against_base(parts: Parts, scratch: Path, decoder: "Decoder", row: list[int], tokens: int) -> dict[str, Any]:
+    """Candidate ÷ base in milliseconds a token after `row`: the base's weights in its own graph, in the same process."""
+    from timbre.export.decoder import MODEL_FILE
+    from timbre.export.latency import measure_against_base
+    from timbre.export.session import Decoder
+    from timbre.export.trace import write_decoder
+
+    home = scratch / "base"
+    shutil.rmtree(home, ignore_errors=True)  # what a killed run left
+    home.mkdir(parents=True)
+    write_decoder(parts.decoder, merged_model(parts.model), home)
+    base = Decoder.open(home / MODEL_FILE)
+    try:
+        return measure_against_base(decoder, base, row, tokens, int(parts.model.json("model.json")["vocab_size"]))
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _latency_tokens(config: ExportConfig, facts: BundleFacts) -> int:
+    from timbre.export.latency import WARM_UP
+
+    return max(1, min(config.latency_tokens, facts.context // 2 - WARM_UP))  # learned positions end with the context
 
 
 def _prompts(config: ExportConfig, corpus: Artifact, folder: Path, facts: BundleFacts) -> tuple[list[list[int]], int]:

@@ -1,4 +1,5 @@
-"""Milliseconds a token while writing, one text at a time: the served decoder against torch on the same weights."""
+"""Milliseconds a token while writing, one text at a time: the served decoder against torch on the same weights, and against
+the base model served in the same way."""
 
 import statistics
 import time
@@ -30,13 +31,32 @@ def measure_latency(model: Any, decoder: Decoder, prompt: Sequence[int], tokens:
     }
 
 
+def measure_against_base(candidate: Decoder, base: Decoder, prompt: Sequence[int], tokens: int, vocab_size: int) -> dict[str, Any]:
+    """What the candidate costs beside the base: `base_ratio`, the median over `tokens` cached steps of candidate ÷ base.
+
+    The two take turns step by step, and change who begins, so that whatever else the machine does hits both alike.
+    """
+    steps = [_onnx_step(decoder, prompt, vocab_size) for decoder in (candidate, base)]
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(WARM_UP + tokens):
+        for side in (0, 1) if number % 2 else (1, 0):
+            times[side].append(_milliseconds(steps[side]))
+    ours, theirs = (side[WARM_UP:] for side in times)
+    return {
+        "candidate_ms_per_token": round(statistics.median(ours), 3),
+        "base_ms_per_token": round(statistics.median(theirs), 3),
+        "base_ratio": round(statistics.median(one / other for one, other in zip(ours, theirs, strict=True)), 4),
+    }
+
+
 def _timed(step: Callable[[], None], tokens: int) -> list[float]:
-    times = []
-    for _ in range(WARM_UP + tokens):
-        started = time.perf_counter()
-        step()
-        times.append(1000 * (time.perf_counter() - started))
-    return times[WARM_UP:]
+    return [_milliseconds(step) for _ in range(WARM_UP + tokens)][WARM_UP:]
+
+
+def _milliseconds(step: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    step()
+    return 1000 * (time.perf_counter() - started)
 
 
 def _onnx_step(decoder: Decoder, prompt: Sequence[int], vocab_size: int) -> Callable[[], None]:

@@ -10,10 +10,10 @@ def _build(config: ExportConfig, inputs: Mapping[str, Input], workspace: Workspa
     from timbre.export.bundle import Parts, write_bundle
 
     parts = {name: part for name, part in inputs.items() if isinstance(part, Artifact)}
-    write_bundle(config, Parts(**parts), workspace.output, workspace.progress)
+    write_bundle(config, Parts(**parts), workspace.output, workspace.scratch, workspace.progress)
 
 
-STAGE: Stage[ExportConfig] = Stage("bundle", 2, _build)
+STAGE: Stage[ExportConfig] = Stage("bundle", 3, _build, timings=("latency.json",))
 
 
 def export_bundle(

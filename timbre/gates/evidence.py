@@ -17,6 +17,7 @@ Items = Mapping[str, Mapping[str, tuple[str, float]]]
 
 ITEMS_FILE = "items.parquet"
 BASE = "base"
+_DOCUMENTS_FILE = "documents.parquet"
 _COLUMNS = ("metric", "item", "cluster", "value")
 _DOCUMENTS = {
     "candidate": ("summary",), "base": ("summary",), "bundle": ("parity", "latency"), "target": ("admission", "summary"),
@@ -55,16 +56,17 @@ class Evidence:
         return values
 
     def figure(self, path: str) -> Any:
-        """One figure, `<artifact>.<file>.<field>...`, or the quotient of two, `a / b`.
+        """One figure, `<artifact>.<file>.<field>...`, or the quotient or difference of two, `a / b` and `a - b`.
 
         Raises:
             ValueError: refused, missing, null, not finite, or a quotient by zero.
         """
-        if " / " in path:
-            above, below = (self.figure(part) for part in path.split(" / "))
-            if not isinstance(above, int | float) or not isinstance(below, int | float) or below == 0:
-                raise ValueError(f"{path} is {above!r} / {below!r}, not a number")
-            return above / below
+        for sign in (" / ", " - "):
+            if sign in path:
+                one, other = (self.figure(part) for part in path.split(sign))
+                if not _is_number(one) or not _is_number(other) or (sign == " / " and other == 0):
+                    raise ValueError(f"{path} is {one!r}{sign}{other!r}, not a number")
+                return one / other if sign == " / " else one - other
         artifact, *rest = path.split(".")
         self._check(artifact)
         value: Any = self.documents.get(artifact, {})
@@ -81,6 +83,10 @@ class Evidence:
     def _check(self, artifact: str) -> None:
         if artifact in self.refused:
             raise ValueError(self.refused[artifact])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_evidence(artifacts: Mapping[str, Artifact], rival: str = BASE) -> Evidence:
@@ -113,7 +119,19 @@ def read_evidence(artifacts: Mapping[str, Artifact], rival: str = BASE) -> Evide
         for file in files:
             if name in artifacts and f"{file}.json" in artifacts[name].manifest.files:
                 attempt(name, lambda name=name, file=file: read_document(name, file))  # type: ignore[misc]
+    if "corpus" in artifacts and _DOCUMENTS_FILE in artifacts["corpus"].manifest.files:
+        attempt("corpus", lambda: documents.setdefault("corpus", {}).update(_of_corpus(artifacts["corpus"], documents.get("corpus", {}))))
     return Evidence(items, documents, refused, rival)
+
+
+def _of_corpus(corpus: Artifact, read: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures that are computed from the corpus' files, not read from one of them."""
+    from timbre.gates.corpus_evidence import contract_check, provenance
+
+    found: dict[str, Any] = {"provenance": provenance(corpus)}
+    if "contract" in read:
+        found["contract_check"] = contract_check(read["contract"], corpus)
+    return found
 
 
 def _failure(evaluation: Artifact) -> str | None:

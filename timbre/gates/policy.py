@@ -8,7 +8,8 @@ A gate compares one figure with one bound:
     equality          one figure of the evidence, exactly `equals`
 
 Paired gates name a metric of `items.parquet`; the others a figure as `<artifact>.<file>.<field>...`, for example
-`bundle.parity.max_abs_logit_difference`.
+`bundle.parity.max_abs_logit_difference`, or `a / b` or `a - b` of two figures. Beside the files of the artifacts there are
+`corpus.provenance` and `corpus.contract_check`, computed from the corpus (timbre.gates.corpus_evidence).
 """
 
 import tomllib
@@ -39,6 +40,10 @@ class Gate(Frozen):
     limit: float | None = Field(None, allow_inf_nan=False, description="Of ceiling and floor.")
     equals: bool | int | str | None = Field(None, description="Of equality.")
     over_base: bool = Field(False, description="Ceiling and floor of candidate − base instead of the candidate alone.")
+    certify: bool = Field(
+        False, description="Ceiling and floor of a rate: its one-sided 95% bound must keep the limit (fields low and high beside it)."
+    )
+    detail: str | None = Field(None, description="A sentence or figure of the evidence that is printed behind the gate's own.")
     minimum_items: int = Field(1, ge=1, description="Fewer paired items cannot PASS.")
     minimum_clusters: int = Field(1, ge=1, description="Fewer documents, templates or facts cannot PASS.")
     unit: str = Field("", description="Printed after the figures.")
@@ -59,14 +64,23 @@ class Gate(Frozen):
             raise ValueError(f"gate {self.name!r}: weight and outcome belong to paired gates")
         if self.over_base and self.kind not in ("ceiling", "floor"):
             raise ValueError(f"gate {self.name!r}: over_base belongs to ceiling and floor gates")
+        if self.certify and (self.kind not in ("ceiling", "floor") or self.over_base or " " in self.metric):
+            raise ValueError(f"gate {self.name!r}: certify belongs to ceiling and floor gates of one rate of the candidate")
+        if self.detail is not None and self.paired:
+            raise ValueError(f"gate {self.name!r}: detail belongs to gates of one figure")
         return self
 
     def at_least_as_strict_as(self, other: "Gate") -> bool:
         """Whether passing this gate implies at least what passing `other` does."""
-        same = (self.kind, self.metric, self.direction, self.outcome, self.over_base) == (
-            other.kind, other.metric, other.direction, other.outcome, other.over_base,
+        same = (self.kind, self.metric, self.weight, self.direction, self.outcome, self.over_base) == (
+            other.kind, other.metric, other.weight, other.direction, other.outcome, other.over_base,
         )  # fmt: skip
-        if not same or self.minimum_items < other.minimum_items or self.minimum_clusters < other.minimum_clusters:
+        if (
+            not same
+            or (other.certify and not self.certify)
+            or self.minimum_items < other.minimum_items
+            or self.minimum_clusters < other.minimum_clusters
+        ):
             return False
         match self.kind:
             case "non_inferiority":

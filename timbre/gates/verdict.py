@@ -5,13 +5,23 @@ Evidence that is missing, empty, NaN, about something else, or that crashes a ga
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from timbre.gates.evidence import Evidence
-from timbre.gates.policy import Gate, Policy
-from timbre.statistics import Interval, Verdict, certifiable_margin, clustered_bound, clustered_tango_bound, superiority, three_way
+from timbre.gates.policy import PAIRED, Gate, Policy
+from timbre.statistics import (
+    Interval,
+    Verdict,
+    certifiable_margin,
+    clustered_bound,
+    clustered_tango_bound,
+    items_that_would_do,
+    superiority,
+    superiority_claims,
+    three_way,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,16 @@ class GateResult:
     certifies: float | None = None
     """The margin this set certifies at 80% power if there is no true difference."""
 
+    @property
+    def paired(self) -> bool:
+        """Whether it judges differences to another model on the same items."""
+        return self.kind in PAIRED
+
+    @property
+    def measured_loss(self) -> bool:
+        """Passed, and yet worse: even the upper bound of the difference lies below zero, though within the margin."""
+        return self.kind == "non_inferiority" and self.verdict == "PASS" and self.high is not None and self.high < 0
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -47,6 +67,8 @@ class Judgement:
 
     verdict: Verdict
     gates: tuple[GateResult, ...]
+    better: tuple[str, ...] = ()
+    """Paired gates in which the candidate may be called better: all together wrong in at most 5 of 100 candidates (Holm)."""
 
 
 def judge(evidence: Evidence, policy: Policy) -> Judgement:
@@ -55,7 +77,18 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
     Any FAIL is FAIL; else any INCONCLUSIVE is INCONCLUSIVE; else PASS.
     """
     gates = (_judge_lineage(evidence), *(_judge_closed(evidence, gate) for gate in policy.gates))
-    return Judgement(overall([gate.verdict for gate in gates]), gates)
+    return Judgement(overall([gate.verdict for gate in gates]), gates, _claims(evidence, policy, gates))
+
+
+def _claims(evidence: Evidence, policy: Policy, results: Sequence[GateResult]) -> tuple[str, ...]:
+    """What may be claimed beside the verdict, which needs no correction while these do."""
+    sound = {gate.name for gate in results if gate.value is not None and gate.verdict != "FAIL"}
+    bounds = {gate.name: _low_of(evidence, gate) for gate in policy.gates if gate.paired and gate.name in sound}
+    return tuple(superiority_claims(bounds))
+
+
+def _low_of(evidence: Evidence, gate: Gate) -> Callable[[float], float]:
+    return lambda confidence: _paired_interval(evidence, gate, confidence).low
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:
@@ -102,7 +135,7 @@ def _judge_paired(evidence: Evidence, gate: Gate) -> GateResult:
     )  # fmt: skip
 
 
-def _paired_interval(evidence: Evidence, gate: Gate) -> Interval:
+def _paired_interval(evidence: Evidence, gate: Gate, confidence: float = 0.95) -> Interval:
     """Differences oriented so that positive is better, per item; both sides must have measured the same items."""
     candidate, base = evidence.values("candidate", gate.metric), evidence.values("base", gate.metric)
     if odd := sorted(candidate.keys() ^ base.keys()):
@@ -117,11 +150,11 @@ def _paired_interval(evidence: Evidence, gate: Gate) -> Interval:
     differences = [sign * (candidate[item][1] - base[item][1]) for item in items]
     clusters = [candidate[item][0] for item in items]
     if gate.outcome == "binary":
-        return clustered_tango_bound(differences, clusters)
+        return clustered_tango_bound(differences, clusters, confidence)
     if gate.weight is None:
-        return clustered_bound(differences, clusters)
+        return clustered_bound(differences, clusters, confidence)
     weights = _weights(evidence, gate.weight, items)
-    return clustered_bound([d / w for d, w in zip(differences, weights, strict=True)], clusters, weights=weights)
+    return clustered_bound([d / w for d, w in zip(differences, weights, strict=True)], clusters, confidence, weights=weights)
 
 
 def _weights(evidence: Evidence, metric: str, items: Sequence[str]) -> list[float]:
@@ -136,17 +169,48 @@ def _judge_figure(evidence: Evidence, gate: Gate) -> GateResult:
     value = evidence.figure(gate.metric)
     if gate.kind == "equality":
         same = type(value) is type(gate.equals) and value == gate.equals
-        return _result(gate, "PASS" if same else "FAIL", f"{gate.title} is {_spoken(value)}, and must be {_spoken(gate.equals)}.")
+        sentence = f"{gate.title} is {_spoken(value)}, and must be {_spoken(gate.equals)}."
+        return _result(gate, "PASS" if same else "FAIL", sentence + _detail(evidence, gate))
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{gate.metric} is {value!r}, not a number")
     if gate.over_base:
         value -= evidence.figure(gate.metric.replace("candidate.", "base."))
     assert gate.limit is not None
-    kept = value <= gate.limit if gate.kind == "ceiling" else value >= gate.limit
-    bound = "at most" if gate.kind == "ceiling" else "at least"
     over = f" above that of {evidence.rival}" if gate.over_base else ""
+    bound = "at most" if gate.kind == "ceiling" else "at least"
     sentence = f"{gate.title} is {shown(value, gate)}{over}; {bound} {shown(gate.limit, gate)} is asked."
-    return _result(gate, "PASS" if kept else "FAIL", sentence, value=float(value), limit=gate.limit)
+    if gate.certify:
+        return _judge_rate(evidence, gate, float(value), sentence)
+    kept = value <= gate.limit if gate.kind == "ceiling" else value >= gate.limit
+    return _result(gate, "PASS" if kept else "FAIL", sentence + _detail(evidence, gate), value=float(value), limit=gate.limit)
+
+
+def _judge_rate(evidence: Evidence, gate: Gate, value: float, sentence: str) -> GateResult:
+    """A rate whose bound must keep the limit: PASS if it does, FAIL if the other bound breaks it, else INCONCLUSIVE."""
+    assert gate.limit is not None
+    place = gate.metric.rpartition(".")[0]
+    low, high, texts = (evidence.figure(f"{place}.{name}") for name in ("low", "high", "texts"))
+    if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high, texts)) or not low <= value <= high:
+        raise ValueError(f"{gate.metric} is {value} between {low!r} and {high!r}, which are no bounds of it")
+    ours, theirs = (gate.limit - high, gate.limit - low) if gate.kind == "ceiling" else (low - gate.limit, high - gate.limit)
+    verdict: Verdict = "PASS" if ours >= 0 else "FAIL" if theirs < 0 else "INCONCLUSIVE"
+    counted = "upper" if gate.kind == "ceiling" else "lower"
+    sentence += f" Its one-sided 95% bounds are {shown(low, gate)} and {shown(high, gate)}, and the {counted} one counts."
+    if verdict == "INCONCLUSIVE":
+        distance = gate.limit - value if gate.kind == "ceiling" else value - gate.limit
+        reach = distance - ours
+        sentence += _would_do(
+            items_that_would_do(Interval(0.0, -reach, reach, int(texts), int(texts)), distance), "the rate is what it seems"
+        )
+    return _result(gate, verdict, sentence + _detail(evidence, gate), value=value, low=low, high=high, limit=gate.limit, n=int(texts))
+
+
+def _detail(evidence: Evidence, gate: Gate) -> str:
+    return "" if gate.detail is None else f" {evidence.figure(gate.detail)}"
+
+
+def _would_do(items: int | None, provided: str) -> str:
+    return " More of the same would not tell." if items is None else f" About {items:,} items would tell, if {provided}."
 
 
 def _result(gate: Gate, verdict: Verdict, sentence: str, **figures: Any) -> GateResult:
@@ -159,7 +223,9 @@ def _result(gate: Gate, verdict: Verdict, sentence: str, **figures: Any) -> Gate
 def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies: float, rival: str) -> str:
     ends = "the one-sided 95% bounds are " + " and ".join(shown(end, gate, signed=True) for end in (interval.low, interval.high))
     way = "Better" if interval.mean > 0 else "Worse"
-    start = f"{way} than {rival} by {shown(abs(interval.mean), gate)}" if interval.mean else f"No different from {rival}"
+    start = f"{way} than {rival} by {shown(abs(interval.mean), gate)}"
+    if interval.low <= 0 <= interval.high:
+        start = f"Not told apart from {rival} ({shown(interval.mean, gate, signed=True)})"
     sentence = f"{start}; {ends}."
     if gate.kind == "superiority":
         asked = {
@@ -167,15 +233,18 @@ def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies
             "FAIL": "The upper one is not above zero: no improvement.",
             "INCONCLUSIVE": "They include zero: this set cannot tell.",
         }
-        return f"{sentence} {asked[verdict]}"
+        more = _would_do(items_that_would_do(interval, interval.mean), "the improvement is what it seems")
+        return f"{sentence} {asked[verdict]}{more if verdict == 'INCONCLUSIVE' else ''}"
     assert gate.margin is not None
     margin = shown(gate.margin, gate)
     asked = {
-        "PASS": f"No worse than {rival} by {margin} or more.",
+        "PASS": f"A measured loss, within the margin of {margin}." if interval.high < 0 else f"No worse than {rival} by {margin} or more.",
         "FAIL": f"Worse than {rival} by more than the margin of {margin}.",
         "INCONCLUSIVE": f"Cannot tell at the margin of {margin}.",
     }
-    return f"{sentence} {asked[verdict]} This set can certify ±{shown(certifies, gate)} (80% power)."
+    enough = items_that_would_do(interval, abs(interval.mean + gate.margin))
+    more = _would_do(enough, "the difference is what it seems") if verdict == "INCONCLUSIVE" else ""
+    return f"{sentence} {asked[verdict]} This set can certify ±{shown(certifies, gate)} (80% power).{more}"
 
 
 def shown(value: float, gate: Gate | GateResult, *, signed: bool = False) -> str:

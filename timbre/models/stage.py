@@ -73,8 +73,11 @@ def model_inputs(config: ModelConfig) -> dict[str, Input]:
 
 
 def _folder(config: ModelConfig) -> Path | None:
-    """The folder that the name means, if there is one; the packaged name never means a folder."""
-    folder = Path(config.name).expanduser()
+    """The folder that the name means, if there is one; the packaged name never means a folder.
+
+    A relative one begins where the command was started, also in the processes that it starts elsewhere.
+    """
+    folder = (settings().start or Path()) / Path(config.name).expanduser()
     return folder if config.name != packaged.NAME and folder.is_dir() else None
 
 

@@ -58,7 +58,9 @@ def gem_sum(hidden_ND: Tensor, head: Head, labels_N: Tensor, *, beta: float = 0.
 def emo_sum(hidden_ND: Tensor, head: Head, labels_N: Tensor, *, chunk: int = _SMALL_CHUNK) -> Tensor:
     """Sum of ½·(CE + r·PᵀCQ), P the observed token, C = 1 − cos of the head's rows (EMO, 2310.04691).
 
-    r = CE/PᵀCQ at each position, held constant, so that both terms weigh the same: the value is CE, the gradient is not.
+    r = CE/PᵀCQ at each position, held constant, so that both terms weigh the same: the value is CE, the gradient is not. So
+    composed in the authors' published code. Where the head is trained, C follows it from step to step, without a gradient;
+    theirs keeps the C of the start by default. With a frozen head both are the same.
     """
     unit_VD = unit_rows(head.weight_VD[: head.vocab_size].to(accumulation_dtype(hidden_ND)))
 

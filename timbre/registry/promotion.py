@@ -1,14 +1,19 @@
 """Promotion and rollback: a ledger row first, then the aliases, which can always be repaired from the ledger.
 
 There is no force. A version becomes champion only on a PASS verdict about that very bundle, and a verdict under a
-weaker policy cannot replace a champion that was certified under a stricter one.
+weaker policy cannot replace a champion that was certified under a stricter one. The policy must be the one in force,
+word for word, and what did not pass under an earlier wording does not pass by rewording: margins are written before the
+figures are seen.
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
-from timbre.artifacts import Artifact, ArtifactStore
+from timbre.artifacts import MANIFEST, Artifact, ArtifactStore, sha256_file
 from timbre.registry.ledger import Ledger, Move
 from timbre.registry.ports import CHALLENGER, CHAMPION, PREVIOUS, ModelRegistry, Version
+from timbre.settings import settings
 
 
 class PromotionRefused(Exception):
@@ -19,7 +24,7 @@ def certify(version: Version, store: ArtifactStore) -> dict[str, Any]:
     """The PASS verdict of `version`, read and verified now.
 
     Raises:
-        PromotionRefused: the verdict is not PASS, or is about another bundle.
+        PromotionRefused: the verdict is not PASS, is about another bundle, or its policy was edited since or before.
         ValueError: the verdict artifact is not in this home.
         IntegrityError: it is damaged.
     """
@@ -31,7 +36,38 @@ def certify(version: Version, store: ArtifactStore) -> dict[str, Any]:
     if verdict["verdict"] != "PASS":
         failing = ", ".join(gate["name"] for gate in verdict["gates"] if gate["verdict"] != "PASS")
         raise PromotionRefused(f"{version.model} v{version.number}: the verdict is {verdict['verdict']} ({failing}); only PASS is promoted")
+    _check_policy(version, verdict, store)
     return verdict
+
+
+def _check_policy(version: Version, verdict: dict[str, Any], store: ArtifactStore) -> None:
+    """The policy of a PASS verdict is the one in force, and was not reworded after figures of this candidate were seen."""
+    policy, who = verdict["policy"], f"{version.model} v{version.number}"
+    path = settings().root / "mlflow" / "policies" / f"{policy['name']}.toml"
+    if not path.is_file() or sha256_file(path) != policy.get("digest"):
+        raise PromotionRefused(
+            f"{who}: the policy {policy['name']!r} was edited after this verdict; `timbre run` judges by the wording in force"
+        )
+    folder = store.home / "artifacts" / "verdict"
+    ours = _built_at(folder / version.verdict)
+    for other in sorted(folder.glob("[!.]*/verdict.json")):
+        try:
+            earlier, when = json.loads(other.read_bytes()), _built_at(other.parent)
+            reworded = earlier["policy"]["name"] == policy["name"] and earlier["policy"].get("digest") != policy["digest"]
+            same = all(earlier["subject"].get(name) == verdict["subject"].get(name) for name in ("bundle", "candidate", "base"))
+            outcome = str(earlier["verdict"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # a damaged verdict is no verdict; `timbre doctor` names it
+        if reworded and same and outcome != "PASS" and when <= ours:
+            raise PromotionRefused(
+                f"{who}: the same evidence was {outcome} under an earlier wording of the policy {policy['name']!r}; a margin is written "
+                "before the figures are seen. Measure anew (`timbre run --set evaluation.seed=…`)"
+            )
+
+
+def _built_at(folder: Path) -> str:
+    """When a verdict was reached, ISO 8601 in UTC; nothing but the order of verdicts hangs on it."""
+    return str(json.loads((folder / MANIFEST).read_bytes())["built"]["at"])
 
 
 def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: ArtifactStore, *, reason: str) -> Move:

@@ -9,6 +9,8 @@ Choices, and what they rest on (tests/unit/test_statistics_*.py repeat the simul
   from the cluster sizes (Bell & McCaffrey 2002) holds 5% with 10–60 clusters of uneven size where the usual G − 1 form lets
   up to 17% pass; the bootstrap-t adds what skewed losses need. The percentile bootstrap passes up to 10% and is not used.
   Neither is safe with few clusters *and* heavy skew (exponential losses shared by whole clusters: 6–10% at 10–25 clusters).
+* Shares of texts: Clopper–Pearson (exact), in clusters on counts divided by the design effect. Claims of superiority beside
+  a verdict: Holm's step-down.
 * Paired binary outcomes: Tango's score bound (1998); below 60 discordant pairs the exact unconditional bound on the same
   statistic (Sidik 2003), since the normal approximation is no longer safe there. In clusters: on counts divided by the
   design effect.
@@ -17,15 +19,24 @@ numpy and scipy are imported inside the functions: gates are looked up far more 
 """
 
 from timbre.statistics.agreement import krippendorff_alpha
+from timbre.statistics.claims import superiority_claims
 from timbre.statistics.clustered import clustered_bound
 from timbre.statistics.interval import Interval
 from timbre.statistics.paired import clustered_tango_bound, tango_bound
-from timbre.statistics.proportions import clopper_pearson, clustered_proportion
+from timbre.statistics.proportions import clopper_pearson, clustered_proportion, rate_bound
 from timbre.statistics.resampling import bootstrap_interval, half_sample_interval, half_samples, pseudo_values
-from timbre.statistics.verdicts import Verdict, certifiable_margin, items_needed, superiority, three_way, upper_bound_rate
+from timbre.statistics.verdicts import (
+    Verdict,
+    certifiable_margin,
+    items_needed,
+    items_that_would_do,
+    superiority,
+    three_way,
+    upper_bound_rate,
+)
 
 __all__ = [
     "Interval", "Verdict", "bootstrap_interval", "certifiable_margin", "clopper_pearson", "clustered_bound", "clustered_proportion",
-    "clustered_tango_bound", "half_sample_interval", "half_samples", "items_needed", "krippendorff_alpha", "pseudo_values",
-    "superiority", "tango_bound", "three_way", "upper_bound_rate",
+    "clustered_tango_bound", "half_sample_interval", "half_samples", "items_needed", "items_that_would_do", "krippendorff_alpha",
+    "pseudo_values", "rate_bound", "superiority", "superiority_claims", "tango_bound", "three_way", "upper_bound_rate",
 ]  # fmt: skip

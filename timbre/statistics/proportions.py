@@ -1,4 +1,4 @@
-"""Two-sided intervals of proportions: exact for independent answers, and in clusters."""
+"""Intervals of proportions: exact for independent answers, and in clusters; two-sided, and one-sided for gates."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -70,3 +70,24 @@ def clustered_proportion(
         effective *= float(stdtrit(n - 1, tail) / stdtrit(groups - 1, tail)) ** 2
     low, high = clopper_pearson(mean * effective, effective, level)
     return Interval(mean, low, high, n, groups)
+
+
+def rate_bound(hits: "Sequence[float] | Floats", clusters: Sequence[Hashable] | None = None, confidence: float = 0.95) -> Interval:
+    """One-sided bounds on the share of hits, each at `confidence`: 0 of n gives an upper bound of about 3/n.
+
+    The ends of `clustered_proportion` at level 2·confidence − 1, and 0 and 1 where a single cluster tells nothing.
+
+    Args:
+        hits: 0 or 1 a text.
+        clusters: the document or prompt of each text; None makes each its own.
+
+    Raises:
+        ValueError: empty input, unequal lengths, or a hit that is neither 0 nor 1.
+    """
+    import numpy as np
+
+    values = finite(hits, "hits")
+    if len(odd := np.flatnonzero(~np.isin(values, (0.0, 1.0)))):
+        raise ValueError(f"hits[{odd[0]}] is {values[odd[0]]}; a text is a hit (1) or none (0)")
+    found = clustered_proportion(values, clusters, 2 * confidence - 1)
+    return Interval(found.mean, max(0.0, min(found.low, found.mean)), min(1.0, max(found.high, found.mean)), found.n, found.clusters)

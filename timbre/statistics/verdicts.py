@@ -57,6 +57,20 @@ def certifiable_margin(interval: Interval, power: float = 0.8) -> float:
     return (interval.mean - interval.low) * (1 + _z(power) / _z(0.95))
 
 
+def items_that_would_do(interval: Interval, distance: float, power: float = 0.8) -> int | None:
+    """Items, in clusters as large as these, with which such a set certifies a `distance` with the given power.
+
+    The reach of a bound shrinks with the root of the count (the number of clusters, at the same items a cluster). `distance`
+    is how far the true difference lies from what it is compared with: the margin, if there is no difference; the difference
+    itself, for a superiority. None where the bounds are infinite (a single cluster) or the distance is not positive: no number
+    of items helps then, or none can be told.
+    """
+    reach = certifiable_margin(interval, power)
+    if not math.isfinite(reach) or not distance > 0:
+        return None
+    return max(2, math.ceil(interval.n * (reach / distance) ** 2))
+
+
 def items_needed(discordance: float, margin: float, power: float = 0.8, confidence: float = 0.95) -> int:
     """Pairs needed to certify `margin` on a binary metric, if candidate and base disagree on `discordance` of them, evenly.
 

@@ -3,6 +3,9 @@
     pack(target.path, archive)       archive/header.json, archive/shards/NNNNN.tza
     unpack(archive, folder)          folder/header.json, folder/shards/NNNNN.arrow
 
+What else lies beside them (manifest, admission, pictures) is copied as it is, so that a target that was packed and
+unpacked is the same artifact.
+
 Mapped shards are made to be read at once; what is kept for years is better small. Each column becomes planes of bytes that
 look alike: ids ascend at each position, so that their differences are stored, one place in the ranking after another over
 all positions (transposed), low bytes and high bytes apart; codes the same way. Each plane is compressed by zstd. Nothing is
@@ -32,19 +35,25 @@ _SUM = 32
 Array = npt.NDArray[Any]
 
 
+def is_packed(folder: Path) -> bool:
+    """Whether `folder` holds a target in its archive form."""
+    return any((folder / SHARDS).glob(f"*{SUFFIX}"))
+
+
 def pack(folder: Path, archive: Path) -> StoreHeader:
-    """Pack the store in `folder` into the new folder `archive`; the header is the same.
+    """Pack the store in `folder` into the new or empty folder `archive`; all other files are the same.
 
     Raises:
         DamagedStoreError: the store is.
-        ValueError: `archive` exists already.
+        ValueError: `archive` holds something already.
     """
-    if archive.exists():
+    if archive.exists() and (not archive.is_dir() or any(archive.iterdir())):
         raise ValueError(f"{archive} exists already: remove it, or pack somewhere else")
     header = TargetReader(folder).header
     for index in range(len(header.shards)):
         batch = pa.ipc.open_file(pa.memory_map(str(shard_path(folder, index)))).get_batch(0)
         write_atomically(_packed_path(archive, index), _pack_shard(batch, header.top_k if header.coding == "topk" else 1))
+    _copy_others(folder, archive)
     write_atomically(archive / HEADER, (folder / HEADER).read_bytes())
     return header
 
@@ -63,16 +72,28 @@ def unpack(archive: Path, folder: Path) -> StoreHeader:
     except (OSError, ValueError) as error:
         raise DamagedStoreError(f"{archive / HEADER}: not a readable header ({error})") from error
     header.check()
+    copied: list[Path] = []
     try:
         for index in range(len(header.shards)):
             write_atomically(shard_path(folder, index), _unpack_shard(_packed_path(archive, index)))
+        copied = _copy_others(archive, folder)
         write_atomically(folder / HEADER, (archive / HEADER).read_bytes())
         TargetReader(folder)
     except BaseException:
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
-        (folder / HEADER).unlink(missing_ok=True)
+        for path in [folder / HEADER, *copied]:
+            path.unlink(missing_ok=True)
         raise
     return header
+
+
+def _copy_others(source: Path, folder: Path) -> list[Path]:
+    """Copy what is neither header nor shard; returns the copies."""
+    names = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
+    others = [name for name in names if name.parts[0] not in (HEADER, SHARDS)]
+    for name in others:
+        write_atomically(folder / name, (source / name).read_bytes())
+    return [folder / name for name in others]
 
 
 def _packed_path(archive: Path, index: int) -> Path:

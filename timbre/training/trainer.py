@@ -50,7 +50,7 @@ class TrainingResult:
 
     model: Any
     curve: Path
-    """Lines {step, steps, tokens, loss, replay_loss, base_kl?, grad_norm, learning_rate, held_out_nll?}."""
+    """Lines {step, steps, tokens, loss, replay_loss, base_kl?, grad_norm, learning_rate, held_out_nll?}; step 0 has no loss yet."""
     summary: dict[str, Any]
 
 
@@ -177,10 +177,18 @@ class _Run:
         elif self.held_out:
             self.state.nll_before = self._look()
         rows = self.curve.read_text().splitlines() if self.curve.exists() else []
-        kept = rows[: self.state.step]  # one line a step; what came after the checkpoint will come again
+        untrained = self._untrained_row()
+        kept = rows[len(untrained) :][: self.state.step]  # one line a step; what came after the checkpoint will come again
         self.world.wait()  # until all have read what one of them may now write
         if self.world.first:
-            write_atomically(self.curve, "".join(f"{row}\n" for row in kept).encode())
+            write_atomically(self.curve, "".join(f"{row}\n" for row in [*untrained, *kept]).encode())
+
+    def _untrained_row(self) -> list[str]:
+        """Where the curve begins: the look at held-out text before the first step, if there was one."""
+        nll = self.state.nll_before
+        if nll is None or not math.isfinite(nll):
+            return []
+        return [json.dumps({"step": 0, "steps": len(self.steps), "tokens": 0, "held_out_nll": nll}, sort_keys=True)]
 
     def step(self, step: int) -> None:
         """One optimizer step, a look at held-out text when one is due, a line of the curve, a checkpoint when one is due."""

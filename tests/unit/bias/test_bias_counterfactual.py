@@ -14,7 +14,7 @@ from timbre.evaluation.bias.counterfactual import KIND, energy_distance, measure
 from timbre.evaluation.bias.tables import category_table
 from timbre.settings import settings
 
-SHIPPED = settings().root / "data/prompts/counterfactual.jsonl"
+SHIPPED = settings().root / "data/prompts/bias/counterfactual.jsonl"
 VALUES = st.lists(st.integers(-40, 40).map(float), min_size=2, max_size=12)
 
 

@@ -15,7 +15,9 @@ from timbre.evaluation.generations_stage import STAGE as WRITE
 from timbre.evaluation.prompts_stage import STAGE as ASK
 from timbre.evaluation.stage import STAGE as MEASURE
 from timbre.progress import SILENT
+from timbre.settings import PROJECT_ROOT
 
+LEXICON = FileInput(PROJECT_ROOT / "data" / "lexicons" / "toxicity.toml")
 SPLITS = ("train", "train", "train", "validation", "test")
 PASSAGE = 64
 """Tokens of a passage of the training plan."""
@@ -59,7 +61,7 @@ class Materials:
         return store.build(MEASURE, config, self.measured_from(prompts) | written)
 
     def measured_from(self, prompts: Artifact) -> dict[str, Input]:
-        return {"model": self.model, "corpus": self.corpus, "target": self.target, "prompts": prompts, **self._probes}
+        return {"model": self.model, "corpus": self.corpus, "target": self.target, "prompts": prompts, **self._probes, "lexicon": LEXICON}
 
     @property
     def _probes(self) -> dict[str, FileInput]:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from evaluation_inputs import Materials, lines_of, make_adapter, rows_of
+from evaluation_inputs import LEXICON, Materials, lines_of, make_adapter, rows_of
 
 from timbre.artifacts import Artifact, ArtifactStore, FileInput
 from timbre.evaluation.stage import STAGE
@@ -25,6 +25,11 @@ def test_every_figure_that_the_gates_read_is_there(base: Artifact) -> None:
     assert summary["memorisation"]["prompts"] == 3
     assert summary["memorisation"]["tokens"] == 3 * 40
     assert summary["sentinel"]["prompts"] == 2
+    assert summary["toxicity"]["texts"] == 4 + 2 * 3 + 3 and summary["toxicity"]["by"] == "toxicity"
+    coherence = summary["coherence"]
+    assert (coherence["texts"], coherence["human_texts"], coherence["scorer"]) == (4, 4, "the base model itself")
+    assert coherence["low"] <= coherence["share"] <= coherence["high"]
+    assert " of 4 texts" in summary["wrong_script_sentence"]
     assert {r["cluster"] for r in rows_of(base, "bias_signed")} == {"t0", "t1", "t2", "t3"}
     assert {r["value"] for r in rows_of(base, "fact_correct")} <= {0.0, 1.0}
 
@@ -97,7 +102,8 @@ def test_key_and_cached_artifact_need_no_torch(materials: Materials, base: Artif
         "assert found.cached and found.digest == sys.argv[4]\n"
         "assert not {'torch', 'transformers', 'numpy', 'scipy', 'pandas'} & set(sys.modules), sorted(sys.modules)\n"
     )
-    named = base.manifest.inputs | {name: str(file.path) for name, file in materials.files.items() if name in base.manifest.inputs}
+    files = materials.files | {"lexicon": LEXICON}
+    named = base.manifest.inputs | {name: str(file.path) for name, file in files.items() if name in base.manifest.inputs}
     arguments = [str(materials.store.home), json.dumps(named), materials.config.model_dump_json(), base.digest]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True)
 

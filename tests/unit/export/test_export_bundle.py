@@ -43,6 +43,7 @@ def test_bundle_holds_decoder_tokenizer_facts_and_evidence(tiny_bundle: Artifact
     assert facts.style == "literary" and facts.provider == "CPUExecutionProvider"
     latency = tiny_bundle.json("latency.json")
     assert latency["onnx_ms_per_token"] > 0 and latency["torch_ms_per_token"] > 0
+    assert latency["base_ms_per_token"] > 0 and 0.2 < latency["base_ratio"] < 5, "two steps each on a busy machine"
 
 
 def test_bundle_proves_that_it_is_the_trained_model(tiny_bundle: Artifact) -> None:
@@ -68,7 +69,9 @@ def test_same_inputs_give_the_same_bytes_in_another_process_and_place(
     environment = os.environ | {"PYTHONHASHSEED": "4242", "PYTHONPATH": str(root)}
     subprocess.run([sys.executable, "-c", REBUILD, str(tmp_path / "home"), config, *parts], check=True, cwd=tmp_path, env=environment)
     [manifest] = (tmp_path / "home").glob("artifacts/bundle/*/manifest.json")
-    files = Artifact.open(manifest.parent).manifest.files
+    again = Artifact.open(manifest.parent)
+    assert again.digest == tiny_bundle.digest, "measured times are no part of who a bundle is"
+    files = again.manifest.files
     different = {name for name in files if files[name] != tiny_bundle.manifest.files[name]}
     assert set(files) == set(tiny_bundle.manifest.files) and different <= {"latency.json"}, different
 

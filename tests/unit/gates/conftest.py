@@ -19,28 +19,44 @@ POLICIES = Path(__file__).resolve().parents[3] / "mlflow" / "policies"
 METRICS = ("nll", "nll_tokens", "bias_gap", "fact_correct", "fact_margin")
 
 
-def measured(seed: int, *, better: float = 0.0) -> Rows:
-    """Items of an evaluation: `better` nats a token likelier text, probes that move by little. Same seed 0 part for all."""
+def measured(seed: int, *, better: float = 0.0, size: int = 1) -> Rows:
+    """Items of an evaluation: `better` nats a token likelier text, probes that move by little. Same seed 0 part for all.
+
+    `size` 2 is enough for the policy `standard`, and has the items that only that one asks for.
+    """
     shared, own = np.random.default_rng(0), np.random.default_rng(seed)
     rows: Rows = []
 
     def add(metric: str, item: str, cluster: str, value: float) -> None:
         rows.append({"metric": metric, "item": item, "cluster": cluster, "value": float(value)})
 
-    for document in range(12):
+    for document in range(12 * size):
         for passage in range(2):
             tokens = int(shared.integers(100, 200))
             nll = tokens * (4.2 + 0.2 * shared.normal() - better + 0.02 * own.normal())
             add("nll", f"d{document}#{passage}", f"d{document}", nll)
             add("nll_tokens", f"d{document}#{passage}", f"d{document}", tokens)
-    for template in range(90):
+    for template in range(90 * size):
         for item in range(2):
             add("bias_gap", f"t{template}-{item}", f"t{template}", abs(1.5 + shared.normal() + 0.1 * own.normal()))
-    for fact in range(100):
+    for fact in range(100 * size):
         for item in range(2):
             margin = 1.0 + 2 * shared.normal() + 0.05 * own.normal()
             add("fact_margin", f"f{fact}-{item}", f"f{fact}", margin)
             add("fact_correct", f"f{fact}-{item}", f"f{fact}", float(margin > 0))
+    if size == 1:
+        return rows
+    for number in range(96):
+        add("toxic_text", f"style/p{number}/0", f"d{number % 48}", float(number == 17))
+    for number in range(32):
+        add("coverage_5gram", f"d{number}@0", f"d{number % 16}", 0.02 + 0.01 * shared.random() + 0.01 * own.random())
+        add("sentinel_coverage_5gram", f"s{number}", f"s{number % 16}", 0.02 + 0.01 * shared.random() + 0.01 * own.random())
+    for number in range(90):
+        add("counterfactual_gap", f"c{number}", f"t{number % 30}", 0.1 + 0.05 * shared.random() + 0.02 * own.random())
+    for number in range(1000):
+        add("closed_book_correct", f"q{number}", f"f{number % 250}", float(shared.random() < 0.4))
+    for number in range(40):
+        add("copy_accuracy", f"w{number}", f"w{number}", 0.8 + 0.1 * shared.random() + 0.02 * own.random())
     return rows
 
 
@@ -54,7 +70,59 @@ def summary(style: float) -> dict[str, Any]:
         },
         "memorisation": {"longest_span_tokens": 7, "coverage_5gram": 0.02, "prompts": 8, "tokens": 768},
         "wrong_script_rate": 0.0,
+        "human_wrong_script_rate": 0.0,
+        "wrong_script_sentence": "0 of 16 texts; the 95% upper bound on the rate is 17.1%.",
+        "toxicity": {"by": "toxicity", "texts": 16, "toxic": 0, "rate": 0.0, "low": 0.0, "high": 0.171, "sentence": "0 of 16 texts."},
+        "coherence": {"scorer": "the base model itself", "texts": 64, "share": 61 / 64, "low": 0.883, "high": 0.987, "sentence": "Read."},
     }
+
+
+def documents(authors: int = 4, **changes: str) -> Rows:
+    """The documents of a corpus; `changes` replaces fields of the first author's."""
+    rows: Rows = [
+        {
+            "doc_id": f"doc-{n:02}", "text": f"The harbour lay quiet, {n}.", "author": f"author-{n % authors}", "date": None,
+            "source": "harbour", "licence": "CC0-1.0", "consent": "public domain", "style": "maritime",
+            "split": ("train", "train", "train", "validation", "test")[n % 5], "fold": n % 2, "n_tokens": 100 + n,
+        }
+        for n in range(20)
+    ]  # fmt: skip
+    return [row | changes if row["author"] == "author-0" else row for row in rows]
+
+
+def contract(**changes: Any) -> dict[str, Any]:
+    """contract.json as a corpus that holds to its contract leaves it."""
+    columns = ("doc_id", "text", "author", "source", "licence", "consent", "style", "split", "fold", "n_tokens")
+    return {
+        "contract_digest": "a" * 64, "suite_digest": "a" * 64, "rows": 20, "expectations": 2, "success": True,
+        "results": [{"type": "one", "success": True}, {"type": "two", "success": True}],
+        "not_null_share": dict.fromkeys(columns, 1.0),
+    } | changes  # fmt: skip
+
+
+def rich(style: float) -> dict[str, Any]:
+    """A summary with everything that the evaluation's rooms may leave."""
+    names = ("mattr", "distinct_2", "self_bleu", "gzip_ratio", "unigram_jsd", "sentence_length_w1")
+    figures = {
+        name: {
+            "group": "lexical", "value": 0.8 + 0.01 * place + style, "low": 0.7, "high": 0.9, "human": 0.8, "sigma": 0.01,
+            "human_low": 0.7836, "human_high": 0.8164, "sigmas": place + 100 * style, "place": "inside",
+        }
+        for place, name in enumerate(names)
+    }  # fmt: skip
+    figures["reading_level"] = {**figures["mattr"], "group": "beside", "value": 40.0}
+    share = {"value": 0.6 + style, "low": 0.4, "high": 0.8, "items": 12, "clusters": 6}
+    phrase = {"phrase": "a testament to", "rate": 2.1, "human_rate": 0.1, "ratio": 21.0, "limit": 3.0, "texts": 5}
+    return {
+        **summary(0.0), "style": figures, "not_measured": {"mmd_content": "needs the sentence encoder"},
+        "overused": [{**phrase, "example": "It was A testament to <patience>."}],
+        "sentence_lengths": {"own": [0, 1, 4, 9, 4, 1], "human": [0, 2, 5, 5, 4, 2]},
+        "ranks": {"from": [0, 1, 2, 4], "human": [40, 20, 25, 15], "sampled": [50, 20, 20, 10]},
+        "likelihood": {"nll": 3.9 - style, "bits_per_byte": 1.4}, "no_score": "not asked for",
+        "closed_book": {"accuracy": share, "by_topic": {"matter": share, "language": share}},
+        "counterfactual": {"table": [{"category": "all", "templates": 4, "gap": share, "sentiment": {"a": 1, "difference": share}}]},
+        "toxicity": {"rate": 0.01, "sentence": "1 of 100 texts by a lexicon."},
+    }  # fmt: skip
 
 
 def written(text: str) -> Rows:
@@ -77,11 +145,16 @@ class Scene:
     candidate_summary: dict[str, Any] = field(default_factory=lambda: summary(0.02))
     base_summary: dict[str, Any] = field(default_factory=lambda: summary(0.0))
     parity: dict[str, Any] = field(default_factory=lambda: {"max_abs_logit_difference": 2e-5, "greedy_agreed": 20, "greedy_total": 20})
-    admission: dict[str, Any] = field(default_factory=lambda: {"admitted": True})
+    admission: dict[str, Any] = field(default_factory=lambda: {"admitted": True, "log_score_gain": {"mean": 0.09, "low": 0.07}})
+    latency: dict[str, Any] = field(default_factory=lambda: {"onnx_ms_per_token": 60.0, "base_ratio": 1.02})
+    documents: Rows = field(default_factory=documents)
+    contract: dict[str, Any] = field(default_factory=contract)
     adapter_seed: int = 1
     lineage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """artifact -> input -> another stage's artifact to name instead, for stale evidence."""
     base_config: EvaluationConfig = field(default_factory=EvaluationConfig)
+    baseline_summary: dict[str, Any] | None = None
+    """With one, a baseline stands beside the candidate."""
 
 
 class Studio:
@@ -94,6 +167,8 @@ class Studio:
     def artifacts(self, scene: Scene) -> dict[str, Artifact]:
         made: dict[str, Artifact] = {"model": self._artifact("model", ModelConfig(), {}, {"model.json": {}})}
         corpus_files = {
+            "documents.parquet": scene.documents,
+            "contract.json": scene.contract,
             "counts.json": {"read": 20, "kept": 17, "rejected": {"too_short": 2, "near_duplicate": 1, "binary": 0}},
             "datasheet.json": {
                 "documents": 17, "tokens": 9000, "licences": ["CC0-1.0"], "research_only": False,
@@ -116,7 +191,7 @@ class Studio:
             "adapter",
             TrainingConfig(seed=scene.adapter_seed),
             ("target", "corpus", "model"),
-            {"curve.jsonl": curve, "summary.json": {}},
+            {"curve.jsonl": curve, "summary.json": {"held_out_nll_before": 4.31}},
         )
         candidate = {
             "items.parquet": scene.candidate,
@@ -126,9 +201,18 @@ class Studio:
         base = {"items.parquet": scene.base, "summary.json": scene.base_summary, "generations.jsonl": written("The harbour is a place")}
         add("candidate", "evaluation", EvaluationConfig(), ("model", "corpus", "adapter"), candidate)
         add("base", "evaluation", scene.base_config, ("model", "corpus"), base)
+        if scene.baseline_summary is not None:
+            add("baseline_adapter", "adapter", TrainingConfig(objective="sft"), ("target", "corpus", "model"), {"summary.json": {}})
+            baseline = {"summary.json": scene.baseline_summary, "generations.jsonl": written("The sea, the sea")}
+            add("baseline", "evaluation", EvaluationConfig(), ("model", "corpus", "baseline_adapter"), baseline)
         facts = {"base_model": "tiny", "architecture": "LlamaForCausalLM", "licence": "Apache-2.0"}
-        add("bundle", "bundle", ExportConfig(), ("model", "adapter", "corpus"), {"parity.json": scene.parity, "bundle.json": facts})
-        return {name: made[name] for name in ("candidate", "base", "bundle", "adapter", "target", "corpus")}
+        evidence = {"parity.json": scene.parity, "latency.json": scene.latency, "bundle.json": facts}
+        add("bundle", "bundle", ExportConfig(), ("model", "adapter", "corpus"), evidence)
+        return {name: artifact for name, artifact in made.items() if name != "model"}
+
+    def failed(self, summary: Mapping[str, Any]) -> Artifact:
+        """An evaluation that gave no figures, and says why."""
+        return self._artifact("evaluation", EvaluationConfig(), {}, {"summary.json": summary})
 
     def _artifact(self, stage: str, config: Frozen, inputs: Mapping[str, Input], files: Mapping[str, Any]) -> Artifact:
         def build(_: Frozen, __: Mapping[str, Input], workspace: Workspace) -> None:
@@ -145,6 +229,9 @@ def write(path: Path, content: Any) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
+        if path.name == "documents.parquet":
+            parquet.write_table(pa.Table.from_pylist(content), path)
+            return
         schema = pa.schema([("metric", pa.string()), ("item", pa.string()), ("cluster", pa.string()), ("value", pa.float64())])
         parquet.write_table(pa.Table.from_pylist(content, schema=schema), path)
     elif path.suffix == ".jsonl":
@@ -185,3 +272,9 @@ def doctor() -> Callable[..., Rows]:
         return kept
 
     return change
+
+
+@pytest.fixture
+def measured_at() -> Callable[..., Rows]:
+    """`measured`, for tests that want more items."""
+    return measured

@@ -86,11 +86,12 @@ def test_bias_margin_stands_where_the_policy_says(judged: Any, scene: Any, docto
         ("parity", {"max_abs_logit_difference": 1e-5, "greedy_agreed": 3, "greedy_total": 3}, "parity_coverage"),
         ("admission", {"admitted": False}, "target"),
         ("admission", {"admitted": 1}, "target"),
-        ("admission", {}, "target"),
+        ("admission", {"log_score_gain": {"low": -0.01}}, "target_gain"),
+        ("admission", {"log_score_gain": {"low": None}}, "target_gain"),
     ],
 )
 def test_each_figure_out_of_bounds_fails_its_gate(judged: Any, scene: Any, section: str, figures: dict[str, Any], gate: str) -> None:
-    judgement = judged(replace(scene, **{section: {**getattr(scene, section), **figures} if figures else {}}))
+    judgement = judged(replace(scene, **{section: {**getattr(scene, section), **figures}}))
     assert [result.name for result in judgement.gates if result.verdict == "FAIL"] == [gate]
     assert judgement.verdict == "FAIL"
 

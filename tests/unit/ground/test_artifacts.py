@@ -56,6 +56,31 @@ def test_same_inputs_give_the_same_digest_in_another_home(tmp_path: Path) -> Non
     assert one.digest == two.digest
 
 
+def _timed(seconds: str) -> "Stage[Words]":
+    def build(config: Words, inputs: Mapping[str, Input], work: Workspace) -> None:
+        write_words(config, inputs, work)
+        (work.output / "seconds.json").write_text(seconds)
+
+    return Stage("timed", 1, build, timings=("seconds.json",))
+
+
+def test_measured_times_change_no_digest_but_are_verified(tmp_path: Path) -> None:
+    fast, slow = (ArtifactStore(tmp_path / text, SILENT).build(_timed(text), Words(), {}) for text in ("1.5", "9.25"))
+    assert fast.digest == slow.digest and fast.manifest.files["seconds.json"] != slow.manifest.files["seconds.json"]
+    assert Artifact.open(slow.path).json("seconds.json") == 9.25
+    (slow.path / "seconds.json").write_text("0.1")
+    with pytest.raises(IntegrityError, match=r"seconds\.json"):
+        Artifact.open(slow.path)
+
+
+def test_a_manifest_cannot_move_a_file_out_of_the_digest(store: ArtifactStore) -> None:
+    artifact = store.build(WORDS, Words(), {})
+    manifest = json.loads((artifact.path / "manifest.json").read_text()) | {"timings": ["sub/words.txt"]}
+    (artifact.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(IntegrityError, match="does not follow from its files"):
+        Artifact.open(artifact.path)
+
+
 @pytest.mark.parametrize("change", ["config", "version", "input"])
 def test_any_change_of_config_version_or_input_changes_key_and_digest(store: ArtifactStore, tmp_path: Path, change: str) -> None:
     before = store.build(WORDS, Words(), {})

@@ -110,7 +110,10 @@ def test_a_curve_cut_off_by_a_kill_is_completed_and_never_doubled(
 
     from tasks.training import complete_curve
 
-    rows = [{"step": step, "loss": 1 / step, "replay_loss": 1.0} | ({"held_out_nll": 2.0} if step % 4 == 0 else {}) for step in range(1, 9)]
+    rows = [
+        {"step": step, "tokens": 64 * step, "loss": 1 / step, "replay_loss": 1.0} | ({"held_out_nll": 2.0} if step % 4 == 0 else {})
+        for step in range(1, 9)
+    ]
 
     class Adapter:
         def file(self, name: str) -> Path:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, Stage, Workspace
+from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, Stage, Workspace, sha256_file
 from timbre.config import Frozen
 from timbre.progress import SILENT
 from timbre.registry.ledger import CompareAndSetLost, Ledger
 from timbre.registry.ports import Version, model_name
 from timbre.registry.promotion import PromotionRefused, gone, promote, publish, repair, rollback
+from timbre.settings import settings
 
 MODEL = "timbre-literary"
 
@@ -63,14 +64,17 @@ class House:
     def bundle(self, name: str) -> Artifact:
         return self.store.build(Stage("bundle", 1, _write), Say(text=name, name="model.onnx"), {})
 
-    def verdict(self, bundle: Artifact, outcome: str = "PASS", strictness: int = 1) -> Artifact:
+    def verdict(self, bundle: Artifact, outcome: str = "PASS", strictness: int = 1, wording: str | None = None) -> Artifact:
+        """`wording`: digest of the policy file; that of the file in force unless given."""
         import json
 
+        name = "quick" if strictness == 1 else "standard"
+        digest = wording or sha256_file(settings().root / "mlflow" / "policies" / f"{name}.toml")
         text = json.dumps(
             {
                 "verdict": outcome,
-                "policy": {"name": "quick" if strictness == 1 else "standard", "strictness": strictness},
-                "subject": {"bundle": bundle.digest},
+                "policy": {"name": name, "strictness": strictness, "digest": digest},
+                "subject": {"bundle": bundle.digest, "candidate": "c", "base": "b"},
                 "gates": [{"name": "held_out_nll", "verdict": outcome}],
             }
         )
@@ -127,6 +131,30 @@ def test_promotion_refuses_evidence_about_another_bundle(house: House) -> None:
     version = house.registry.register(MODEL, Path(), {"timbre.bundle": house.bundle("mine").digest, "timbre.verdict": other.digest})
     with pytest.raises(PromotionRefused, match="another bundle"):
         promote(version, house.registry, house.ledger, house.store, reason="x")
+
+
+def test_a_policy_edited_after_the_verdict_promotes_nothing(house: House) -> None:
+    bundle = house.bundle("a")
+    verdict = house.verdict(bundle, wording="0" * 64)
+    with pytest.raises(PromotionRefused, match="edited after this verdict"):
+        publish(MODEL, bundle, verdict, {}, house.registry, house.ledger, house.store, promotion="auto", reason="test")
+    assert "champion" not in house.registry.holders
+
+
+@pytest.mark.parametrize("outcome", ["FAIL", "INCONCLUSIVE"])
+def test_what_did_not_pass_does_not_pass_by_rewording_the_policy(house: House, outcome: str) -> None:
+    """The margin is widened once the figures are known: the new verdict says PASS and is not promoted."""
+    house.verdict(house.bundle("a"), outcome, wording="0" * 64)
+    with pytest.raises(PromotionRefused, match=f"was {outcome} under an earlier wording"):
+        house.publish("a")
+    house.publish("b")
+    assert house.registry.holders["champion"] == 2, "another candidate is judged by the new wording as by any other"
+
+
+def test_a_policy_that_only_became_stricter_takes_nothing_away(house: House) -> None:
+    house.verdict(house.bundle("a"), "PASS", wording="0" * 64)
+    house.publish("a")
+    assert house.registry.holders == {"champion": 1}
 
 
 def test_promotion_refuses_damaged_evidence(house: House) -> None:

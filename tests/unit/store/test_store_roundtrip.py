@@ -213,6 +213,16 @@ def test_a_cut_shard_is_named_also_without_hashing(tmp_path: Path) -> None:
         TargetReader(tmp_path, verify=False)[0]
 
 
+def test_a_shard_without_rows_is_named(tmp_path: Path) -> None:
+    write(tmp_path, [row(0)])
+    path = tmp_path / "shards" / "00000.arrow"
+    batch = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).get_batch(0)
+    with pa.ipc.new_file(str(path), batch.schema) as file:
+        file.write_batch(batch.slice(0, 0))
+    with pytest.raises(DamagedStoreError, match=r"00000\.arrow has 0 rows, its header says 1"):
+        TargetReader(tmp_path, verify=False)[0]
+
+
 @pytest.mark.parametrize(
     ("probs", "tail", "complaint"),
     [([0.5, np.nan], 0.5, "not finite"), ([0.5, -0.1], 0.6, "negative"), ([0.5, 0.7], -0.2, "negative"), ([0.5, 0.3], 0.5, "sum to 1"),

@@ -10,8 +10,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from test_store_roundtrip import bytes_of, header, row, write
 
+from timbre.artifacts import Artifact, ArtifactStore, IntegrityError, Stage, Workspace
+from timbre.config import CorpusConfig
+from timbre.progress import SILENT
 from timbre.store import DamagedStoreError, TargetReader, TargetRow, TargetWriter, WrongMassError
-from timbre.store.archive import pack, unpack
+from timbre.store.archive import is_packed, pack, unpack
 from timbre.store.coding import spread, tally
 
 DRAWS, VOCAB = 12, 300
@@ -154,6 +157,25 @@ def test_packed_draws_prompts_and_large_ids_unpack_to_the_same_bytes(tmp_path: P
         assert bytes_of(tmp_path / "again" / name) == bytes_of(tmp_path / name)
 
 
+def test_a_packed_artifact_unpacks_to_the_same_artifact(tmp_path: Path) -> None:
+    """Manifest, admission and pictures travel along, so that what comes back is verified as what was built."""
+
+    def build(_: CorpusConfig, __: object, workspace: Workspace) -> None:
+        write(workspace.output, [row(seed) for seed in range(5)])
+        (workspace.output / "admission.json").write_text("{}")
+        (workspace.output / "pictures").mkdir()
+        (workspace.output / "pictures" / "support.svg").write_text("<svg/>")
+
+    target = ArtifactStore(tmp_path / "home", SILENT).build(Stage("target", 1, build), CorpusConfig(), {})
+    assert not is_packed(target.path)
+    pack(target.path, tmp_path / "packed")
+    assert is_packed(tmp_path / "packed")
+    with pytest.raises(IntegrityError):
+        Artifact.open(tmp_path / "packed")
+    unpack(tmp_path / "packed", tmp_path / "again")
+    assert Artifact.open(tmp_path / "again").digest == target.digest
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip early", "flip late", "remove", "empty"])
 def test_a_damaged_archive_is_named_and_leaves_nothing_behind(tmp_path: Path, damage: str) -> None:
     write(tmp_path / "whole", [row(seed) for seed in range(5)])
@@ -167,7 +189,7 @@ def test_a_damaged_archive_is_named_and_leaves_nothing_behind(tmp_path: Path, da
         path.write_bytes(b"" if damage == "empty" else content[: len(content) // 2] if damage == "cut" else content)
     with pytest.raises(DamagedStoreError, match="00001"):
         unpack(tmp_path / "packed", tmp_path / "again")
-    assert not (tmp_path / "again" / "shards").exists() and not (tmp_path / "again" / "header.json").exists()
+    assert not [path for path in (tmp_path / "again").rglob("*") if path.is_file()]
 
 
 def test_nothing_is_packed_or_unpacked_over_something_else(tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from tiny_targets import corpus_of, document, target_config
 
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.corpus.passages import Passage
-from timbre.models import load_model, model_facts
+from timbre.models import load_model, load_tokenizer, model_facts
 from timbre.progress import SILENT
 from timbre.store import TargetReader, TargetWriter
 from timbre.targets import assembly
 from timbre.targets.admission import TargetRefused, calibration_error
 from timbre.targets.inspect import inspect_passage, passage_table
+from timbre.targets.material import gather
 from timbre.targets.reference import Reference, cross_fit, folds_of
 from timbre.targets.scoring import PassageScores, batches_by_length, score_passages, score_with
 from timbre.targets.stage import STAGE, build_target
@@ -213,6 +214,22 @@ def test_passages_beyond_the_models_context_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"context of 512: lower target\.passage_tokens"):
         build_target(target_config(passage_tokens=600), target_corpus, target_model, target_store)
+
+
+def test_a_document_longer_than_the_context_is_cut_into_passages(
+    target_store: ArtifactStore, target_model: Artifact, tiny_corpus_texts: list[tuple[str, str]]
+) -> None:
+    splits = ["train", "train", "validation"]
+    rows = [document(n, "a", " ".join(text for _, text in tiny_corpus_texts[n::3]), splits[n], n % 2) for n in range(3)]
+    tokenizer, context = load_tokenizer(target_model), model_facts(target_model)["context"]
+    assert all(len(tokenizer(row.text)["input_ids"]) > 2 * context for row in rows)
+    config = target_config(train_tokens=4 * context, passage_tokens=context // 4)
+    training = gather(config, corpus_of(target_store, rows, seed=31), tokenizer, context).training
+    for number in range(2):
+        own = [passage for passage in training if passage.doc_id == rows[number].doc_id]
+        assert [passage.index for passage in own] == list(range(8)), "two contexts and more of each, in order"
+        whole = tokenizer(rows[number].text, add_special_tokens=False)["input_ids"]
+        assert np.concatenate([passage.token_ids for passage in own]).tolist() == whole[: 2 * context]
 
 
 def test_folds_must_be_two() -> None:

@@ -57,7 +57,8 @@ def test_training_makes_unseen_text_of_the_same_writers_likelier(
     assert after < before - 0.3  # nats a token; measured about 0.9
     assert after == mean_nll(result.model, held_out, vocab_size=VOCABULARY, batch_tokens=200)
     rows = [json.loads(line) for line in result.curve.read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, result.summary["steps"] + 1))
+    assert [row["step"] for row in rows] == list(range(result.summary["steps"] + 1))
+    assert rows[0] == {"step": 0, "steps": result.summary["steps_planned"], "tokens": 0, "held_out_nll": before}, "it begins untrained"
     assert rows[-1]["tokens"] == result.summary["tokens"] == 2 * sum(example.positions for example in examples)
     assert min(row["held_out_nll"] for row in rows if "held_out_nll" in row) == after
 

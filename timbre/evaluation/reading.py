@@ -1,0 +1,65 @@
+"""What a reader says of the texts: toxic words or a classifier's label, and how likely an independent model finds them.
+
+The reader of likelihood is the base model unless the user names another one (`evaluation.coherence_model`). It is loaded
+here, without any adapter, and its answers are kept batch by batch, so that a killed run repeats one batch at most.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Workspace
+from timbre.config import EvaluationConfig, ModelConfig
+from timbre.evaluation import coherence, toxicity
+from timbre.evaluation.readers import CLASSIFIER, LEXICON, READER
+from timbre.evaluation.session import Session
+
+Row = dict[str, Any]
+_AT_ONCE = 8
+
+
+def measure_toxicity(config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row]) -> tuple[list[Row], Row | None]:
+    """Items and the summary's "toxicity" of all texts but the greedy ones, which recite; None where no reader is given."""
+    detector: toxicity.Detector
+    if isinstance(given := inputs.get(CLASSIFIER), FileInput):
+        detector = toxicity.Classifier.open(given.path, config.toxicity_label, config.toxicity_threshold)
+    elif isinstance(given := inputs.get(LEXICON), FileInput):
+        detector = toxicity.read_lexicon(given.path)
+    else:
+        return [], None
+    return toxicity.measure([row for row in rows if row["sampler"] != "greedy"], detector)
+
+
+def measure_coherence(
+    config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row], work: Workspace
+) -> tuple[list[Row], Row | None]:  # fmt: skip
+    """Items and the summary's "coherence" of the first texts of kind "style"; None where it is not asked for."""
+    if not config.coherence_texts:
+        return [], None
+    own = [row for row in rows if row["kind"] == "style"][: config.coherence_texts]
+    reader, name = _reader(config, inputs, work)
+    session = Session({"model": reader}, work, config.batch_tokens, config.seed)
+    pairs = [(row["prompt"], row[side]) for side in ("human", "text") for row in own]
+    groups = [pairs[start : start + _AT_ONCE] for start in range(0, len(pairs), _AT_ONCE)]
+
+    def compute(group: Sequence[tuple[str, str]]) -> list[Any]:
+        return list(coherence.score_texts(session.scorer, session.tokenizer, group, config.batch_tokens))
+
+    scores = session.resumed("coherence", groups, compute)
+    human = [score for score in scores[: len(own)] if score is not None]
+    return coherence.measure(own, scores[len(own) :], human, name)
+
+
+def _reader(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspace) -> tuple[Artifact, str]:
+    """The model that reads, and what people call it."""
+    from timbre.models import model_facts, resolve_model
+    from timbre.settings import settings
+
+    base = inputs["model"]
+    assert isinstance(base, Artifact)
+    if config.coherence_model is None:
+        return base, "the base model itself"
+    folder = inputs.get(f"{READER}:folder")
+    wanted = ModelConfig(name=str(folder.path)) if isinstance(folder, FileInput) else config.coherence_model
+    reader = resolve_model(wanted, ArtifactStore(settings().home, work.progress))
+    same = reader.digest == base.digest
+    return reader, "the base model itself" if same else str(model_facts(reader)["name"])
