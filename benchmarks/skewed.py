@@ -151,7 +151,7 @@ def write_tiny_model(folder: Path, steps: int = 600) -> None:
     raw.train_from_iterator(
         lines, trainers.BpeTrainer(vocab_size=576, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
     )
-    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=special[0], eos_token=special[1], pad_token=special[1])
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=special[0], eos_token=special[1], pad_token=special[1])  # type: ignore[no-untyped-call]
     tokenizer.model_max_length = 512
     tokenizer.save_pretrained(str(folder))
     torch.manual_seed(0)

@@ -43,7 +43,8 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
         items, summary, rows = _measured(config, artifacts, written)
         scores = artifacts["generations"].json("scores.json")
         of_readers = _read(config, inputs, rows, work)
-        of_bias = measure_bias(config, inputs, rows, scores["bias"])
+        toxic = reading.detector(config, inputs)
+        of_bias = measure_bias(config, inputs, rows, scores["bias"], toxic.hits if toxic is not None else None)
         of_facts = _factuality(config, inputs, rows, scores)
         for found, about in (of_readers, of_bias, of_facts):
             items, summary = [*items, *found], summary | about
