@@ -140,3 +140,10 @@ def test_a_scheduled_run_beside_another_fails_with_the_sentence_and_touches_noth
         with pytest.raises(ValueError, match=r"going on already \(process 7, since 03:00:00\)"):
             release_flow.fn(ReleaseConfig())
     assert {path.name for path in home.iterdir()} == {"run.lock", "run.json"}
+
+
+def test_a_version_is_not_compared_with_itself(home: Path) -> None:
+    done = typed("compare", "1", "1")
+    assert isinstance(done.exception, ValueError)
+    sentence, code = explain(done.exception)
+    assert code == 2 and "no comparison with itself" in sentence
