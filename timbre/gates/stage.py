@@ -29,7 +29,7 @@ def _build(config: GateConfig, inputs: Mapping[str, Input], workspace: Workspace
         raise ValueError(f"{file.path}: the policy {config.policy!r} was asked for, this one is {policy.name!r}")
     artifacts = {name: value for name in ARTIFACTS if isinstance(value := inputs[name], Artifact)}
     assert len(artifacts) == len(ARTIFACTS)
-    artifacts |= {name: value for name in SHOWN if isinstance(value := inputs.get(name), Artifact)}
+    artifacts |= {name: shown for name in SHOWN if isinstance(shown := inputs.get(name), Artifact)}
     evidence = read_evidence(artifacts)
     judgement = judge(evidence, policy)
     verdict = verdict_document(judgement, policy, file.digest, artifacts)

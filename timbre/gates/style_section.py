@@ -51,7 +51,7 @@ def style_rows(measured: Sequence[Side]) -> list[dict[str, Any]]:
         value, base = figures.get("value"), theirs.get(metric, {}).get("value")
         human, low, high = (figures.get(name) for name in ("human", "human_low", "human_high"))
         closed = None
-        if None not in (value, base, low, high):
+        if value is not None and base is not None and low is not None and high is not None:
             excess, excess_base = (max(0.0, low - one, one - high) for one in (value, base))
             closed = 1 - excess / excess_base if excess_base > 0 else None
         each = [_figures(side.summary, "style").get(metric, {}) for side in measured]

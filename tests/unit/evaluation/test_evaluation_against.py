@@ -163,7 +163,7 @@ def test_command_fits_eighty_columns_and_speaks_json(home: Path, sides: dict[str
     table = [line for line in told.output.splitlines() if line.startswith(("metric ", "mattr ", "self_bleu "))]
     assert all(len(re.split(r"  +", line)) >= 4 for line in table) and "(replaced)" not in told.output
     again = CliRunner().invoke(app, ["evaluate", str(sides["greedy"]), *run[2:], "--page", str(tmp_path / "a.html")])
-    assert "a.html (replaced)" in again.output and re.search(r"self_bleu .*  above$", again.output, re.M)
+    assert "a.html (replaced)" in again.output and re.search(r"self_repetition_4 .*  above$", again.output, re.M)
     nowhere = CliRunner().invoke(app, [*run, "--page", str(tmp_path / "no" / "a.html")])
     assert isinstance(nowhere.exception, ValueError) and "no such folder" in str(nowhere.exception)
     spoken = CliRunner().invoke(app, [*run, "--page", str(tmp_path / "b.html"), "--json"])
