@@ -129,7 +129,7 @@ def _print_figures(comparison: "Comparison") -> None:
     for name, *cells, mark in rows:
         right = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
         print(f"{name:{widths[0]}}  {right}  {mark}".rstrip())
-    print("above, below: the whole interval is on that side of the human band; with ?: a part of it")
+    print("above, below: the whole interval is outside the band; with ?: a part")
 
 
 def _self_check(style: str, profile: str, model: str, prompts: int, json_output: bool) -> None:

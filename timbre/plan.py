@@ -89,7 +89,7 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
 
 def _memory_gib(config: ReleaseConfig, parameters: int) -> float:
     """The export's copies of the weights, or the activations of the largest batch, whichever is more."""
-    tokens = max(config.training.micro_tokens or config.training.batch_tokens, config.target.batch_tokens, config.evaluation.batch_tokens)
+    tokens = max(config.training.micro_tokens or config.training.batch_tokens, config.target.batch_tokens)
     exported = parameters * _BYTES_A_PARAMETER
     trained = parameters * _BYTES_TRAINED + tokens * parameters * _ACTIVATIONS
     return 1.5 + max(exported, trained) / 2**30

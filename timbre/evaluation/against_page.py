@@ -31,8 +31,9 @@ def place_in_words(figure: Figure) -> str:
 
 
 def side_of_human(figure: Figure) -> str:
-    """ "above" or "below" the human mean; "outside" where there is no value."""
-    return "outside" if figure.value is None else "above" if figure.value > figure.human.mean else "below"
+    """The side of the human band, "above" or "below"; "outside" where the interval passes both its ends, or there is no value."""
+    both = figure.interval is not None and figure.interval.low < figure.human.low and figure.interval.high > figure.human.high
+    return "outside" if figure.value is None or both else "above" if figure.value > figure.human.mean else "below"
 
 
 def page_context(comparison: Comparison, names: tuple[str, str]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from timbre.page.charts import Line, curves
 
 _PANELS = (
     ("held_out_nll", "Unseen text", "NLL, nats/token", "candidate"),
-    ("loss", "Training loss", "{objective}, nats/token", "base"),
-    ("replay_loss", "Replay loss", "NLL of general answers, nats/token", "base"),
+    ("loss", "Training loss", "{objective}, nats/token", "train"),
+    ("replay_loss", "Replay loss", "NLL of general answers, nats/token", "train"),
 )
 _LOSSES = {"forward_kl": "KL to the target", "sft": "NLL"}
 

@@ -132,11 +132,12 @@ def rank_panels(measured: Sequence[Side]) -> list[dict[str, Any]]:
         human, own, first = ranks.get("human"), ranks.get("sampled"), ranks.get("from")
         if not human or not own or not first or not sum(human) or not sum(own):
             continue
-        lines = [Line("human text", "human", _shares(human)), Line("its own text", side.style, _shares(own))]
+        used = max(place for place, counts in enumerate(zip(human, own, strict=True)) if any(counts)) + 1
+        lines = [Line("human text", "human", _shares(human[:used])), Line("its own text", side.style, _shares(own[:used]))]
         top = max(y for line in lines for _, y in line.points)
-        chart = curves(lines, f"{side.name}: share of tokens by rank, doubling from the likeliest", (0, len(first) - 1, 0, top))
+        chart = curves(lines, f"{side.name}: share of tokens by rank, doubling from the likeliest", (0, max(used - 1, 1), 0, top))
         panels.append(
-            {"name": side.name, "chart": chart, "lines": lines, "top": top, "last": first[-1],
+            {"name": side.name, "chart": chart, "lines": lines, "top": top, "last": first[used - 1],
              "firsts": tuple(100 * line.points[0][1] for line in lines)}
         )  # fmt: skip
     return panels
