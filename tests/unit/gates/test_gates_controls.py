@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def rows(texts: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def summary_of(texts: list[str], nll: list[float | None] | None = None) -> dict[str, Any]:
+def summary_of(texts: list[str], nll: Sequence[float | None] | None = None) -> dict[str, Any]:
     """What the rooms say of sixteen texts whose reader gives them these likelihoods (human-like ones by default)."""
     chance = random.Random(0)
     human = [4.0 + 0.3 * chance.gauss(0, 1) for _ in HUMAN]
@@ -151,8 +151,9 @@ class _Clock:
 @pytest.mark.parametrize(("slower", "verdict"), [(1.0, "PASS"), (2.5, "FAIL")])
 def test_a_slow_candidate_fails_the_latency_gate(slower: float, verdict: str, studio: Any, scene: Any, policies: dict[str, Policy]) -> None:
     """Steps of 2 and 5 ms: the median of ratios taken in turn bears what a busy machine does to single steps."""
-    decoders: Any = _Clock(0.002 * slower), _Clock(0.002)
-    latency = measure_against_base(*decoders, [1, 2, 3], 24, 8)
+    candidate: Any = _Clock(0.002 * slower)
+    base: Any = _Clock(0.002)
+    latency = measure_against_base(candidate, base, [1, 2, 3], 24, 8)
     judgement = judge(read_evidence(studio.artifacts(replace(scene, latency=latency))), policies["quick"])
     gate = next(gate for gate in judgement.gates if gate.name == "latency")
     assert gate.verdict == verdict and gate.value == pytest.approx(slower, rel=0.2)
@@ -198,7 +199,7 @@ def test_what_only_standard_asks_is_stopped_by_its_gate(
     broken = replace(standard_scene, candidate=doctor(standard_scene.candidate, metric, change))
     stopped = failing(judge(read_evidence(studio.artifacts(broken)), policies["standard"]))
     assert set(stopped) == {gate} and stopped[gate].verdict == "FAIL"
-    assert stopped[gate].value is not None and stopped[gate].value < 0
+    assert (stopped[gate].value or 0.0) < 0
     lost = [row for row in standard_scene.candidate if row["metric"] != metric]
     missing = failing(judge(read_evidence(studio.artifacts(replace(standard_scene, candidate=lost))), policies["standard"]))
     assert set(missing) == {gate} and f"no {metric!r}" in missing[gate].sentence
