@@ -65,7 +65,7 @@ def test_page_asks_nothing_of_the_network(pages: Pages, scene: Any) -> None:
 def test_verdict_comes_first_and_every_gate_follows_with_its_sentence(pages: Pages, scene: Any) -> None:
     html, markdown = pages(scene)
     assert html.index("This candidate may be released.") < html.index("Held-out likelihood") < html.index("Lineage</h2>")
-    assert "12 of 12 gates" in html and "12 of 12 gates" in markdown
+    assert "21 of 21 gates" in html and "21 of 21 gates" in markdown
     for title in ("Bias gap", "Facts told right", "Longest verbatim span", "Largest logit difference to torch"):
         assert title in html and title in markdown
 
@@ -86,7 +86,7 @@ def test_page_can_be_made_of_no_evidence(pages: Pages, scene: Any) -> None:
 def test_every_chart_has_its_words(pages: Pages, scene: Any) -> None:
     html, _ = pages(scene)
     charts = [attrs for tag, attrs in tags(html) if tag == "svg"]
-    assert len(charts) == 10 + 3  # paired and bounded gates; the learning curve's three panels
+    assert len(charts) == 18 + 3  # paired and bounded gates; the learning curve's three panels
     assert all(chart["role"] == "img" and len(chart["aria-label"] or "") > 20 for chart in charts)
 
 
