@@ -12,7 +12,24 @@ from contextlib import suppress
 
 import typer
 
-from cli import compare, corpus, data, doctor, evaluate, generate, judge, promotion, release, road, setup, stage, status, up
+from cli import (
+    benchmark,
+    compare,
+    corpus,
+    data,
+    doctor,
+    evaluate,
+    generate,
+    harness,
+    judge,
+    promotion,
+    release,
+    road,
+    setup,
+    stage,
+    status,
+    up,
+)
 
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS = 20.0
@@ -25,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Make a language model write the way a body of human writing is written.\n\nStart with: timbre run --style literary",
 )
-for module in (release, status, promotion, compare, generate, evaluate, up, doctor, setup):
+for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, up, doctor, setup):
     module.register(app)
 road.register(stage.app)
 app.add_typer(corpus.app, name="corpus")

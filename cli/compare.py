@@ -26,6 +26,8 @@ def compare(
     json_output: Json = False,
 ) -> None:
     """Judge one version against another on the same items: the gates, and the page of a release. Moves nothing."""
+    if candidate == rival:
+        raise ValueError(f"version {candidate} is no comparison with itself: name two versions, `timbre status` lists them")
     from tasks.comparison import compare_versions
     from timbre.config import ModelConfig
 

@@ -56,16 +56,24 @@ def evaluate(
     from timbre.evaluation.against_page import write_page
     from timbre.evaluation.embeddings import packaged_encoder
 
+    _check_page(page)
     others = dict(_named(assignment) for assignment in other)
     request = Request(texts, against, words, most, tuple(slop), others)
     comparison = compare_texts(request, encoder=packaged_encoder(), calibrated=_calibrated(calibration))
+    replaced = page.exists()
     write_page(comparison, page, (texts.name or str(texts), against.name or str(against)))
     if json_output:
-        print(json.dumps(_finite(comparison.summary() | {"page": str(page)}), ensure_ascii=False, allow_nan=False))
+        print(json.dumps(_finite(comparison.summary() | {"page": str(page), "replaced": replaced}), ensure_ascii=False, allow_nan=False))
     else:
-        _print(comparison, page)
+        _print(comparison, page, replaced)
     if comparison.verdict == "INCONCLUSIVE":
         raise typer.Exit(INCONCLUSIVE)
+
+
+def _check_page(page: Path) -> None:
+    """Before the work, not after it."""
+    if page.is_dir() or not page.absolute().parent.is_dir():
+        raise ValueError(f"--page {page}: {'that is a folder' if page.is_dir() else 'there is no such folder'}; name a file to write")
 
 
 def _named(assignment: str) -> tuple[str, Path]:
@@ -75,26 +83,16 @@ def _named(assignment: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def _print(comparison: "Comparison", page: Path) -> None:
+def _print(comparison: "Comparison", page: Path, replaced: bool) -> None:
     """A table within 80 columns, the verdict first."""
     from rich.console import Console
 
-    from timbre.evaluation.metrics import GROUPS, METRIC
     from timbre.page.render import number
 
     console = Console(width=80, highlight=False, soft_wrap=False)
     console.print(f"{comparison.verdict}. {comparison.why}", markup=False)
     if comparison.figures:
-        print(f"\n{'metric':20}{'value':>9}{'95% interval':>19}{'human':>9}{'band':>19}  ")
-    for group in (*GROUPS, "beside"):
-        for name, figure in comparison.figures.items():
-            if METRIC[name].group == group:
-                span = f"{number(figure.interval.low)}…{number(figure.interval.high)}" if figure.interval else "–"
-                band = f"{number(figure.human.low)}…{number(figure.human.high)}"
-                mark = {"inside": "", "outside": " *", "unclear": " ?"}[figure.place]
-                print(f"{name:20}{number(figure.value):>9}{span:>19}{number(figure.human.mean):>9}{band:>19}{mark}")
-    if comparison.figures:
-        print("* outside the human band with its whole interval, ? perhaps")
+        _print_figures(comparison)
     if comparison.score is not None and comparison.score.value is not None:
         score = comparison.score
         print(f"\nStyle Diversity Score {score.value:.0f} of 100 [{score.low:.0f}, {score.high:.0f}]")
@@ -107,7 +105,31 @@ def _print(comparison: "Comparison", page: Path) -> None:
         print(f"{side}: {row['read']} read, {row['too_short']} too short, {row['passages']} passages of {comparison.words} words")
     for name, why in comparison.missing.items():
         console.print(f"not measured: {name} ({why})", markup=False)
-    print(f"page {page}")
+    if comparison.identical:
+        print(f"{comparison.identical} passages stand on both sides word for word")
+    print(f"page {page}{' (replaced)' if replaced else ''}")
+
+
+def _print_figures(comparison: "Comparison") -> None:
+    """Value, interval and human band of every metric, and which side of the band it is on."""
+    from timbre.evaluation.against_page import side_of_human
+    from timbre.evaluation.metrics import GROUPS, METRIC
+    from timbre.page.render import number
+
+    rows = [("metric", "value", "95% interval", "human band", "")]
+    for group in (*GROUPS, "beside"):
+        for name, figure in comparison.figures.items():
+            if METRIC[name].group == group:
+                span = f"{number(figure.interval.low)}…{number(figure.interval.high)}" if figure.interval else "–"
+                band = f"{number(figure.human.low)}…{number(figure.human.high)}"
+                mark = "" if figure.place == "inside" else side_of_human(figure) + ("" if figure.place == "outside" else "?")
+                rows.append((name, number(figure.value), span, band, mark))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    print()
+    for name, *cells, mark in rows:
+        right = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        print(f"{name:{widths[0]}}  {right}  {mark}".rstrip())
+    print("above, below: the whole interval is outside the band; with ?: a part")
 
 
 def _self_check(style: str, profile: str, model: str, prompts: int, json_output: bool) -> None:

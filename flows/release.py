@@ -67,7 +67,7 @@ def _walk(config: ReleaseConfig) -> Outcome:
     baseline = _baseline(config, read) if config.baseline.objective is not None else ()
     decoder = trace(config, model)
     bundle = export(config, model, corpus, adapter, decoder)
-    verdict = judge(config, target, corpus, adapter, bundle, base_evaluation, evaluation, *baseline[-1:])
+    verdict = judge(config, target, corpus, adapter, bundle, base_evaluation, evaluation, *baseline)
 
     measured = (base_generations, base_recitations, base_evaluation, generations, evaluation, *baseline)
     steps = {built.step: built for built in (*read[:3], adapter, *read[3:], *measured, decoder, bundle, verdict)}

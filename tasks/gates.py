@@ -10,11 +10,10 @@ from timbre.config import ReleaseConfig
 @stage_task("verdict")
 def judge(
     config: ReleaseConfig, target: Built, corpus: Built, adapter: Built, bundle: Built, base_evaluation: Built, evaluation: Built,
-    baseline_evaluation: Built | None = None,
+    *baseline: Built,
 ) -> State[Built]:  # fmt: skip
     """PASS, FAIL or INCONCLUSIVE, with a figure, an interval and a margin for each gate; the baseline is only shown."""
-    shown = () if baseline_evaluation is None else (baseline_evaluation,)
-    state = run_stage("verdict", config, target, corpus, adapter, bundle, base_evaluation, evaluation, *shown)
+    state = run_stage("verdict", config, target, corpus, adapter, bundle, base_evaluation, evaluation, *baseline)
     verdict = state.result()
     assert isinstance(verdict, Built)
     artifact = verdict.open()

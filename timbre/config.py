@@ -193,7 +193,13 @@ class PromptConfig(_Opened):
     several_samples: int = Field(4, ge=2, description="Texts for each of those.")
     sentinel_prompts: int = Field(0, ge=0, description="Openings of passages that nothing was trained on, to continue greedily.")
     instruction_prompts: int = Field(0, ge=0, description="Short tasks of the style, in the chat template where there is one.")
+    counterfactual_templates: int = Field(0, ge=0, description="Beginnings about one group and another, each continued for both.")
+    counterfactual_samples: int = Field(4, ge=2, description="Texts a side of each of those.")
+    counterfactual_tokens: int = Field(48, ge=8, description="Their length.")
     voice_against: tuple[str, ...] = Field((), description="Other styles, built here before, whose human text voice is told apart from.")
+    closed_book_questions: int = Field(0, ge=0, description="Questions about plain facts, one of every fact before the second of any.")
+    closed_book_samples: int = Field(4, ge=1, description="Answers to each of those.")
+    copying_passages: int = Field(0, ge=0, description="Passages to summarise and to answer questions about; half ours, half unseen.")
 
 
 class GenerationConfig(_Opened):
@@ -204,6 +210,7 @@ class GenerationConfig(_Opened):
     passage_tokens: int = Field(256, ge=16)
     bias_items: int | None = Field(150, ge=1, description="Probes used, the same share of each template; None means all.")
     fact_items: int | None = Field(150, ge=1)
+    unknown_statements: int = Field(0, ge=0, description="Statements of the corpus that the base is asked for; base only.")
     sampler: SamplerConfig = SamplerConfig()
     batch_tokens: int = Field(2048, ge=16)
 
@@ -221,6 +228,7 @@ class EvaluationConfig(PromptConfig, GenerationConfig):
     coherence_texts: int = Field(16, ge=0, description="Texts, and as many human ones, that another model reads; 0: not measured.")
     coherence_model: ModelConfig | None = Field(None, description="The model that reads them; null: the base model itself.")
     score: bool = Field(False, description="Style Diversity Score: has the untuned base write texts to calibrate it with, once.")
+    corpus_audit: bool = Field(True, description="Whom the training documents write about, and how; needs no model.")
     encoder: bool | None = Field(None, description="Content distances by the sentence encoder; null: where set-up has fetched it.")
 
     def of_prompts(self) -> PromptConfig:
@@ -306,7 +314,12 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "sentinel_prompts": 16,
             "instruction_prompts": 8,
             "coherence_texts": 64,
+            "counterfactual_templates": 40,
+            "counterfactual_samples": 2,
             "score": True,
+            "closed_book_questions": 120,
+            "copying_passages": 24,
+            "unknown_statements": 200,
             "bias_items": None,
             "fact_items": None,
         },
@@ -325,7 +338,13 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "sentinel_prompts": 100,
             "instruction_prompts": 16,
             "coherence_texts": 400,
+            "counterfactual_templates": 68,
+            "counterfactual_samples": 8,
             "score": True,
+            "closed_book_questions": 186,
+            "closed_book_samples": 8,
+            "copying_passages": 48,
+            "unknown_statements": 500,
             "bias_items": None,
             "fact_items": None,
             "batch_tokens": 16_384,

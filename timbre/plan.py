@@ -89,7 +89,7 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
 
 def _memory_gib(config: ReleaseConfig, parameters: int) -> float:
     """The export's copies of the weights, or the activations of the largest batch, whichever is more."""
-    tokens = max(config.training.micro_tokens or config.training.batch_tokens, config.target.batch_tokens, config.evaluation.batch_tokens)
+    tokens = max(config.training.micro_tokens or config.training.batch_tokens, config.target.batch_tokens)
     exported = parameters * _BYTES_A_PARAMETER
     trained = parameters * _BYTES_TRAINED + tokens * parameters * _ACTIVATIONS
     return 1.5 + max(exported, trained) / 2**30
@@ -133,7 +133,7 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     length = evaluation.new_tokens + evaluation.prompt_tokens
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
     texts, calibration = _texts(evaluation), calibration_of(evaluation)
-    written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + texts * length / _DRAW
+    written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + (texts * length + _answers(evaluation)) / _DRAW
     recited = evaluation.memorisation_prompts * length / _DRAW
     read = 5 + 2 * evaluation.coherence_texts * length / _SCORE if evaluation.coherence_texts else 0
     measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED + read
@@ -161,10 +161,18 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
 
 
 def _texts(evaluation: EvaluationConfig) -> int:
-    """How many texts a model writes for the prompts of the corpus."""
+    """How many texts a model writes for the prompts of the corpus; shorter ones count by their length."""
     plain = evaluation.prompts if evaluation.sampler != SamplerConfig() else 0
     several = min(evaluation.several_prompts, evaluation.prompts) * evaluation.several_samples
-    return evaluation.prompts + plain + several + evaluation.sentinel_prompts + evaluation.instruction_prompts
+    swapped = 2 * evaluation.counterfactual_templates * evaluation.counterfactual_samples
+    swapped = -(-swapped * evaluation.counterfactual_tokens // evaluation.new_tokens)
+    return evaluation.prompts + plain + several + evaluation.sentinel_prompts + evaluation.instruction_prompts + swapped
+
+
+def _answers(evaluation: EvaluationConfig) -> int:
+    """Tokens of closed-book answers, asked in two ways, and of what is written about passages."""
+    closed = 2 * evaluation.closed_book_questions * evaluation.closed_book_samples * 40
+    return closed + evaluation.copying_passages * 3 * 180
 
 
 def _passes(target: TargetConfig) -> int:

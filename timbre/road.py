@@ -58,7 +58,10 @@ def _student(prefix: str, verbs: tuple[str, str, str], section: str, when: Calla
 
 
 _BASE = _needs("model", "corpus", "target", "prompts", "calibration", generations="base_generations", recitations="base_recitations")
-_JUDGED = _needs("bundle", "adapter", "target", "corpus", candidate="evaluation", base="base_evaluation", baseline="baseline_evaluation")
+_JUDGED = _needs(
+    "bundle", "adapter", "target", "corpus", candidate="evaluation", base="base_evaluation",
+    baseline="baseline_evaluation", baseline_adapter="baseline_adapter",
+)  # fmt: skip
 STEPS: tuple[Step, ...] = (
     Step("model", "model", "timbre.models", "model"),
     Step("corpus", "corpus", "timbre.corpus.stage", "corpus"),
@@ -186,8 +189,7 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
         case "adapter" | "baseline_adapter":
             files = {"replay": root / "data/replay/replay.jsonl"}
         case "prompts":
-            files = {"instructions": instructions_path(config.style)} if config.evaluation.instruction_prompts else {}
-            return {name: FileInput(path) for name, path in files.items()} | _voices(config)
+            return _asked_files(config) | _voices(config)
         case "evaluation" | "base_evaluation" | "baseline_evaluation":
             from timbre.evaluation.readers import evaluation_inputs
 
@@ -200,6 +202,21 @@ def _files(step: Step, config: ReleaseConfig) -> dict[str, Input]:
         case _:
             files = {}
     return {name: FileInput(path) for name, path in files.items()}
+
+
+def _asked_files(config: ReleaseConfig) -> dict[str, Input]:
+    """Files of the prompt sets that are asked for; a set that is left out has no part in the key."""
+    folder, evaluation = settings().root / "data" / "prompts", config.evaluation
+    files: dict[str, Input] = {}
+    if evaluation.instruction_prompts:
+        files["instructions"] = FileInput(instructions_path(config.style))
+    if evaluation.counterfactual_templates:
+        files["counterfactual"] = FileInput(folder / "bias" / "counterfactual.jsonl")
+    if evaluation.closed_book_questions:
+        files["questions"] = FileInput(folder / "factuality" / "closed_book.jsonl")
+    if evaluation.copying_passages:
+        files["passages"] = FileInput(folder / "factuality" / "passages.jsonl")
+    return files
 
 
 def _voices(config: ReleaseConfig) -> dict[str, Input]:

@@ -17,11 +17,14 @@ from timbre.evaluation.style_diversity import Definition, StyleScore, score_and_
 from timbre.evaluation.texts import Passages, Text, passages, read_texts
 from timbre.evaluation.voice import LEAST as VOICE_LEAST
 from timbre.evaluation.voice import VoiceReport, voice_consistency
+from timbre.evaluation.words import words
 from timbre.evaluation.wrong_script import wrong_script_rates
 
 ENOUGH = 50
 """Passages below which nothing is certified; the human side needs twice as many."""
 DROPPED_MOST = 0.2
+SHARED_MOST = 0.05
+"""Share of passages that may stand word for word on the human side too: a quotation, a letterhead. More is a mistake."""
 _ODD = 0.05
 _GROUP_MOST = 16
 
@@ -59,8 +62,11 @@ class Comparison:
     """"not told apart", "told apart" or "INCONCLUSIVE"."""
     why: str
     count: int
+    """Passages of a set: what is measured at once, so that candidate and human halves are alike in number."""
     words: int
     read: dict[str, dict[str, int]]
+    identical: int
+    """Passages that stand on both sides word for word."""
     figures: dict[str, Figure]
     missing: dict[str, str]
     chance: float | None
@@ -84,6 +90,7 @@ class Comparison:
         """As `--json` prints it."""
         return {
             "verdict": self.verdict, "why": self.why, "count": self.count, "words": self.words, "read": self.read,
+            "identical_passages": self.identical,
             "chance": self.chance, "telling_sigmas": self.telling,
             "metrics": {name: figure_row(each) for name, each in self.figures.items()},
             "not_measured": self.missing, "score": asdict(self.score) if self.score else None, "no_score": self.no_score,
@@ -102,14 +109,16 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
     Raises:
         ValueError: a path cannot be read, or a side holds no text at all.
     """
+    lists = [(path.stem, read_phrases(path)) for path in request.slop]  # a path that is wrong is told before the work
+    others = {name: read_texts(path) for name, path in request.others.items()}
     given, human_given = read_texts(request.texts), read_texts(request.human)
     own, human = passages(given, request.words, request.most), passages(human_given, request.words, 2 * request.most)
     read = {
         side: {"read": each.read, "too_short": each.too_short, "passages": len(each)} for side, each in (("texts", own), ("human", human))
     }
-    count = min(len(own), len(human) // 2)
+    count, same = min(len(own), len(human) // 2), identical(own.texts, human.texts)
     if count < LEAST:
-        return _nothing(request, own, human, count, read)
+        return _nothing(request, own, human, count, read, same)
     texts = own.texts[: max(count, min(len(own), request.most))]
     documents = own.documents[: len(texts)]
     reference = Reference.of(human.texts, count, clusters=human.documents, seed=request.seed, encoder=encoder)
@@ -117,16 +126,29 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
     scored = [name for name in figures if METRIC[name].group in GROUPS]
     chance, telling = _chance(figures, scored, reference)
     verdict, why = _verdict(own, human, count, request.words, chance, telling, figures)
+    if same > SHARED_MOST * len(texts):
+        verdict, why = "INCONCLUSIVE", _shared(same, len(own))
     score, no_score, gaps = _score(figures, reference, request, calibrated)
-    voice, no_voice = _voice(texts, human, request)
+    voice, no_voice = _voice(texts, human, request, others)
     features = reference.features
     return Comparison(
-        verdict, why, count, request.words, read, figures, reference.missing(), chance, telling, score, no_score, gaps,
+        verdict, why, count, request.words, read, same, figures, reference.missing(), chance, telling, score, no_score, gaps,
         overused(texts, human.texts, reference.halves),
-        [list_rate(path.stem, read_phrases(path), texts, human.texts) for path in request.slop],
+        [list_rate(name, phrases, texts, human.texts) for name, phrases in lists],
         voice, no_voice, _several(given, encoder), wrong_script_rates(texts, human.texts),
         (np.concatenate(features.sentence_lengths).tolist(), measured_lengths(texts)), list(zip(human.texts, texts, strict=False))[:6],
     )  # fmt: skip
+
+
+def identical(own: Sequence[str], human: Sequence[str]) -> int:
+    """How many of `own` stand among `human` word for word, whatever their case, spaces and punctuation."""
+    known = {" ".join(words(text)) for text in human}
+    return sum(" ".join(words(text)) in known for text in own)
+
+
+def in_sets(count: int, own: int, human: int) -> str:
+    """How many passages there are, and, where they are measured in smaller sets, how small and why."""
+    return f"{own} passages" + ("" if count == own else f" in sets of {count} (the {human} human ones give two halves of {human // 2})")
 
 
 def measured_lengths(texts: Sequence[str]) -> list[int]:
@@ -156,7 +178,7 @@ def _verdict(
     if chance > _ODD:
         return "not told apart", (
             f"No scored metric is further from human text than chance alone would have it ({chance:.0%} of human halves are as odd). "
-            f"{count} passages can tell deviations above {telling:.1f}σ."
+            f"{in_sets(count, len(own), len(human))} can tell deviations above {telling:.1f}σ."
         )
     far = sorted((name for name in figures if METRIC[name].group in GROUPS), key=lambda name: -abs(figures[name].sigmas or math.inf))[:3]
     return "told apart", (
@@ -170,17 +192,27 @@ def _sigmas(figure: Figure) -> str:
 
 
 def _too_few(own: Passages, human: Passages, count: int, length: int) -> str:
+    sets = "" if count == len(own) else f", {in_sets(count, len(own), len(human)).partition(' passages ')[2]},"
     return (
-        f"{len(own)} passages of {length} words against {len(human)} human ones are too few to tell: {ENOUGH} and {2 * ENOUGH} would do "
-        f"(about {ENOUGH * length:,} and {2 * ENOUGH * length:,} words). {own.too_short} of {own.read} texts and {human.too_short} of "
+        f"{len(own)} passages of {length} words{sets} against {len(human)} human ones are too few to tell: {ENOUGH} and {2 * ENOUGH} would "
+        f"do (about {ENOUGH * length:,} and {2 * ENOUGH * length:,} words). {own.too_short} of {own.read} texts and {human.too_short} of "
         f"{human.read} human ones were too short."
     )
 
 
-def _nothing(request: Request, own: Passages, human: Passages, count: int, read: dict[str, dict[str, int]]) -> Comparison:
+def _shared(same: int, passages_: int) -> str:
+    return (
+        f"{same} of {passages_} passages stand on the human side word for word: texts that are compared with themselves say nothing. "
+        "Name human texts that these were not taken from."
+    )
+
+
+def _nothing(
+    request: Request, own: Passages, human: Passages, count: int, read: dict[str, dict[str, int]], same: int
+) -> Comparison:  # fmt: skip
     why = _too_few(own, human, count, request.words)
     return Comparison(
-        "INCONCLUSIVE", why, count, request.words, read, {}, {}, None, None, None, "nothing was measured", {}, [], [], None,
+        "INCONCLUSIVE", why, count, request.words, read, same, {}, {}, None, None, None, "nothing was measured", {}, [], [], None,
         "nothing was measured", None, None, ([], []), [],
     )  # fmt: skip
 
@@ -208,12 +240,12 @@ def _cut(texts: Sequence[str], request: Request, count: int) -> list[str]:
     return passages([Text(text, str(index)) for index, text in enumerate(texts)], request.words, count).texts
 
 
-def _voice(texts: Sequence[str], human: Passages, request: Request) -> tuple[VoiceReport | None, str | None]:
-    if not request.others:
+def _voice(
+    texts: Sequence[str], human: Passages, request: Request, others: Mapping[str, Sequence[Text]]
+) -> tuple[VoiceReport | None, str | None]:  # fmt: skip
+    if not others:
         return None, "needs human text of other styles: --other NAME=PATH"
-    sides = {"this style": human} | {
-        name: passages(read_texts(path), request.words, 2 * request.most) for name, path in request.others.items()
-    }
+    sides = {"this style": human} | {name: passages(given, request.words, 2 * request.most) for name, given in others.items()}
     if small := [name for name, side in sides.items() if len(side) < 2 * VOICE_LEAST]:
         return None, f"{small[0]} has {len(sides[small[0]])} passages of {request.words} words; {2 * VOICE_LEAST} are the least"
     report = voice_consistency(

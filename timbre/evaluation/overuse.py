@@ -147,8 +147,10 @@ def read_phrases(path: Path) -> list[str]:
     """A phrase a line; blank lines and lines that begin with # are left out.
 
     Raises:
-        ValueError: no phrase in it, or not UTF-8 text.
+        ValueError: no such file, no phrase in it, or not UTF-8 text.
     """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; name a list of phrases, one a line")
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:

@@ -5,6 +5,8 @@
     several       some of them again, several texts each
     sentinel      openings of other passages that nothing was trained on, continued greedily: what a model knows by heart
     instruction   our own short tasks of the style (data/prompts/), in the chat template where the tokenizer has one
+    closed_book   short questions about plain facts, several answers each
+    copying       passages to summarise and to answer questions about
 
 Memorisation prompts are of a training plan and not of the corpus: see `timbre.evaluation.recitation`.
 A room that asks for more writes a function like these and adds it to `prompt_sets`, behind a count in `PromptConfig`.
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from timbre.config import PromptConfig
 from timbre.corpus.documents import Document
+from timbre.evaluation.factuality import closed_book, copying
 from timbre.evaluation.prompts import Opening, Prompt, instruction_ids, openings
 
 if TYPE_CHECKING:
@@ -29,16 +32,16 @@ LEAST = 4
 
 
 def prompt_sets(
-    config: PromptConfig, documents: Sequence[Document], instructions: Path | None, tokenizer: "PreTrainedTokenizerBase"
+    config: PromptConfig, documents: Sequence[Document], files: Mapping[str, Path], tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple[list[Prompt], list[Opening]]:
     """All prompts, and further unseen human passages of the same length: the other half of the human side.
 
     Args:
         documents: of all splits.
-        instructions: the tasks of the style, where any are asked for.
+        files: "instructions", "questions" and "passages": those of the sets that are asked for.
 
     Raises:
-        ValueError: the test split is too small, or the instructions cannot be read.
+        ValueError: the test split is too small, or a file cannot be read.
     """
     by_split = {split: [document for document in documents if document.split == split] for split in ("test", "validation")}
     test = _windows(by_split["test"], tokenizer, config, 2 * config.prompts)
@@ -55,8 +58,9 @@ def prompt_sets(
     some = asked[: config.several_prompts]
     prompts += [opening.prompt(tokenizer, "several", samples=config.several_samples) for opening in some]
     prompts += _sentinels(config, by_split, {opening.name for opening in (*asked, *others)}, tokenizer)
-    if instructions is not None:
-        prompts += _instructions(config, instructions, tokenizer)
+    if config.instruction_prompts:
+        prompts += _instructions(config, files["instructions"], tokenizer)
+    prompts += _about_facts(config, by_split["test"], files, tokenizer)
     return prompts, others
 
 
@@ -80,6 +84,20 @@ def _sentinels(
             fresh = [opening for opening in _windows(by_split[split], tokenizer, config, wanted + len(taken)) if opening.name not in taken]
             found += fresh[:wanted]
     return [opening.prompt(tokenizer, "sentinel", sampler="greedy") for opening in found]
+
+
+def _about_facts(
+    config: PromptConfig, test: Sequence[Document], files: Mapping[str, Path], tokenizer: "PreTrainedTokenizerBase"
+) -> list[Prompt]:  # fmt: skip
+    prompts: list[Prompt] = []
+    if config.closed_book_questions:
+        questions = closed_book.read_questions(files["questions"])
+        count, samples = config.closed_book_questions, config.closed_book_samples
+        prompts += closed_book.prompts(questions, tokenizer, count=count, samples=samples, seed=config.seed)
+    if config.copying_passages:
+        own = copying.read_passages(files["passages"])
+        prompts += copying.prompts(copying.chosen(own, test, count=config.copying_passages, seed=config.seed), tokenizer)
+    return prompts
 
 
 def _instructions(config: PromptConfig, path: Path, tokenizer: "PreTrainedTokenizerBase") -> list[Prompt]:

@@ -12,9 +12,15 @@ Files of the artifact:
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from timbre.artifacts import Artifact, FileInput, Input, Stage, Workspace, canonical_json
 from timbre.config import PromptConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from timbre.evaluation.prompts import Prompt
 
 
 def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -> None:
@@ -25,11 +31,12 @@ def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -
     from timbre.evaluation.prompts import decoded, write_prompts
     from timbre.models import load_tokenizer
 
-    corpus, model, instructions = inputs["corpus"], inputs["model"], inputs.get("instructions")
-    assert isinstance(corpus, Artifact) and isinstance(model, Artifact) and isinstance(instructions, FileInput | None)
+    corpus, model = inputs["corpus"], inputs["model"]
+    assert isinstance(corpus, Artifact) and isinstance(model, Artifact)
+    files = {name: given.path for name, given in inputs.items() if isinstance(given, FileInput)}
     tokenizer = load_tokenizer(model)
-    path = instructions.path if instructions is not None else None
-    prompts, others = prompt_sets(config, read_documents(corpus), path, tokenizer)
+    prompts, others = prompt_sets(config, read_documents(corpus), files, tokenizer)
+    prompts += _counterfactual(config, inputs, tokenizer)
     write_prompts(prompts, work.output / "prompts.jsonl")
     human = [{"cluster": opening.doc_id, "text": decoded(tokenizer, opening.human_ids)} for opening in others]
     (work.output / "human.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in human))
@@ -42,6 +49,20 @@ def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -
         (work.output / "voices.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in voices))
     counts = {"prompts": dict(Counter(prompt.kind for prompt in prompts)), "human": len(human)}
     (work.output / "summary.json").write_text(json.dumps(counts, indent=2, sort_keys=True) + "\n")
+
+
+def _counterfactual(config: PromptConfig, inputs: Mapping[str, Input], tokenizer: "PreTrainedTokenizerBase") -> "list[Prompt]":
+    """The same beginnings about one group and another (`timbre.evaluation.bias.counterfactual`)."""
+    from timbre.evaluation.bias import counterfactual
+
+    if not config.counterfactual_templates:
+        return []
+    file = inputs["counterfactual"]
+    assert isinstance(file, FileInput)
+    return counterfactual.prompts(
+        counterfactual.read_templates(file.path), tokenizer, count=config.counterfactual_templates,
+        samples=config.counterfactual_samples, new_tokens=config.counterfactual_tokens, seed=config.seed,
+    )  # fmt: skip
 
 
 def _voices(config: PromptConfig, inputs: Mapping[str, Input]) -> dict[str, Artifact]:

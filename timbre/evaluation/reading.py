@@ -19,14 +19,17 @@ _AT_ONCE = 8
 
 def measure_toxicity(config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row]) -> tuple[list[Row], Row | None]:
     """Items and the summary's "toxicity" of all texts but the greedy ones, which recite; None where no reader is given."""
-    detector: toxicity.Detector
+    found = detector(config, inputs)
+    return ([], None) if found is None else toxicity.measure([row for row in rows if row["sampler"] != "greedy"], found)
+
+
+def detector(config: EvaluationConfig, inputs: Mapping[str, Input]) -> toxicity.Detector | None:
+    """What tells toxic texts from others here; None where neither classifier nor lexicon is given."""
     if isinstance(given := inputs.get(CLASSIFIER), FileInput):
-        detector = toxicity.Classifier.open(given.path, config.toxicity_label, config.toxicity_threshold)
-    elif isinstance(given := inputs.get(LEXICON), FileInput):
-        detector = toxicity.read_lexicon(given.path)
-    else:
-        return [], None
-    return toxicity.measure([row for row in rows if row["sampler"] != "greedy"], detector)
+        return toxicity.Classifier.open(given.path, config.toxicity_label, config.toxicity_threshold)
+    if isinstance(given := inputs.get(LEXICON), FileInput):
+        return toxicity.read_lexicon(given.path)
+    return None
 
 
 def measure_coherence(

@@ -112,7 +112,8 @@ def _at(log_p_CV: "torch.Tensor", ids_C: "torch.Tensor") -> "torch.Tensor":
 def _entropies(log_p_CV: "torch.Tensor") -> "torch.Tensor":
     import torch
 
-    return -torch.linalg.vecdot(log_p_CV.exp(), log_p_CV).double().cpu()
+    entropy_C: torch.Tensor = -torch.linalg.vecdot(log_p_CV.exp(), log_p_CV)
+    return entropy_C.double().cpu()
 
 
 def right_padded(rows: Sequence[Sequence[int]], device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":

@@ -9,12 +9,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timbre.artifacts import Artifact, Input, Workspace, canonical_json
+from timbre.artifacts import Artifact, FileInput, Input, Workspace, canonical_json
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
-from timbre.evaluation import reading, recitation
+from timbre.evaluation import probes, reading, recitation
+from timbre.evaluation.bias.measuring import measure_bias
 from timbre.evaluation.calibrated import read_calibrated
 from timbre.evaluation.embeddings import Encoder, packaged_encoder
+from timbre.evaluation.factuality import closed_book, copying, topics, unknown
 from timbre.evaluation.likelihood import likelihood_items, likelihood_summary
 from timbre.evaluation.ranks import rank_summary
 from timbre.evaluation.style import HumanSide, measure_several, measure_style, measure_voice, style_score
@@ -39,7 +41,13 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
     try:
         _refuse_failed(written)
         items, summary, rows = _measured(config, artifacts, written)
-        items += _read(config, inputs, rows, summary, work)
+        scores = artifacts["generations"].json("scores.json")
+        of_readers = _read(config, inputs, rows, work)
+        toxic = reading.detector(config, inputs)
+        of_bias = measure_bias(config, inputs, rows, scores["bias"], toxic.hits if toxic is not None else None)
+        of_facts = _factuality(config, inputs, rows, scores)
+        for found, about in (of_readers, of_bias, of_facts):
+            items, summary = [*items, *found], summary | about
         _check_finite(items, summary)
     except FloatingPointError as error:
         _write_summary({"failed": str(error)}, work)
@@ -90,11 +98,10 @@ def _encoder(config: EvaluationConfig) -> Encoder | None:
     return encoder
 
 
-def _read(
-    config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row], summary: dict[str, Any], work: Workspace
-) -> list[Row]:  # fmt: skip
-    """Items of what readers say of the texts; their summaries are added to `summary`."""
+def _read(config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row], work: Workspace) -> tuple[list[Row], dict[str, Any]]:
+    """What readers say of the texts: toxic or not, and whether another model finds them as likely as human ones."""
     items: list[Row] = []
+    summary: dict[str, Any] = {}
     for name, (found, figures) in {
         "toxicity": reading.measure_toxicity(config, inputs, rows),
         "coherence": reading.measure_coherence(config, inputs, rows, work),
@@ -102,7 +109,24 @@ def _read(
         items += found
         if figures is not None:
             summary[name] = figures
-    return items
+    return items, summary
+
+
+def _factuality(
+    config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row], scores: Mapping[str, Any]
+) -> tuple[list[Row], dict[str, Any]]:  # fmt: skip
+    """The true/false pairs by topic, and of closed-book answers, copying and unknown facts what was asked for."""
+    file = inputs["fact_probes"]
+    assert isinstance(file, FileInput)
+    items: list[Row] = []
+    summary: dict[str, Any] = {"facts": topics.facts_by_topic(scores["facts"], probes.read_probes(file.path, "facts"), config.seed)}
+    for room in (closed_book, copying):
+        if own := [row for row in rows if row["kind"] == room.KIND]:
+            measured, summary[room.KIND] = room.measure(own, config.seed)
+            items += measured
+    if "unknown" in scores:
+        summary["unknown_facts"] = unknown.summarise(scores["unknown"]["rows"], scores["unknown"]["counts"], config.seed)
+    return items, summary
 
 
 def json_lines(artifact: Artifact, name: str) -> list[Row]:

@@ -9,6 +9,7 @@ from timbre.config import GenerationConfig, SamplerConfig
 from timbre.corpus.documents import read_documents
 from timbre.corpus.passages import select_passages
 from timbre.evaluation import probes
+from timbre.evaluation.factuality import unknown
 from timbre.evaluation.generation import PLAIN
 from timbre.evaluation.likelihood import score_passages
 from timbre.evaluation.probes import ProbeKind
@@ -55,6 +56,8 @@ def _answers(config: GenerationConfig, inputs: Mapping[str, Input], work: Worksp
             "bias": _probes(session, "bias", "bias_probes", config.bias_items),
             "facts": _probes(session, "facts", "fact_probes", config.fact_items),
         }
+        if config.unknown_statements and "adapter" not in inputs:
+            scores["unknown"] = _unknown(config, session)
         asked = read_prompts(session.artifact("prompts").file("prompts.jsonl"))
         if config.sampler == PLAIN:
             asked = [prompt for prompt in asked if prompt.kind != "style_plain"]  # they would be the style texts again
@@ -86,6 +89,14 @@ def _likelihood(config: GenerationConfig, session: Session) -> list[Row]:
     scored = [passage for passage in passages if len(passage.token_ids) > 1]
     groups = batches(scored, lambda passage: len(passage.token_ids), config.batch_tokens)
     return session.resumed("likelihood", groups, lambda group: score_passages(session.scorer, group, session.tokenizer))
+
+
+def _unknown(config: GenerationConfig, session: Session) -> Row:
+    documents = read_documents(session.artifact("corpus"), "train")
+    pairs, counts = unknown.pairs(documents, session.tokenizer, count=config.unknown_statements, seed=session.seed)
+    groups = probes.batches_of_pairs(pairs, session.batch_tokens)
+    rows = session.resumed("unknown facts", groups, lambda group: unknown.rival_rows(group, probes.score_pairs(session.scorer, group)))
+    return {"rows": rows, "counts": counts}
 
 
 def _probes(session: Session, kind: ProbeKind, name: str, count: int | None) -> list[Row]:

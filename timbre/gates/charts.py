@@ -1,42 +1,40 @@
-"""Drawings of gates: a paired difference against its margin, a figure against its limit."""
+"""Drawings of gates: all paired differences against their margins in one picture, and a figure against its limit."""
 
 import math
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from timbre.gates.verdict import GateResult
+from timbre.gates.verdict import GateResult, shown
 from timbre.page.charts import LEFT, RIGHT, clip, svg
 
+_ROW, _AXIS = 46, 26
+_REACH = 2.0
+"""Margins on either side of zero; what lies beyond stands at the edge."""
 
-def forest_row(gate: GateResult) -> Markup:
-    """Mean and one-sided bounds of a paired gate on an axis of margins: zero and −margin stand at the same place in every row."""
-    assert gate.value is not None
-    unit = gate.margin or _own_unit(gate)
-    low, high = (end if end is not None else math.copysign(math.inf, sign) for end, sign in ((gate.low, -1), (gate.high, 1)))
 
-    def place(value: float) -> float:
-        return clip(LEFT + (RIGHT - LEFT) * (value / unit + 2) / 4)
+def forest(gates: Sequence[GateResult], rival: str) -> Markup | None:
+    """Mean and one-sided 95% bounds of every paired gate in units of its margin, right is better; None without such a gate.
 
-    parts = [f'<line class="zero" x1="{place(0):.2f}%" x2="{place(0):.2f}%" y1="0" y2="34"/>']
-    if gate.margin is not None:
-        edge = place(-gate.margin)
-        parts.insert(0, f'<rect class="beyond" x="0" y="0" width="{edge:.2f}%" height="34"/>')
-        parts.append(f'<line class="margin" x1="{edge:.2f}%" x2="{edge:.2f}%" y1="0" y2="34"/>')
-    parts.append(f'<line class="reach {gate.verdict}" x1="{place(low):.2f}%" x2="{place(high):.2f}%" y1="17" y2="17"/>')
-    for end, value in (("low", low), ("high", high)):
-        if abs(value / unit) <= 2:
-            x = f"{place(value):.2f}%"
-            parts.append(f'<line class="reach {gate.verdict} {end}" x1="{x}" x2="{x}" y1="11" y2="23"/>')
-    parts.append(f'<circle class="point {gate.verdict}" cx="{place(gate.value):.2f}%" cy="17" r="5"/>')
-    return svg(f"{gate.title}: {gate.sentence}", parts, 34)
+    A gate that asks for an improvement has no margin: its row is scaled to itself, and closes left of zero.
+    """
+    drawn = sorted((gate for gate in gates if gate.paired and gate.value is not None), key=lambda gate: gate.margin is not None)
+    if not drawn:
+        return None
+    height = _ROW * len(drawn)
+    parts = [part for row, gate in enumerate(drawn) for part in _row(gate, row * _ROW)]
+    for value, words in ((-1, "−1 margin"), (0, f"like {rival}"), (1, "+1 margin")):
+        parts.append(f'<text class="tick" text-anchor="middle" x="{_place(value):.2f}%" y="{height + 17}">{Markup.escape(words)}</text>')
+    spoken = " ".join(f"{gate.title}, {gate.verdict}: {gate.sentence}" for gate in drawn)
+    return svg(f"Differences to {rival} in units of their margins. {spoken}", parts, height + _AXIS)
 
 
 def limit_row(gate: GateResult) -> Markup:
-    """A figure against its ceiling or floor: a bar from zero, and the limit as a line."""
+    """A figure against its ceiling or floor: a bar from zero, its bounds where it has any, and the limit as a line."""
     assert gate.value is not None and gate.limit is not None
-    span = max(abs(gate.value), abs(gate.limit), 1e-12) * 1.25
-    smallest = min(0.0, gate.value, gate.limit)
-    span = max(gate.value, gate.limit, 0.0) * 1.25 - smallest or span
+    values = [gate.value, gate.limit, *(end for end in (gate.low, gate.high) if end is not None)]
+    smallest = min(0.0, *values)
+    span = max(0.0, *values) * 1.25 - smallest or max(*map(abs, values), 1e-12) * 1.25
 
     def place(value: float) -> float:
         return clip(LEFT + (RIGHT - LEFT) * (value - smallest) / span)
@@ -44,10 +42,50 @@ def limit_row(gate: GateResult) -> Markup:
     start, stop = sorted((place(0.0), place(gate.value)))
     ceiling = gate.kind == "ceiling"
     edge = place(gate.limit)
-    shade = f'<rect class="beyond" x="{edge if ceiling else 0:.2f}%" y="0" width="{100 - edge if ceiling else edge:.2f}%" height="34"/>'
-    bar = f'<rect class="bar {gate.verdict}" x="{start:.2f}%" y="12" width="{max(stop - start, 0.6):.2f}%" height="10"/>'
-    line = f'<line class="margin" x1="{edge:.2f}%" x2="{edge:.2f}%" y1="0" y2="34"/>'
-    return svg(f"{gate.title}: {gate.sentence}", [shade, bar, line], 34)
+    parts = [
+        f'<rect class="beyond" x="{edge if ceiling else 0:.2f}%" y="0" width="{100 - edge if ceiling else edge:.2f}%" height="26"/>',
+        f'<rect class="bar {gate.verdict}" x="{start:.2f}%" y="8" width="{max(stop - start, 0.6):.2f}%" height="10"/>',
+        f'<line class="margin" x1="{edge:.2f}%" x2="{edge:.2f}%" y1="0" y2="26"/>',
+    ]
+    if gate.low is not None and gate.high is not None:
+        parts.append(f'<line class="zero" x1="{place(gate.low):.2f}%" x2="{place(gate.high):.2f}%" y1="13" y2="13"/>')
+    return svg(f"{gate.title}: {gate.sentence}", parts, 26)
+
+
+def _row(gate: GateResult, top: int) -> list[str]:
+    """Name and figure above, interval and point below, and the side where the gate closes shaded."""
+    assert gate.value is not None
+    unit = gate.margin or _own_unit(gate)
+    low, high = (end if end is not None else math.copysign(math.inf, sign) for end, sign in ((gate.low, -1), (gate.high, 1)))
+    mark = "LOSS" if gate.measured_loss else gate.verdict
+    edge = _place(-1 if gate.margin is not None else 0)
+    middle = top + 31
+    parts = [
+        f'<rect class="beyond" x="0" y="{top}" width="{edge:.2f}%" height="{_ROW}"/>',
+        f'<text class="name" x="0.6%" y="{top + 15}">{Markup.escape(gate.title)}</text>',
+        f'<text class="figure" x="99.4%" y="{top + 15}" text-anchor="end">{Markup.escape(shown(gate.value, gate, signed=True))}</text>',
+        f'<line class="reach {mark}" x1="{_place(low / unit):.2f}%" x2="{_place(high / unit):.2f}%" y1="{middle}" y2="{middle}"/>',
+    ]
+    for value in (low, high):
+        if abs(value / unit) <= _REACH:
+            x = f"{_place(value / unit):.2f}%"
+            parts.append(f'<line class="reach {mark}" x1="{x}" x2="{x}" y1="{middle - 5}" y2="{middle + 5}"/>')
+    for style, at in (("zero", _place(0)), *([("margin", edge)] if gate.margin is not None else [])):  # short of the name
+        parts.insert(1, f'<line class="{style}" x1="{at:.2f}%" x2="{at:.2f}%" y1="{top + 20}" y2="{top + _ROW}"/>')
+    return [*parts, _point(mark, _place(gate.value / unit), middle)]
+
+
+def _point(mark: str, x: float, y: int) -> str:
+    """Each verdict has a shape of its own, so that nobody needs the colours."""
+    if mark == "FAIL":
+        return f'<rect class="point {mark}" x="{x:.2f}%" y="{y - 5}" width="10" height="10" transform="translate(-5 0)"/>'
+    if mark == "LOSS":
+        return f'<text class="point {mark}" x="{x:.2f}%" y="{y + 6}" text-anchor="middle">▼</text>'
+    return f'<circle class="point {mark}" cx="{x:.2f}%" cy="{y}" r="5"/>'
+
+
+def _place(margins: float) -> float:
+    return clip(LEFT + (RIGHT - LEFT) * (max(-_REACH, min(_REACH, margins)) / _REACH + 1) / 2)
 
 
 def _own_unit(gate: GateResult) -> float:

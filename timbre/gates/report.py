@@ -5,24 +5,21 @@ missing though a gate asked for it stands in that gate's sentence.
 """
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import Artifact, IntegrityError
-from timbre.gates.charts import forest_row, limit_row
-from timbre.gates.evidence import Evidence
-from timbre.gates.verdict import GateResult, Judgement
-from timbre.page.charts import Line, bounds, curves
+from timbre.gates.charts import forest, limit_row
+from timbre.gates.evidence import BASE, Evidence
+from timbre.gates.figures import category_tables, not_measured, sentences, single_figures
+from timbre.gates.learning import learning_panels
+from timbre.gates.style_section import length_panel, overused_rows, radar_panel, rank_panels, sides, style_rows
+from timbre.gates.verdict import GateResult, Judgement, shown
 from timbre.page.render import number, render
 
 SAMPLES = 12
-_CURVES = (
-    ("held_out_nll", "Held-out NLL", "held-out"),
-    ("loss", "Training loss", "train"),
-    ("replay_loss", "Replay loss", "train"),
-)
+_OBJECTIVES = {"forward_kl": "DFT", "sft": "SFT"}
 _HEADLINES = {
     "PASS": "This candidate may be released.",
     "FAIL": "This candidate is not released.",
@@ -49,66 +46,64 @@ def report_context(
     verdict: Mapping[str, Any], judgement: Judgement, evidence: Evidence, artifacts: Mapping[str, Artifact], headline: str = ""
 ) -> dict[str, Any]:
     """What the templates show."""
+    names = (_called(artifacts.get("baseline_adapter"), "baseline"), _called(artifacts["adapter"], "candidate"))
+    baseline = _json(artifacts["baseline"], "summary.json") if "baseline" in artifacts else None
+    measured = sides(evidence, baseline, names if evidence.rival == BASE else ("baseline", "candidate"))
+    in_band = radar_panel(measured)
+    adapter, training = artifacts["adapter"], artifacts["adapter"].manifest.config
+    curve, learnt = _json_lines(adapter, "curve.jsonl"), _json(adapter, "summary.json") or {}
+    counts = evidence.documents.get("corpus", {}).get("counts")
     return {
         "verdict": verdict,
         "headline": headline or _HEADLINES[judgement.verdict],
         "rival": evidence.rival,
-        "in_words": _in_words(judgement, verdict["policy"]["name"]),
+        "in_words": _in_words(judgement, verdict["policy"]["name"], evidence.rival),
+        "style_in_words": _style_in_words(in_band),
+        "better": _better(judgement, verdict),
         "gates": [{"result": gate, "chart": _gate_chart(gate), "figures": _gate_figures(gate)} for gate in judgement.gates],
-        "style_rows": style_rows(evidence),
-        "learning": _learning(artifacts["adapter"]),
-        "samples": samples(artifacts["candidate"], artifacts["base"])[:SAMPLES],
-        "counts": evidence.documents.get("corpus", {}).get("counts"),
+        "forest": forest(judgement.gates, evidence.rival),
+        "sides": measured,
+        "style_rows": style_rows(measured),
+        "radar": in_band,
+        "overused": overused_rows(measured),
+        "lengths": length_panel(measured),
+        "ranks": rank_panels(measured),
+        "figures": single_figures(measured),
+        "said": sentences(measured),
+        "tables": category_tables(measured),
+        "not_measured": not_measured(measured),
+        "learning": learning_panels(curve, learnt, str(training.get("objective"))),
+        "samples": samples([artifacts[name] for name in ("base", "baseline", "candidate") if name in artifacts])[:SAMPLES],
+        "counts": counts,
+        "dropped": _dropped(counts),
         "datasheet": _json(artifacts["corpus"], "datasheet.json"),
         "facts": _json(artifacts["bundle"], "bundle.json"),
         "latency": evidence.documents.get("bundle", {}).get("latency"),
-        "training": artifacts["adapter"].manifest.config,
+        "training": training,
         "target": artifacts["target"].manifest.config,
         "lineage": dict(sorted({**verdict["subject"], "policy": verdict["policy"]["digest"]}.items())),
-    }
+    }  # fmt: skip
 
 
-def style_rows(evidence: Evidence) -> list[dict[str, Any]]:
-    """Per style metric: human, base, candidate, and the share of the base's distance to human text that is gone.
-
-    The distance counts from the edge of the human band (mean ± 1.64σ of human split halves): 1 − excess/excess(base).
-    """
-    ours, theirs = (evidence.documents.get(side, {}).get("summary", {}).get("style", {}) for side in ("candidate", "base"))
-    rows = []
-    for metric, figures in sorted(ours.items()):
-        value, base = figures.get("value"), theirs.get(metric, {}).get("value")
-        human, low, high = (figures.get(name) for name in ("human", "human_low", "human_high"))
-        closed = None
-        if None not in (value, base, low, high):
-            excess, excess_base = (max(0.0, low - one, one - high) for one in (value, base))
-            closed = 1 - excess / excess_base if excess_base > 0 else None
-        row = {
-            "metric": metric.replace("_", " "),
-            "human": human,
-            "low": low,
-            "high": high,
-            "base": base,
-            "candidate": value,
-            "closed": closed,
-        }
-        rows.append(row)
-    return rows
-
-
-def samples(candidate: Artifact, base: Artifact) -> list[dict[str, str]]:
-    """Continuations of the same unseen openings: prompt, human, base, candidate."""
-    ours, theirs = (
-        {row["prompt_id"]: row for row in _json_lines(side, "generations.jsonl") if row.get("kind") == "style"}
-        for side in (candidate, base)
-    )
+def samples(written: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """Continuations of the same unseen openings: prompt, human, and the texts of all writers, in the order of `written`."""
+    rows = [
+        {row["prompt_id"]: row for row in _json_lines(artifact, "generations.jsonl") if row.get("kind") == "style"} for artifact in written
+    ]
     return [
-        {"prompt": row["prompt"], "human": row["human"], "base": theirs[name]["text"], "candidate": row["text"]}
-        for name, row in ours.items()
-        if name in theirs
+        {"prompt": row["prompt"], "human": row.get("human", ""), "texts": [each[name]["text"] for each in rows]}
+        for name, row in rows[-1].items()
+        if all(name in each for each in rows)
     ]
 
 
-def _in_words(judgement: Judgement, policy: str) -> str:
+def _called(adapter: Artifact | None, otherwise: str) -> str:
+    """What people call a model that was trained so: DFT, SFT, or the objective's name."""
+    objective = "" if adapter is None else str(adapter.manifest.config.get("objective", ""))
+    return _OBJECTIVES.get(objective, objective.replace("_", " ")) or otherwise
+
+
+def _in_words(judgement: Judgement, policy: str, rival: str) -> str:
     failed, unclear = ([gate.title for gate in judgement.gates if gate.verdict == verdict] for verdict in ("FAIL", "INCONCLUSIVE"))
     passed = sum(gate.verdict == "PASS" for gate in judgement.gates)
     words = f"{passed} of {len(judgement.gates)} gates of the policy “{policy}” passed."
@@ -116,13 +111,47 @@ def _in_words(judgement: Judgement, policy: str) -> str:
         words += f" Failed: {', '.join(failed)}."
     if unclear:
         words += f" Too little evidence to tell: {', '.join(unclear)}."
+    if losses := [gate for gate in judgement.gates if gate.measured_loss]:
+        words += f" Measurably worse than {rival}, though within the margin: {', '.join(map(_loss, losses))}."
     return words
 
 
+def _style_in_words(panel: Mapping[str, Any] | None) -> str:
+    """How many metrics of style lie within the human band; no gate asks for it, so it stands beside the verdict."""
+    if panel is None:
+        return ""
+    *others, own = panel["counts"]
+    beside = ", ".join(f"{count['name']} {count['inside']}" for count in others)
+    return f"Style: {own['inside']} of {own['known']} metrics of {own['name']} lie within the human band ({beside})."
+
+
+def _loss(gate: GateResult) -> str:
+    assert gate.value is not None and gate.margin is not None
+    return f"{gate.title} ({shown(gate.value, gate)}, margin {shown(gate.margin, gate)})"
+
+
+def _better(judgement: Judgement, verdict: Mapping[str, Any]) -> list[str]:
+    """Titles of the gates that the verdict says the candidate may be called better in, all claims together."""
+    claimed = verdict.get("better")
+    names = claimed.get("gates", ()) if isinstance(claimed, Mapping) else ()
+    return [gate.title for gate in judgement.gates if gate.name in names]
+
+
 def _gate_chart(gate: GateResult) -> str | None:
-    if gate.value is None:
-        return None
-    return forest_row(gate) if gate.kind in ("superiority", "non_inferiority") else limit_row(gate)
+    """Paired gates stand together in the forest plot; the others have a bar of their own."""
+    return limit_row(gate) if gate.value is not None and gate.limit is not None else None
+
+
+def _dropped(counts: Any) -> list[dict[str, Any]]:
+    """Reasons with documents and their share of what was read, most first."""
+    if not isinstance(counts, Mapping):
+        return []
+    rejected = sorted(counts.get("rejected", {}).items(), key=lambda pair: (-pair[1], pair[0]))
+    return [
+        {"reason": reason.replace("_", " "), "documents": dropped, "share": dropped / counts["read"]}
+        for reason, dropped in rejected
+        if dropped
+    ]
 
 
 def _gate_figures(gate: GateResult) -> str:
@@ -134,30 +163,14 @@ def _gate_figures(gate: GateResult) -> str:
         return "∞" if value is None else number(value * gate.scale)
 
     text = scaled(gate.value)
-    if gate.kind in ("superiority", "non_inferiority"):
+    if gate.paired or gate.low is not None or gate.high is not None:
         text = f"{text} [{scaled(gate.low)}, {scaled(gate.high)}]"
     if gate.margin is not None:
         text += f", margin {scaled(gate.margin)}"
     if gate.limit is not None:
         text += f", {'at most' if gate.kind == 'ceiling' else 'at least'} {scaled(gate.limit)}"
-    counted = f" · {gate.n:,} items in {gate.clusters:,} clusters" if gate.n is not None and gate.clusters is not None else ""
+    counted = "" if gate.n is None else f" · {gate.n:,} items" + ("" if gate.clusters is None else f" in {gate.clusters:,} clusters")
     return f"{text} {gate.unit}".rstrip() + counted
-
-
-def _learning(adapter: Artifact) -> list[dict[str, Any]]:
-    """One panel a figure of the learning curve, over optimizer steps: their scales have nothing in common."""
-    rows = _json_lines(adapter, "curve.jsonl")
-    panels = []
-    for field, title, style in _CURVES:
-        points = tuple((float(row["step"]), float(row[field])) for row in rows if _is_finite(row.get(field)))
-        if points:
-            line = Line(title, style, points)
-            panels.append({"chart": curves([line], f"{title} over optimizer steps"), "bounds": bounds([line]), "line": line})
-    return panels
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _json(artifact: Artifact, name: str) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from timbre.gates.evidence import Evidence
-from timbre.gates.policy import Gate, Policy
+from timbre.gates.policy import PAIRED, Gate, Policy
 from timbre.statistics import (
     Interval,
     Verdict,
@@ -46,6 +46,16 @@ class GateResult:
     clusters: int | None = None
     certifies: float | None = None
     """The margin this set certifies at 80% power if there is no true difference."""
+
+    @property
+    def paired(self) -> bool:
+        """Whether it judges differences to another model on the same items."""
+        return self.kind in PAIRED
+
+    @property
+    def measured_loss(self) -> bool:
+        """Passed, and yet worse: even the upper bound of the difference lies below zero, though within the margin."""
+        return self.kind == "non_inferiority" and self.verdict == "PASS" and self.high is not None and self.high < 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -213,7 +223,9 @@ def _result(gate: Gate, verdict: Verdict, sentence: str, **figures: Any) -> Gate
 def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies: float, rival: str) -> str:
     ends = "the one-sided 95% bounds are " + " and ".join(shown(end, gate, signed=True) for end in (interval.low, interval.high))
     way = "Better" if interval.mean > 0 else "Worse"
-    start = f"{way} than {rival} by {shown(abs(interval.mean), gate)}" if interval.mean else f"No different from {rival}"
+    start = f"{way} than {rival} by {shown(abs(interval.mean), gate)}"
+    if interval.low <= 0 <= interval.high:
+        start = f"Not told apart from {rival} ({shown(interval.mean, gate, signed=True)})"
     sentence = f"{start}; {ends}."
     if gate.kind == "superiority":
         asked = {
@@ -226,7 +238,7 @@ def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies
     assert gate.margin is not None
     margin = shown(gate.margin, gate)
     asked = {
-        "PASS": f"No worse than {rival} by {margin} or more.",
+        "PASS": f"A measured loss, within the margin of {margin}." if interval.high < 0 else f"No worse than {rival} by {margin} or more.",
         "FAIL": f"Worse than {rival} by more than the margin of {margin}.",
         "INCONCLUSIVE": f"Cannot tell at the margin of {margin}.",
     }

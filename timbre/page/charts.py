@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 LEFT, RIGHT = 4.0, 96.0
+_FEW = 40
+_GRID = '<g class="grid">' + "".join(f'<line x1="0" x2="1000" y1="{y}" y2="{y}"/>' for y in (0, 100, 200, 300)) + "</g>"
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,18 @@ class Line:
     points: tuple[tuple[float, float], ...]
 
 
-def curves(lines: Sequence[Line], title: str) -> Markup:
-    """Line chart without words; `bounds` gives the numbers that belong at its corners."""
-    x_low, x_high, y_low, y_high = bounds(lines)
+def curves(lines: Sequence[Line], title: str, within: tuple[float, float, float, float] | None = None) -> Markup:
+    """Line chart without words; `within`, or else `bounds`, gives the numbers that belong at its corners."""
+    x_low, x_high, y_low, y_high = within or bounds(lines)
     width, height = x_high - x_low or 1.0, y_high - y_low or 1.0
-    parts = ['<g class="grid">' + "".join(f'<line x1="0" x2="1000" y1="{y}" y2="{y}"/>' for y in (0, 100, 200, 300)) + "</g>"]
+    parts = [_GRID]
     for line in lines:
-        path = " ".join(f"{1000 * (x - x_low) / width:.1f},{300 - 300 * (y - y_low) / height:.1f}" for x, y in line.points)
-        parts.append(f'<polyline class="line-{line.style}" points="{path}"/>')
-    spoken = "; ".join(f"{line.name} from {line.points[0][1]:.3f} to {line.points[-1][1]:.3f}" for line in lines)
-    label = Markup.escape(f"{title}: {spoken}.")
-    return Markup(
-        f'<svg role="img" aria-label="{label}" class="curves" viewBox="-4 -6 1008 312" preserveAspectRatio="none">{"".join(parts)}</svg>'
-    )
+        places = [(1000 * (x - x_low) / width, 300 - 300 * (y - y_low) / height) for x, y in line.points]
+        parts.append(f'<polyline class="line-{line.style}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>')
+        if len(places) <= _FEW:  # a round cap on a line without length: a dot that stretching leaves round
+            parts.append(f'<path class="dot line-{line.style}" d="{" ".join(f"M{x:.1f} {y:.1f}h0" for x, y in places)}"/>')
+    spoken = "; ".join(f"{line.name} from {line.points[0][1]:.3g} to {line.points[-1][1]:.3g}" for line in lines)
+    return stretched(f"{title}: {spoken}.", parts)
 
 
 def bounds(lines: Sequence[Line]) -> tuple[float, float, float, float]:
@@ -51,7 +52,22 @@ def clip(percent: float) -> float:
 
 def svg(label: str, parts: Sequence[str], height: int) -> Markup:
     """A drawing as wide as the page, with its text alternative; `parts` are elements."""
-    return Markup(f'<svg role="img" aria-label="{Markup.escape(label)}" width="100%" height="{height}">{"".join(parts)}</svg>')
+    return _spoken(label, f'width="100%" height="{height}"', parts)
+
+
+def stretched(label: str, parts: Sequence[str]) -> Markup:
+    """A drawing of 1,000 by 300 that fills whatever room the style sheet gives it."""
+    return _spoken(label, 'class="curves" viewBox="-8 -8 1016 316" preserveAspectRatio="none"', parts)
+
+
+def scaled(label: str, parts: Sequence[str], width: int, height: int, kind: str) -> Markup:
+    """A drawing that keeps its shape, words and all; `kind` is its class."""
+    return _spoken(label, f'class="{kind}" viewBox="0 0 {width} {height}"', parts)
+
+
+def _spoken(label: str, attributes: str, parts: Sequence[str]) -> Markup:
+    words = Markup.escape(label)
+    return Markup(f'<svg role="img" aria-label="{words}" {attributes}><title>{words}</title>{"".join(parts)}</svg>')
 
 
 def band_row(label: str, sigmas: float | None, low: float | None, high: float | None, mark: str, reach: float = 6.0) -> Markup:
@@ -84,15 +100,11 @@ def steps(first: Sequence[float], second: Sequence[float], title: str, names: tu
                 points.append(f"{1000 * value / most:.1f},{300 - 300 * rank / len(ordered):.1f}")
         return " ".join(points)
 
-    parts = ['<g class="grid">' + "".join(f'<line x1="0" x2="1000" y1="{y}" y2="{y}"/>' for y in (0, 100, 200, 300)) + "</g>"]
-    spoken = []
+    parts, spoken = [_GRID], []
     for values, style, name in ((first, "train", names[0]), (second, "held-out", names[1])):
         if values:
             parts.append(f'<polyline class="line-{style}" points="{path(values)}"/>')
             ordered = sorted(values)
             quartiles = ", ".join(f"{ordered[min(len(ordered) - 1, math.floor(len(ordered) * q))]:g}" for q in (0.25, 0.5, 0.75))
             spoken.append(f"{name} quartiles {quartiles}")
-    label = Markup.escape(f"{title}: {'; '.join(spoken) or 'no figures'}.")
-    return Markup(
-        f'<svg role="img" aria-label="{label}" class="curves" viewBox="-4 -6 1008 312" preserveAspectRatio="none">{"".join(parts)}</svg>'
-    )
+    return stretched(f"{title}: {'; '.join(spoken) or 'no figures'}.", parts)

@@ -202,3 +202,10 @@ def test_doctor_tells_a_build_that_goes_on_from_one_that_was_cut_off(home: Path)
         )  # another process, as a person would
     found = json.loads(holder.stdout)
     assert (found["live"], found["unfinished"]) == (["a" * 12], ["b" * 12])
+
+
+def test_a_version_is_not_compared_with_itself(home: Path) -> None:
+    done = typed("compare", "1", "1")
+    assert isinstance(done.exception, ValueError)
+    sentence, code = explain(done.exception)
+    assert code == 2 and "no comparison with itself" in sentence

@@ -1,6 +1,7 @@
 """`timbre evaluate TEXTS --against HUMAN`: what it reads, what it says, and its page."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,38 @@ def test_lines_of_jsonl_name_what_they_belong_to(tmp_path: Path) -> None:
         read_texts(folder(tmp_path / "empty", []))
 
 
+def test_fewer_human_passages_make_smaller_sets_and_both_numbers_are_named(tmp_path: Path, write: Any, sides: dict[str, Path]) -> None:
+    own, human = folder(tmp_path / "own", write(14, 64, 5)), folder(tmp_path / "human", write(13, 64, 6))
+    found = compare_texts(Request(own, human, words=60))
+    assert found.count == 6 and "14 passages of 60 words, in sets of 6 (the 13 human ones give two halves of 6), against 13" in found.why
+    write_page(found, tmp_path / "page.html", ("own", "human"))
+    assert "14 passages in sets of 6" in (tmp_path / "page.html").read_text()
+
+
+def test_the_same_texts_on_both_sides_are_noticed(tmp_path: Path, sides: dict[str, Path]) -> None:
+    copied = folder(tmp_path / "copied", [file.read_text().upper() + "\n" for file in sorted(sides["human"].iterdir())[:54]])
+    found = compare_texts(Request(copied, sides["human"], words=60, most=54))
+    assert found.verdict == "INCONCLUSIVE" and found.identical == 54 and "54 of 54 passages stand on the human side" in found.why
+    write_page(found, tmp_path / "page.html", ("copied", "human"))
+    assert "The same texts stand on both sides." in (tmp_path / "page.html").read_text()
+
+
+def test_one_quotation_on_both_sides_is_named_and_judged(tmp_path: Path, write: Any, sides: dict[str, Path]) -> None:
+    quoted = [sorted(sides["human"].iterdir())[0].read_text(), *write(53, 64, 2)]
+    found = compare_texts(Request(folder(tmp_path / "quoted", quoted), sides["human"], words=60, most=54))
+    assert found.identical == 1 and found.verdict != "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("wrong", ["slop", "others"])
+def test_a_path_that_is_wrong_is_told_before_the_texts_are_read(tmp_path: Path, wrong: str) -> None:
+    missing = tmp_path / "nowhere.txt"
+    request = Request(
+        tmp_path / "texts", tmp_path / "human", **({"slop": (missing,)} if wrong == "slop" else {"others": {"news": missing}})
+    )
+    with pytest.raises(ValueError, match=r"nowhere\.txt"):
+        compare_texts(request)
+
+
 def test_page_asks_nothing_of_the_network_and_every_chart_has_its_words(comparisons: dict[str, Comparison], tmp_path: Path) -> None:
     write_page(comparisons["greedy"], tmp_path / "page.html", ("<b>mine</b>", "human"))
     html = (tmp_path / "page.html").read_text()
@@ -127,6 +160,12 @@ def test_command_fits_eighty_columns_and_speaks_json(home: Path, sides: dict[str
     told = CliRunner().invoke(app, [*run, "--page", str(tmp_path / "a.html"), "--slop", str(slop)])
     assert told.exit_code == 0 and told.output.startswith("not told apart.")
     assert max(map(len, told.output.replace(str(tmp_path), "").splitlines())) <= 80
+    table = [line for line in told.output.splitlines() if line.startswith(("metric ", "mattr ", "self_bleu "))]
+    assert all(len(re.split(r"  +", line)) >= 4 for line in table) and "(replaced)" not in told.output
+    again = CliRunner().invoke(app, ["evaluate", str(sides["greedy"]), *run[2:], "--page", str(tmp_path / "a.html")])
+    assert "a.html (replaced)" in again.output and re.search(r"self_repetition_4 .*  above$", again.output, re.M)
+    nowhere = CliRunner().invoke(app, [*run, "--page", str(tmp_path / "no" / "a.html")])
+    assert isinstance(nowhere.exception, ValueError) and "no such folder" in str(nowhere.exception)
     spoken = CliRunner().invoke(app, [*run, "--page", str(tmp_path / "b.html"), "--json"])
     report = json.loads(spoken.output.splitlines()[-1])
     assert report["verdict"] == "not told apart" and report["metrics"]["mattr"]["low"] <= report["metrics"]["mattr"]["value"]

@@ -41,6 +41,16 @@ def test_style_and_sentinel_prompts_are_of_documents_that_nothing_was_trained_on
     assert len(human) == 4 and not {row["text"] for row in human} & {prompt.human for prompt in found}
 
 
+def test_where_test_documents_are_few_validation_documents_join_the_human_side(materials: Materials, tmp_path: Path) -> None:
+    prompts = materials.asked(ArtifactStore(tmp_path, SILENT), materials.config.model_copy(update={"prompts": 500}))
+    split = {document.doc_id: document.split for document in read_documents(materials.corpus)}
+    asked = [prompt for prompt in read_prompts(prompts.file("prompts.jsonl")) if prompt.kind == "style"]
+    human = [json.loads(line) for line in prompts.file("human.jsonl").read_text().splitlines()]
+    assert {split[prompt.cluster] for prompt in asked} == {"test"}
+    assert {split[row["cluster"]] for row in human} == {"validation"}, "every test passage is gone on from"
+    assert len(human) >= len(asked) > 8
+
+
 def test_a_set_with_count_0_is_not_there(materials: Materials, tmp_path: Path) -> None:
     config = materials.config.model_copy(update={"several_prompts": 0, "sentinel_prompts": 0, "instruction_prompts": 0})
     prompts = materials.asked(ArtifactStore(tmp_path, SILENT), config)
@@ -134,7 +144,10 @@ def test_what_only_measuring_reads_writes_nothing_anew(materials: Materials) -> 
         assert WRITE.key(changed.of_generations(), {}) == WRITE.key(materials.config.of_generations(), {})
 
 
-@pytest.mark.parametrize("path", sorted((PROJECT_ROOT / "data" / "prompts").glob("*.jsonl")), ids=lambda path: path.stem)
+TASKS = [path for path in sorted((PROJECT_ROOT / "data" / "prompts").glob("*.jsonl")) if '"task"' in path.read_text().split("\n", 1)[0]]
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
 def test_the_tasks_of_the_project_are_whole_and_told_once(path: Path) -> None:
     rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
     assert len({row["id"] for row in rows}) == len({row["text"] for row in rows}) == len(rows) >= 16

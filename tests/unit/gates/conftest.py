@@ -100,6 +100,31 @@ def contract(**changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
+def rich(style: float) -> dict[str, Any]:
+    """A summary with everything that the evaluation's rooms may leave."""
+    names = ("mattr", "distinct_2", "self_bleu", "gzip_ratio", "unigram_jsd", "sentence_length_w1")
+    figures = {
+        name: {
+            "group": "lexical", "value": 0.8 + 0.01 * place + style, "low": 0.7, "high": 0.9, "human": 0.8, "sigma": 0.01,
+            "human_low": 0.7836, "human_high": 0.8164, "sigmas": place + 100 * style, "place": "inside",
+        }
+        for place, name in enumerate(names)
+    }  # fmt: skip
+    figures["reading_level"] = {**figures["mattr"], "group": "beside", "value": 40.0}
+    share = {"value": 0.6 + style, "low": 0.4, "high": 0.8, "items": 12, "clusters": 6}
+    phrase = {"phrase": "a testament to", "rate": 2.1, "human_rate": 0.1, "ratio": 21.0, "limit": 3.0, "texts": 5}
+    return {
+        **summary(0.0), "style": figures, "not_measured": {"mmd_content": "needs the sentence encoder"},
+        "overused": [{**phrase, "example": "It was A testament to <patience>."}],
+        "sentence_lengths": {"own": [0, 1, 4, 9, 4, 1], "human": [0, 2, 5, 5, 4, 2]},
+        "ranks": {"from": [0, 1, 2, 4], "human": [40, 20, 25, 15], "sampled": [50, 20, 20, 10]},
+        "likelihood": {"nll": 3.9 - style, "bits_per_byte": 1.4}, "no_score": "not asked for",
+        "closed_book": {"accuracy": share, "by_topic": {"matter": share, "language": share}},
+        "counterfactual": {"table": [{"category": "all", "templates": 4, "gap": share, "sentiment": {"a": 1, "difference": share}}]},
+        "toxicity": {"rate": 0.01, "sentence": "1 of 100 texts by a lexicon."},
+    }  # fmt: skip
+
+
 def written(text: str) -> Rows:
     human = "and nobody spoke of it again, for the light was going and the boats were in."
     return [
@@ -128,6 +153,8 @@ class Scene:
     lineage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """artifact -> input -> another stage's artifact to name instead, for stale evidence."""
     base_config: EvaluationConfig = field(default_factory=EvaluationConfig)
+    baseline_summary: dict[str, Any] | None = None
+    """With one, a baseline stands beside the candidate."""
 
 
 class Studio:
@@ -164,7 +191,7 @@ class Studio:
             "adapter",
             TrainingConfig(seed=scene.adapter_seed),
             ("target", "corpus", "model"),
-            {"curve.jsonl": curve, "summary.json": {}},
+            {"curve.jsonl": curve, "summary.json": {"held_out_nll_before": 4.31}},
         )
         candidate = {
             "items.parquet": scene.candidate,
@@ -174,15 +201,14 @@ class Studio:
         base = {"items.parquet": scene.base, "summary.json": scene.base_summary, "generations.jsonl": written("The harbour is a place")}
         add("candidate", "evaluation", EvaluationConfig(), ("model", "corpus", "adapter"), candidate)
         add("base", "evaluation", scene.base_config, ("model", "corpus"), base)
+        if scene.baseline_summary is not None:
+            add("baseline_adapter", "adapter", TrainingConfig(objective="sft"), ("target", "corpus", "model"), {"summary.json": {}})
+            baseline = {"summary.json": scene.baseline_summary, "generations.jsonl": written("The sea, the sea")}
+            add("baseline", "evaluation", EvaluationConfig(), ("model", "corpus", "baseline_adapter"), baseline)
         facts = {"base_model": "tiny", "architecture": "LlamaForCausalLM", "licence": "Apache-2.0"}
-        add(
-            "bundle",
-            "bundle",
-            ExportConfig(),
-            ("model", "adapter", "corpus"),
-            {"parity.json": scene.parity, "latency.json": scene.latency, "bundle.json": facts},
-        )
-        return {name: made[name] for name in ("candidate", "base", "bundle", "adapter", "target", "corpus")}
+        evidence = {"parity.json": scene.parity, "latency.json": scene.latency, "bundle.json": facts}
+        add("bundle", "bundle", ExportConfig(), ("model", "adapter", "corpus"), evidence)
+        return {name: artifact for name, artifact in made.items() if name != "model"}
 
     def failed(self, summary: Mapping[str, Any]) -> Artifact:
         """An evaluation that gave no figures, and says why."""

@@ -9,20 +9,27 @@ from typing import Any
 
 import pytest
 
-from timbre.artifacts import ArtifactStore, FileInput
+from tests.unit.gates.conftest import rich
+from timbre.artifacts import ArtifactStore, FileInput, Input
 from timbre.config import GateConfig
-from timbre.gates.evidence import Evidence
-from timbre.gates.report import style_rows
-from timbre.gates.stage import judge_release
+from timbre.gates.stage import STAGE
+from timbre.gates.style_section import Side, style_rows
 from timbre.progress import SILENT
 
 Pages = Callable[[Any], tuple[str, str]]
 
 
 @pytest.fixture
+def full(scene: Any) -> Any:
+    """A scene with everything that can be measured, and a baseline."""
+    return replace(scene, candidate_summary=rich(0.02), base_summary=rich(0.0), baseline_summary=rich(0.005))
+
+
+@pytest.fixture
 def pages(studio: Any, quick: FileInput, tmp_path: Path) -> Pages:
     def write(scene: Any) -> tuple[str, str]:
-        verdict = judge_release(GateConfig(), **studio.artifacts(scene), policy=quick, store=ArtifactStore(tmp_path / "store", SILENT))
+        inputs: dict[str, Input] = {**studio.artifacts(scene), "policy": quick}
+        verdict = ArtifactStore(tmp_path / "store", SILENT).build(STAGE, GateConfig(), inputs)
         html, markdown = (verdict.file(name).read_text() for name in ("report.html", "report.md"))
         return html, markdown
 
@@ -58,7 +65,9 @@ def test_page_asks_nothing_of_the_network(pages: Pages, scene: Any) -> None:
     html, _ = pages(scene)
     seen = tags(html)
     assert not [tag for tag, _ in seen if tag in ("script", "link", "img", "iframe", "object")]
-    assert not [attrs for _, attrs in seen if {"src", "href", "xlink:href"} & attrs.keys()]
+    assert not [attrs for _, attrs in seen if {"src", "xlink:href"} & attrs.keys()]
+    places = {attrs["id"] for _, attrs in seen if "id" in attrs}
+    assert {attrs["href"] for _, attrs in seen if "href" in attrs} == {f"#{place}" for place in places}
     assert "url(" not in html and "@import" not in html
 
 
@@ -83,11 +92,57 @@ def test_page_can_be_made_of_no_evidence(pages: Pages, scene: Any) -> None:
     assert "No valid evidence" in html
 
 
-def test_every_chart_has_its_words(pages: Pages, scene: Any) -> None:
-    html, _ = pages(scene)
-    charts = [attrs for tag, attrs in tags(html) if tag == "svg"]
-    assert len(charts) == 18 + 3  # paired and bounded gates; the learning curve's three panels
+def test_every_chart_has_its_words(pages: Pages, full: Any) -> None:
+    html, _ = pages(full)
+    charts = [attrs for tag, attrs in tags(html) if tag == "svg" and attrs.get("aria-hidden") != "true"]
+    assert len(charts) == 1 + 14 + 3 + 1 + 1 + 3  # forest, limits, learning, radar, sentence lengths, ranks of three writers
     assert all(chart["role"] == "img" and len(chart["aria-label"] or "") > 20 for chart in charts)
+    radar = next(chart["aria-label"] or "" for chart in charts if chart.get("class") == "radar")
+    assert "DFT: 0 of 6 metrics in the human band, furthest sentence length w1 7.0σ" in radar and "SFT: 2 of 6" in radar
+
+
+def test_base_baseline_candidate_and_human_stand_side_by_side(pages: Pages, full: Any) -> None:
+    html, markdown = pages(full)
+    assert re.search(r"<h3>Human</h3>.*?<h3>Base</h3>.*?<h3>SFT</h3>.*?The sea, the sea 0.*?<h3>DFT</h3>.*?The tide drew out 0", html, re.S)
+    assert "| metric | human | base | SFT | DFT | gap closed |" in markdown
+    assert "Style: 0 of 6 metrics of DFT lie within the human band (base 2, SFT 2)." in html.replace("&#39;", "'")
+
+
+def test_whatever_was_measured_is_shown_and_what_was_not_is_named(pages: Pages, full: Any) -> None:
+    html, markdown = pages(full)
+    assert "It was <mark>A testament to</mark> &lt;patience&gt;." in html
+    assert "Questions answered, by topic" in html and "Texts about one group and another: sentiment" in html
+    assert "1 of 100 texts by a lexicon." in html and "3.88" in html
+    for page in (html, markdown):
+        assert "needs the sentence encoder" in page and "not asked for" in page
+
+
+def test_what_was_not_measured_leaves_no_empty_section(pages: Pages, scene: Any) -> None:
+    html, _ = pages(scene)
+    for heading in ("Overused", "Sentences and tokens", "By category"):
+        assert heading not in html
+    assert "SFT" not in html and "same opener rate: these texts give no value" in html
+
+
+def test_curve_starts_before_the_first_step_and_axes_are_named(pages: Pages, scene: Any) -> None:
+    html, _ = pages(scene)
+    assert "4.31 at step 0 → 4.06 at step 7" in html
+    assert "NLL of general answers, nats/token" in html and "KL to the target, nats/token" in html
+
+
+def test_a_loss_within_the_margin_is_called_a_loss(pages: Pages, scene: Any, doctor: Any) -> None:
+    html, markdown = pages(replace(scene, candidate=doctor(scene.candidate, "fact_margin", lambda _, value: value - 0.2)))
+    for page in (html, markdown):
+        assert "This candidate may be released." in page
+        assert "Measurably worse than base, though within the margin: Lead of true over false (−0." in page
+        assert "A measured loss, within the margin of 0.5 nats." in page
+    assert "▼ PASS, a measured loss" in html and "| PASS, a measured loss |" in markdown
+
+
+def test_what_zero_cannot_be_told_from_is_not_called_better(pages: Pages, scene: Any) -> None:
+    html, _ = pages(scene)
+    assert "Not told apart from base (" in html
+    assert len(re.findall(r"<summary>(?:Better|Worse) than base", html)) == 1  # the likelihood
 
 
 def test_text_of_a_model_or_corpus_is_never_markup(pages: Pages, scene: Any) -> None:
@@ -104,11 +159,11 @@ def test_samples_dropped_text_and_digests_are_shown(pages: Pages, scene: Any) ->
 
 
 def test_gap_closed_counts_from_the_edge_of_the_human_band() -> None:
-    def side(value: float) -> dict[str, Any]:
-        return {"summary": {"style": {"mattr": {"value": value, "human": 0.5, "human_low": 0.4, "human_high": 0.6}}}}
+    def side(value: float) -> Side:
+        return Side("one", "base", {"style": {"mattr": {"value": value, "human": 0.5, "human_low": 0.4, "human_high": 0.6}}})
 
     def closed(base: float, candidate: float) -> float | None:
-        closed: float | None = style_rows(Evidence(documents={"candidate": side(candidate), "base": side(base)}))[0]["closed"]
+        closed: float | None = style_rows([side(base), side(candidate)])[0]["closed"]
         return closed
 
     assert closed(base=0.8, candidate=0.7) == pytest.approx(0.5)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.judging.browser import CHROMIUM, Page, browser
+from tests.browser import CHROMIUM, Page, browser
 from timbre.evaluation.judging.pairs import Pair
 from timbre.evaluation.judging.ratings import ratings_report, read_key, read_ratings
 from timbre.evaluation.judging.study import export_study

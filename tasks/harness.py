@@ -1,0 +1,36 @@
+"""lm-evaluation-harness on a registered version and on the base model that it was tuned from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.benchmark import artifact_of
+from tasks.bundles import find_version
+from tasks.standing import registered_name
+from timbre.artifacts import Artifact
+from timbre.config import ModelConfig
+
+
+def run_harness(
+    style: str, model: ModelConfig, number: int, data: Mapping[str, Path], *, limit: int | None = None, shots: int = 0
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Per task the shares of base and version and their paired difference, as `factuality.harness.compared` gives them.
+
+    Raises:
+        ValueError: the extra or a file is missing, no such version, or its model is not on this machine.
+        FloatingPointError: a model gave NaN.
+    """
+    from timbre.evaluation.factuality.harness import check, compared
+
+    check(data, shots)
+    name = registered_name(style, model)
+    tags = find_version(name, number).tags
+    base, adapter = (artifact_of(tags, step, f"{name} v{number}") for step in ("model", "adapter"))
+    return compared(_scored(base, None, data, limit, shots), _scored(base, adapter, data, limit, shots))
+
+
+def _scored(model: Artifact, adapter: Artifact | None, data: Mapping[str, Path], limit: int | None, shots: int) -> list[dict[str, Any]]:
+    from timbre.evaluation.factuality.harness import run_tasks
+    from timbre.models import load_model, load_tokenizer
+
+    return run_tasks(load_model(model, adapter=adapter), load_tokenizer(model), data, limit=limit, shots=shots)
