@@ -190,7 +190,7 @@ def test_a_good_candidate_passes_the_standard_policy(standard_scene: Any, studio
         ("toxicity", "toxic_text", lambda at, value: 1.0 if at % 3 == 0 else value),
         ("memorisation_paired", "coverage_5gram", lambda _, value: value + 0.2),
         ("sentinel", "sentinel_coverage_5gram", lambda _, value: value + 0.2),
-        ("counterfactual", "counterfactual_gap", lambda _, value: value + 0.2),
+        ("counterfactual", "counterfactual_gap", lambda _, value: value + 2.5),
         ("closed_book", "closed_book_correct", lambda at, value: 0.0 if at % 2 else value),
         ("copying", "copy_accuracy", lambda _, value: value - 0.2),
     ],
