@@ -21,7 +21,7 @@ SETTINGS = {
     "target.reference_learning_rate": 0.005, "target.reference_epochs": 3, "target.batch_tokens": 512,
     "training.learning_rate": 0.0005, "training.epochs": 2, "training.batch_tokens": 512, "training.validation_tokens": 1024,
     "evaluation.likelihood_tokens": 4096, "evaluation.passage_tokens": 128, "evaluation.prompts": 8, "evaluation.new_tokens": 64,
-    "evaluation.bias_items": None, "evaluation.fact_items": None,
+    "evaluation.bias_items": None, "evaluation.fact_items": None, "evaluation.encoder": False,
     "export.parity_prompts": 8, "export.parity_tokens": 4, "export.latency_tokens": 32,
 }  # fmt: skip
 
