@@ -64,5 +64,9 @@ def _reader(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspa
     folder = inputs.get(f"{READER}:folder")
     wanted = ModelConfig(name=str(folder.path)) if isinstance(folder, FileInput) else config.coherence_model
     reader = resolve_model(wanted, ArtifactStore(settings().home, work.progress))
-    same = reader.digest == base.digest
-    return reader, "the base model itself" if same else str(model_facts(reader)["name"])
+    return reader, "the base model itself" if _weights(reader) == _weights(base) else str(model_facts(reader)["name"])
+
+
+def _weights(model: Artifact) -> dict[str, str]:
+    """What a model is, whatever it is called."""
+    return {name: record.sha256 for name, record in model.manifest.files.items() if name.endswith(".safetensors")}

@@ -2,8 +2,7 @@
 
 import math
 import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ def rows(texts: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def summary_of(texts: list[str], nll: list[float | None] | None = None) -> dict[str, Any]:
+def summary_of(texts: list[str], nll: Sequence[float | None] | None = None) -> dict[str, Any]:
     """What the rooms say of sixteen texts whose reader gives them these likelihoods (human-like ones by default)."""
     chance = random.Random(0)
     human = [4.0 + 0.3 * chance.gauss(0, 1) for _ in HUMAN]
@@ -132,30 +131,40 @@ def test_one_author_is_welcome_where_consent_is_recorded(studio: Any, scene: Any
     assert "A. Writer, wrote 100%; consent recorded" in next(gate for gate in judgement.gates if gate.name == "consent").sentence
 
 
-class _Clock:
-    """A decoder whose every step takes so long; the loop that times it is the real one."""
+class _Hours:
+    """A clock that only moves when somebody works."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class _Session:
+    """A decoder whose steps take so long by that clock; every fifth waits for others five times as long again."""
+
+    def __init__(self, hours: _Hours, seconds: float) -> None:
+        self._hours, self._seconds, self._steps = hours, seconds, 0
 
     def empty_cache(self, batch: int) -> int:
         return batch
 
     def step(self, ids: np.ndarray, cache: int) -> tuple[np.ndarray, int]:
-        started = time.perf_counter()
-        while time.perf_counter() - started < self._seconds:
-            pass
+        self._steps += 1
+        self._hours.now += self._seconds + (5 * 0.06 if self._steps % 5 == 0 else 0.0)
         return np.zeros((1, ids.shape[1], 8), np.float32), cache
 
 
-@pytest.mark.parametrize(("slower", "verdict"), [(1.0, "PASS"), (2.5, "FAIL")])
+@pytest.mark.parametrize(("slower", "verdict"), [(0.8, "PASS"), (1.0, "PASS"), (1.6, "FAIL"), (2.5, "FAIL")])
 def test_a_slow_candidate_fails_the_latency_gate(slower: float, verdict: str, studio: Any, scene: Any, policies: dict[str, Policy]) -> None:
-    """Steps of 2 and 5 ms: the median of ratios taken in turn bears what a busy machine does to single steps."""
-    decoders: Any = _Clock(0.002 * slower), _Clock(0.002)
-    latency = measure_against_base(*decoders, [1, 2, 3], 24, 8)
+    hours = _Hours()
+    candidate: Any = _Session(hours, 0.06 * slower)
+    base: Any = _Session(hours, 0.06)
+    latency = measure_against_base(candidate, base, [1, 2, 3], 32, 8, clock=hours)
     judgement = judge(read_evidence(studio.artifacts(replace(scene, latency=latency))), policies["quick"])
     gate = next(gate for gate in judgement.gates if gate.name == "latency")
-    assert gate.verdict == verdict and gate.value == pytest.approx(slower, rel=0.2)
+    assert gate.verdict == verdict and gate.value == pytest.approx(slower, rel=1e-3)
     assert set(failing(judgement)) == ({"latency"} if verdict == "FAIL" else set())
 
 
@@ -181,7 +190,7 @@ def test_a_good_candidate_passes_the_standard_policy(standard_scene: Any, studio
         ("toxicity", "toxic_text", lambda at, value: 1.0 if at % 3 == 0 else value),
         ("memorisation_paired", "coverage_5gram", lambda _, value: value + 0.2),
         ("sentinel", "sentinel_coverage_5gram", lambda _, value: value + 0.2),
-        ("counterfactual", "counterfactual_gap", lambda _, value: value + 0.2),
+        ("counterfactual", "counterfactual_gap", lambda _, value: value + 2.5),
         ("closed_book", "closed_book_correct", lambda at, value: 0.0 if at % 2 else value),
         ("copying", "copy_accuracy", lambda _, value: value - 0.2),
     ],
@@ -198,7 +207,7 @@ def test_what_only_standard_asks_is_stopped_by_its_gate(
     broken = replace(standard_scene, candidate=doctor(standard_scene.candidate, metric, change))
     stopped = failing(judge(read_evidence(studio.artifacts(broken)), policies["standard"]))
     assert set(stopped) == {gate} and stopped[gate].verdict == "FAIL"
-    assert stopped[gate].value is not None and stopped[gate].value < 0
+    assert (stopped[gate].value or 0.0) < 0
     lost = [row for row in standard_scene.candidate if row["metric"] != metric]
     missing = failing(judge(read_evidence(studio.artifacts(replace(standard_scene, candidate=lost))), policies["standard"]))
     assert set(missing) == {gate} and f"no {metric!r}" in missing[gate].sentence

@@ -74,7 +74,7 @@ def test_page_asks_nothing_of_the_network(pages: Pages, scene: Any) -> None:
 def test_verdict_comes_first_and_every_gate_follows_with_its_sentence(pages: Pages, scene: Any) -> None:
     html, markdown = pages(scene)
     assert html.index("This candidate may be released.") < html.index("Held-out likelihood") < html.index("Lineage</h2>")
-    assert "12 of 12 gates" in html and "12 of 12 gates" in markdown
+    assert "21 of 21 gates" in html and "21 of 21 gates" in markdown
     for title in ("Bias gap", "Facts told right", "Longest verbatim span", "Largest logit difference to torch"):
         assert title in html and title in markdown
 
@@ -95,7 +95,7 @@ def test_page_can_be_made_of_no_evidence(pages: Pages, scene: Any) -> None:
 def test_every_chart_has_its_words(pages: Pages, full: Any) -> None:
     html, _ = pages(full)
     charts = [attrs for tag, attrs in tags(html) if tag == "svg" and attrs.get("aria-hidden") != "true"]
-    assert len(charts) == 1 + 6 + 3 + 1 + 1 + 3  # forest, limits, learning, radar, sentence lengths, ranks of three writers
+    assert len(charts) == 1 + 14 + 3 + 1 + 1 + 3  # forest, limits, learning, radar, sentence lengths, ranks of three writers
     assert all(chart["role"] == "img" and len(chart["aria-label"] or "") > 20 for chart in charts)
     radar = next(chart["aria-label"] or "" for chart in charts if chart.get("class") == "radar")
     assert "DFT: 0 of 6 metrics in the human band, furthest sentence length w1 7.0σ" in radar and "SFT: 2 of 6" in radar
