@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,8 +57,8 @@ def evaluate(
     from timbre.evaluation.against_page import write_page
     from timbre.evaluation.embeddings import packaged_encoder
 
-    _check_page(page)
     others = dict(_named(assignment) for assignment in other)
+    _check_page(page, [texts, against, *slop, *others.values()])
     request = Request(texts, against, words, most, tuple(slop), others)
     comparison = compare_texts(request, encoder=packaged_encoder(), calibrated=_calibrated(calibration))
     replaced = page.exists()
@@ -70,10 +71,15 @@ def evaluate(
         raise typer.Exit(INCONCLUSIVE)
 
 
-def _check_page(page: Path) -> None:
-    """Before the work, not after it."""
+def _check_page(page: Path, read: Sequence[Path]) -> None:
+    """Before the work, not after it. A page never replaces a text, nor lies where the next run would read it as one."""
     if page.is_dir() or not page.absolute().parent.is_dir():
         raise ValueError(f"--page {page}: {'that is a folder' if page.is_dir() else 'there is no such folder'}; name a file to write")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--page {page}: a page is HTML; name a file that ends in .html")
+    for path in read:
+        if page.resolve() == path.resolve() or (path.is_dir() and page.resolve().is_relative_to(path.resolve())):
+            raise ValueError(f"--page {page}: it would stand among the texts of {path}; name a place outside of them")
 
 
 def _named(assignment: str) -> tuple[str, Path]:
@@ -105,8 +111,8 @@ def _print(comparison: "Comparison", page: Path, replaced: bool) -> None:
         print(f"{side}: {row['read']} read, {row['too_short']} too short, {row['passages']} passages of {comparison.words} words")
     for name, why in comparison.missing.items():
         console.print(f"not measured: {name} ({why})", markup=False)
-    if comparison.identical:
-        print(f"{comparison.identical} passages stand on both sides word for word")
+    if comparison.copied:
+        print(f"{comparison.copied} passages of these texts stand on the human side too")
     print(f"page {page}{' (replaced)' if replaced else ''}")
 
 

@@ -24,8 +24,10 @@ ENOUGH = 50
 """Passages below which nothing is certified; the human side needs twice as many."""
 DROPPED_MOST = 0.2
 SHARED_MOST = 0.05
-"""Share of passages that may stand word for word on the human side too: a quotation, a letterhead. More is a mistake."""
+"""Share of passages that may be copies of human ones: a quotation, a letterhead. More is a mistake."""
 _ODD = 0.05
+_RUN = 8
+"""Words in a row that two writers hardly ever choose alike."""
 _GROUP_MOST = 16
 
 
@@ -65,8 +67,8 @@ class Comparison:
     """Passages of a set: what is measured at once, so that candidate and human halves are alike in number."""
     words: int
     read: dict[str, dict[str, int]]
-    identical: int
-    """Passages that stand on both sides word for word."""
+    copied: int
+    """Passages that stand, mostly or wholly, on the human side too."""
     figures: dict[str, Figure]
     missing: dict[str, str]
     chance: float | None
@@ -90,7 +92,7 @@ class Comparison:
         """As `--json` prints it."""
         return {
             "verdict": self.verdict, "why": self.why, "count": self.count, "words": self.words, "read": self.read,
-            "identical_passages": self.identical,
+            "copied_passages": self.copied,
             "chance": self.chance, "telling_sigmas": self.telling,
             "metrics": {name: figure_row(each) for name, each in self.figures.items()},
             "not_measured": self.missing, "score": asdict(self.score) if self.score else None, "no_score": self.no_score,
@@ -116,7 +118,7 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
     read = {
         side: {"read": each.read, "too_short": each.too_short, "passages": len(each)} for side, each in (("texts", own), ("human", human))
     }
-    count, same = min(len(own), len(human) // 2), identical(own.texts, human.texts)
+    count, same = min(len(own), len(human) // 2), copied(own.texts, human.texts)
     if count < LEAST:
         return _nothing(request, own, human, count, read, same)
     texts = own.texts[: max(count, min(len(own), request.most))]
@@ -140,10 +142,18 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
     )  # fmt: skip
 
 
-def identical(own: Sequence[str], human: Sequence[str]) -> int:
-    """How many of `own` stand among `human` word for word, whatever their case, spaces and punctuation."""
-    known = {" ".join(words(text)) for text in human}
-    return sum(" ".join(words(text)) in known for text in own)
+def copied(own: Sequence[str], human: Sequence[str]) -> int:
+    """How many of `own` are copies: over half of their runs of eight words stand among `human`, whatever case and punctuation.
+
+    Runs and not whole passages, since one word more at the beginning of a text moves every cut.
+    """
+    known = {run for text in human for run in _runs(text)}
+    return sum(2 * sum(run in known for run in runs) > len(runs) for text in own if (runs := _runs(text)))
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    sequence = words(text)
+    return [tuple(sequence[start : start + _RUN]) for start in range(len(sequence) - _RUN + 1)]
 
 
 def in_sets(count: int, own: int, human: int) -> str:
@@ -161,7 +171,7 @@ def measured_lengths(texts: Sequence[str]) -> list[int]:
 def _chance(figures: Mapping[str, Figure], scored: Sequence[str], reference: Reference) -> tuple[float, float]:
     """How often a human half is as odd as the candidate in its oddest metric, and the oddness that one half in twenty reaches."""
     odd = reference.oddness(scored)
-    worst = max((abs(figures[name].sigmas) if figures[name].sigmas is not None else math.inf for name in scored), default=math.inf)  # type: ignore[arg-type]
+    worst = max((_oddness(figures[name]) for name in scored), default=math.inf)
     return float((1 + np.sum(odd >= worst)) / (1 + len(odd))), float(np.quantile(odd, 1 - _ODD))
 
 
@@ -180,11 +190,16 @@ def _verdict(
             f"No scored metric is further from human text than chance alone would have it ({chance:.0%} of human halves are as odd). "
             f"{in_sets(count, len(own), len(human))} can tell deviations above {telling:.1f}σ."
         )
-    far = sorted((name for name in figures if METRIC[name].group in GROUPS), key=lambda name: -abs(figures[name].sigmas or math.inf))[:3]
+    far = sorted((name for name in figures if METRIC[name].group in GROUPS), key=lambda name: -_oddness(figures[name]))[:3]
     return "told apart", (
         f"Fewer than {max(chance, 0.005):.1%} of human halves are as odd. Furthest away: "
         + ", ".join(f"{name.replace('_', ' ')} ({_sigmas(figures[name])})" for name in far) + "."
     )  # fmt: skip
+
+
+def _oddness(figure: Figure) -> float:
+    """How far from the human mean in σ, either way; without a value, as far as can be."""
+    return math.inf if figure.sigmas is None else abs(figure.sigmas)
 
 
 def _sigmas(figure: Figure) -> str:
@@ -202,7 +217,7 @@ def _too_few(own: Passages, human: Passages, count: int, length: int) -> str:
 
 def _shared(same: int, passages_: int) -> str:
     return (
-        f"{same} of {passages_} passages stand on the human side word for word: texts that are compared with themselves say nothing. "
+        f"{same} of {passages_} passages stand on the human side too, word for word: texts that are compared with themselves say nothing. "
         "Name human texts that these were not taken from."
     )
 

@@ -40,7 +40,7 @@ def page_context(comparison: Comparison, names: tuple[str, str]) -> dict[str, An
     """What the template shows."""
     human_lengths, own_lengths = comparison.lengths
     own = comparison.read["texts"]["passages"]
-    shared = comparison.identical > SHARED_MOST * own
+    shared = comparison.copied > SHARED_MOST * own
     return {
         "comparison": comparison,
         "names": names,

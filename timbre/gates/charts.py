@@ -11,6 +11,8 @@ from timbre.page.charts import LEFT, RIGHT, clip, svg
 _ROW, _AXIS = 46, 26
 _REACH = 2.0
 """Margins on either side of zero; what lies beyond stands at the edge."""
+_APART = 2.0
+"""Percent of the width. Ends nearer to the point than this would close it to the square that means a failure."""
 
 
 def forest(gates: Sequence[GateResult], rival: str) -> Markup | None:
@@ -67,7 +69,7 @@ def _row(gate: GateResult, top: int) -> list[str]:
         f'<line class="reach {mark}" x1="{_place(low / unit):.2f}%" x2="{_place(high / unit):.2f}%" y1="{middle}" y2="{middle}"/>',
     ]
     for value in (low, high):
-        if abs(value / unit) <= _REACH:
+        if abs(value / unit) <= _REACH and abs(_place(value / unit) - _place(gate.value / unit)) >= _APART:
             x = f"{_place(value / unit):.2f}%"
             parts.append(f'<line class="reach {mark}" x1="{x}" x2="{x}" y1="{middle - 5}" y2="{middle + 5}"/>')
     for style, at in (("zero", _place(0)), *([("margin", edge)] if gate.margin is not None else [])):  # short of the name

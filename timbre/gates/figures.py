@@ -12,8 +12,10 @@ from typing import Any
 from timbre.gates.style_section import Side
 
 Figure = Mapping[str, Any]
-_ALL = "all"
+_OWN = "base"
+"""What tables of one model and another call the one, where a summary has no other."""
 _TITLES = {
+    "bias_probes": "Paired sentences, one group likelier than the other",
     "facts": "Facts told right", "closed_book": "Questions answered", "copying": "Names and numbers copied",
     "unknown_facts": "Statements of the corpus that the model does not know", "counterfactual": "Texts about one group and another",
 }  # fmt: skip
@@ -55,14 +57,44 @@ def single_figures(measured: Sequence[Side]) -> list[dict[str, Any]]:
 
 
 def category_tables(measured: Sequence[Side]) -> list[CategoryTable]:
-    """Every table by category of the candidate's summary, with the other sides where they were measured on the same."""
+    """Every table by category, with every side that was measured on the same; the candidate's tables first."""
     found = [dict(_tables(side.summary)) for side in measured]
+    titled: dict[str, _Rows] = {}
+    for tables in reversed(found):
+        for title, rows in tables.items():
+            titled.setdefault(title, rows)
     return [
         CategoryTable(
-            title, tuple((name, items, tuple(_figure_of(each, title, name) for each in found)) for name, (items, _) in own.items())
+            title, tuple((name, items, tuple(_figure_of(each, title, name) for each in found)) for name, (items, _) in rows.items())
         )
-        for title, own in found[-1].items()
+        for title, rows in titled.items()
     ]
+
+
+def audit_tables(measured: Sequence[Side]) -> list[dict[str, Any]]:
+    """Who the training text writes about, and how: a table a category, its groups with their share of the mentions and what
+    is written near them more often than near the others (a difference of rates, or None).
+
+    The corpus is the same for every side that was tuned on it; the candidate's evaluation is asked.
+    """
+    audit = measured[-1].summary.get("corpus_audit")
+    categories = audit.get("categories") if isinstance(audit, Mapping) else None
+    tables = []
+    for category, found in categories.items() if isinstance(categories, Mapping) else ():
+        groups: Mapping[str, Any] = found["groups"]
+        near = list(dict.fromkeys(name for group in groups.values() for name in group["associations"]))
+        rows = [
+            (name.replace("_", " "), group["mentions"], group["share"],
+             [_difference(group["associations"].get(association)) for association in near])
+            for name, group in groups.items()
+        ]  # fmt: skip
+        tables.append({"title": category.replace("_", " "), "near": [name.replace("_", " ") for name in near], "rows": rows})
+    return tables
+
+
+def _difference(association: Any) -> Figure | None:
+    cell = association.get("difference") if isinstance(association, Mapping) else None
+    return cell if isinstance(cell, Mapping) and _is_figure(cell) and cell["value"] is not None else None
 
 
 def not_measured(measured: Sequence[Side]) -> dict[str, str]:
@@ -123,7 +155,8 @@ def _listed(title: str, rows: Sequence[Any]) -> Iterator[tuple[str, _Rows]]:
         for figure, given in row.items():
             cell = given.get("difference", given) if isinstance(given, Mapping) else given
             if _is_figure(cell):
-                tables.setdefault(f"{title}: {figure.replace('_', ' ')}{metric}", {})[str(row["category"])] = (_items(row), cell)
+                of = "" if figure == _OWN else f": {figure.replace('_', ' ')}"
+                tables.setdefault(f"{title}{of}{metric}", {})[str(row["category"])] = (_items(row), cell)
     yield from tables.items()
 
 

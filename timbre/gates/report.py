@@ -12,7 +12,7 @@ from typing import Any
 from timbre.artifacts import Artifact, IntegrityError
 from timbre.gates.charts import forest, limit_row
 from timbre.gates.evidence import BASE, Evidence
-from timbre.gates.figures import category_tables, not_measured, sentences, single_figures
+from timbre.gates.figures import audit_tables, category_tables, not_measured, sentences, single_figures
 from timbre.gates.learning import learning_panels
 from timbre.gates.style_section import length_panel, overused_rows, radar_panel, rank_panels, sides, style_rows
 from timbre.gates.verdict import GateResult, Judgement, shown
@@ -71,6 +71,7 @@ def report_context(
         "figures": single_figures(measured),
         "said": sentences(measured),
         "tables": category_tables(measured),
+        "audit": audit_tables(measured),
         "not_measured": not_measured(measured),
         "learning": learning_panels(curve, learnt, str(training.get("objective"))),
         "samples": samples([artifacts[name] for name in ("base", "baseline", "candidate") if name in artifacts])[:SAMPLES],

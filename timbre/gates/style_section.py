@@ -4,6 +4,7 @@ Everything comes from the summaries of the evaluations; a key that a summary lac
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -106,8 +107,8 @@ def overused_rows(measured: Sequence[Side]) -> list[dict[str, Any]]:
 
 def around(example: str, phrase: str) -> tuple[str, str, str]:
     """Before, phrase and after; the whole sentence first where the phrase is not found as it is written."""
-    start = example.lower().find(phrase.lower())
-    return (example, "", "") if start < 0 else (example[:start], example[start : start + len(phrase)], example[start + len(phrase) :])
+    found = re.search(re.escape(phrase), example, re.IGNORECASE)  # lower() may change a text's length, and with it every place
+    return (example, "", "") if found is None else (example[: found.start()], found.group(), example[found.end() :])
 
 
 def length_panel(measured: Sequence[Side]) -> dict[str, Any] | None:

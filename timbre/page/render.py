@@ -37,5 +37,5 @@ def number(value: Any) -> str:
 
 
 def cell(value: Any) -> str:
-    """Text that may stand in a cell of a Markdown table."""
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    """Text that may stand in a cell of a Markdown table: no bar, no line break, and nothing that a viewer takes for HTML."""
+    return str(value).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

@@ -102,7 +102,7 @@ def test_fewer_human_passages_make_smaller_sets_and_both_numbers_are_named(tmp_p
 def test_the_same_texts_on_both_sides_are_noticed(tmp_path: Path, sides: dict[str, Path]) -> None:
     copied = folder(tmp_path / "copied", [file.read_text().upper() + "\n" for file in sorted(sides["human"].iterdir())[:54]])
     found = compare_texts(Request(copied, sides["human"], words=60, most=54))
-    assert found.verdict == "INCONCLUSIVE" and found.identical == 54 and "54 of 54 passages stand on the human side" in found.why
+    assert found.verdict == "INCONCLUSIVE" and found.copied == 54 and "54 of 54 passages stand on the human side" in found.why
     write_page(found, tmp_path / "page.html", ("copied", "human"))
     assert "The same texts stand on both sides." in (tmp_path / "page.html").read_text()
 
@@ -110,7 +110,7 @@ def test_the_same_texts_on_both_sides_are_noticed(tmp_path: Path, sides: dict[st
 def test_one_quotation_on_both_sides_is_named_and_judged(tmp_path: Path, write: Any, sides: dict[str, Path]) -> None:
     quoted = [sorted(sides["human"].iterdir())[0].read_text(), *write(53, 64, 2)]
     found = compare_texts(Request(folder(tmp_path / "quoted", quoted), sides["human"], words=60, most=54))
-    assert found.identical == 1 and found.verdict != "INCONCLUSIVE"
+    assert found.copied == 1 and found.verdict != "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize("wrong", ["slop", "others"])
