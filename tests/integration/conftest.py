@@ -75,8 +75,15 @@ class Checkout:
 
     def run(self, **changes: object) -> dict[str, Any]:
         """`timbre run` on the tiny style and model; its JSON and exit code."""
+        return self._released(("run",), changes)
+
+    def release(self, **changes: object) -> dict[str, Any]:
+        """`timbre stage release`, the same last step by hand; its JSON and exit code."""
+        return self._released(("stage", "release"), changes)
+
+    def _released(self, command: tuple[str, ...], changes: dict[str, object]) -> dict[str, Any]:
         settings = [f"--set={name}={value}" for name, value in (SMALL | changes).items()]
-        done = self.timbre("run", "--style", "tiny", "--model", str(self.model), "--json", *settings)
+        done = self.timbre(*command, "--style", "tiny", "--model", str(self.model), "--json", *settings)
         assert done.stdout, done.stderr[-3000:]
         outcome: dict[str, Any] = json.loads(done.stdout) | {"exit": done.returncode}
         return outcome

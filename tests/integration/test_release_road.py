@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_same_command_again_builds_registers_and_writes_nothing(walked: "tuple[C
     before = _kept(place)
     again = place.run()
     assert all(step["cached"] for step in again["steps"].values())
-    assert (again["exit"], again["version"], again["promoted"]) == (0, first["version"], False)
+    assert (again["exit"], again["version"], again["promoted"], again["comparison"]) == (0, first["version"], False, "")
     assert len(place.json("history")) == 1
     assert _kept(place) == before and before["runs"] > 0 and before["model_versions"] == 1
 
@@ -57,6 +58,14 @@ def test_a_changed_training_parameter_reruns_training_and_what_follows_only(walk
     rerun = {name for name, step in changed["steps"].items() if not step["cached"]}
     assert rerun == {"adapter", "generations", "evaluation", "bundle", "verdict"}
     assert (changed["verdict"], changed["champion"], changed["version"]) == ("PASS", 2, 2)
+    beside = Path(changed["comparison"])
+    assert changed["compared_with"] == 1 and "v2 compared with v1." in beside.read_text()
+    when = beside.stat().st_mtime_ns
+    step_by_step = place.release(**{"training.epochs": 5})
+    assert {name: step_by_step[name] for name in ("version", "champion", "promoted", "comparison")} == {
+        "version": 2, "champion": 2, "promoted": False, "comparison": str(beside),
+    }  # fmt: skip
+    assert beside.stat().st_mtime_ns == when and len(place.json("history")) == 2
     back = place.json("rollback", "--style", "tiny", "--model", str(place.model))
     assert (back["champion"], back["previous"]) == (1, 2)
     assert place.json("doctor")["damaged"] == []
