@@ -86,7 +86,11 @@ def add_source(
             return taken
         raise ValueError(f"a source named {name!r} is there already ({taken}); choose another with `--name`, or remove it")
     _check_readable(files, source)
-    _register(folder, files, source)
+    if not _register(folder, files, source):  # another process added it while we were reading
+        return add_source(
+            path, style, author, licence, home=home, name=name, date=date, consent=consent, description=description, language=language,
+            research_only=research_only,
+        )  # fmt: skip
     try:
         _join(home, style, name, source)
     except BaseException:
@@ -154,11 +158,14 @@ def _check_readable(files: dict[str, Path], source: Source) -> None:
         raise ValueError("there is no text in these files: nothing was added")
 
 
-def _register(folder: Path, files: dict[str, Path], source: Source) -> None:
+def _register(folder: Path, files: dict[str, Path], source: Source) -> bool:
+    """Copy the files and write the entry; False, and nothing is done, where the name was taken meanwhile."""
     from filelock import FileLock
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / "adding.lock"):
+        if folder.exists():
+            return False
         for leftover in folder.parent.glob(".adding-*"):  # of a killed one: the lock is ours
             shutil.rmtree(leftover, ignore_errors=True)
         staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
@@ -168,6 +175,7 @@ def _register(folder: Path, files: dict[str, Path], source: Source) -> None:
             staging.rename(folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+    return True
 
 
 def _copy(staging: Path, files: dict[str, Path], source: Source) -> None:
