@@ -148,6 +148,8 @@ def test_an_unknown_style_is_refused_with_the_known_ones_wherever_it_is_asked_fo
         assert isinstance(done.exception, ValueError), command
         sentence, code = explain(done.exception)
         assert code == 2 and "unknown style 'nope'" in sentence and "literary" in sentence
+    calibrated = typed("evaluate", str(home), "--against", str(home), "--calibration", "nope").exception
+    assert isinstance(calibrated, ValueError) and "unknown style 'nope'" in explain(calibrated)[0]
 
 
 def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_path: Path) -> None:
