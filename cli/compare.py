@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    candidate: Annotated[int, typer.Argument(help="The version that is judged; `timbre status` lists versions.")],
+    candidate: Annotated[int, typer.Argument(help="The version that is judged; `timbre status --all` lists them.")],
     rival: Annotated[int, typer.Argument(help="The version it is compared with.")],
     style: Style = "literary",
     model: Model = DEFAULT_MODEL,
@@ -27,7 +27,7 @@ def compare(
 ) -> None:
     """Judge one version against another on the same items: the gates, and the page of a release. Moves nothing."""
     if candidate == rival:
-        raise ValueError(f"version {candidate} is no comparison with itself: name two versions, `timbre status` lists them")
+        raise ValueError(f"version {candidate} is no comparison with itself: name two versions, `timbre status --all` lists them")
     from tasks.comparison import compare_versions
     from timbre.config import ModelConfig
 

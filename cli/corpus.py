@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from textwrap import fill
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import Json
+
+if TYPE_CHECKING:
+    from timbre.corpus.adding import Size
 
 app = typer.Typer(no_args_is_help=True, help="Bring texts of your own.", rich_markup_mode=None)
 
@@ -27,23 +31,39 @@ def add(
     json_output: Json = False,
 ) -> None:
     """Register texts under a style, by content; then: timbre run --style NAME."""
-    from timbre.corpus.adding import ENOUGH_DOCUMENTS, add_source, skipped_endings, style_documents
+    from timbre.corpus.adding import add_source, skipped_endings, style_size
 
     skipped = skipped_endings(path)
     entry = add_source(path, style, author, licence, consent=consent or None, name=name)
-    documents = style_documents(style)
-    few = documents < ENOUGH_DOCUMENTS
+    size = style_size(style)
+    little = _little(style, size) if size is not None else ""
     if json_output:
-        print(json.dumps({"style": style, "source": str(entry), "skipped": skipped, "documents": documents, "few": few}))
+        counted = {"documents": size.documents if size else None, "words": size.words if size else None, "few": bool(little)}
+        print(json.dumps({"style": style, "source": str(entry), "skipped": skipped, **counted}))
         return
     print(f"registered {path} under style {style!r}")
     if skipped:
         named = ", ".join(f"{ending} ({count})" for ending, count in skipped.items())
         print(f"skipped {sum(skipped.values())} files whose endings no reader knows: {named}")
-    if few:
-        print(
-            f"note: {style!r} has {documents} documents so far; from {ENOUGH_DOCUMENTS} on enough can be held out for a verdict.\n"
-            "With fewer, long files are cut into sections where they have headings or chapters;\n"
-            "else the gates answer INCONCLUSIVE (exit code 4), and nothing is promoted."
-        )
+    if little:
+        print(little)
     print(f"next: timbre run --style {style}")
+
+
+def _little(style: str, size: "Size") -> str:
+    """What will come of too little text, and how much would do; empty where there is enough."""
+    from timbre.corpus.adding import ENOUGH_DOCUMENTS, ENOUGH_WORDS
+
+    notes = []
+    if size.documents < ENOUGH_DOCUMENTS:
+        notes.append(
+            f"note: {style!r} has {size.documents} documents so far; from {ENOUGH_DOCUMENTS} on enough can be held out for a verdict. With "
+            "fewer, long files are cut into sections where they have headings or chapters; else the gates answer INCONCLUSIVE (exit "
+            "code 4), and nothing is promoted."
+        )
+    if size.words < ENOUGH_WORDS:
+        notes.append(
+            f"note: {style!r} has {size.words:,} words so far; from about {ENOUGH_WORDS:,} on the profile `quick` trains on as many "
+            "tokens as it wants. With fewer it learns less, and may not show that it did."
+        )
+    return "\n".join(fill(note, 80) for note in notes)

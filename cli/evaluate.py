@@ -177,14 +177,16 @@ def _calibrated(style: str | None) -> "Calibrated | None":
     """What the calibration of a style left, or None if none is asked for.
 
     Raises:
-        ValueError: that style has not been calibrated here.
+        ValueError: no such style, or it has not been calibrated here.
     """
     if style is None:
         return None
+    from tasks.standing import known_style
     from timbre.artifacts import ArtifactStore
     from timbre.evaluation.calibrated import read_calibrated
     from timbre.settings import settings
 
+    known_style(style)
     if not _pointer(style).is_file():
         raise ValueError(f"{style} has not been calibrated here: `timbre evaluate --self-check --style {style}` does that once")
     artifact = ArtifactStore(settings().home).open("calibration", json.loads(_pointer(style).read_bytes())["digest"])

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def promote(
-    version: Annotated[int, typer.Argument(help="The version to promote; `timbre status` lists versions.")],
+    version: Annotated[int, typer.Argument(help="The version to promote; `timbre status --all` lists them.")],
     style: Style = "literary",
     model: Model = DEFAULT_MODEL,
     reason: Annotated[str, typer.Option(help="Written in the ledger.")] = "by hand",

@@ -63,7 +63,7 @@ def _release(config: "ReleaseConfig", json_output: bool) -> int:
         print(json.dumps(as_json(outcome), indent=2))
     else:
         print_summary(config, outcome, plan)
-    return exit_code(config, outcome)
+    return exit_code(config, outcome.released)
 
 
 def _show_plan(config: "ReleaseConfig", price: float | None, json_output: bool = False, *, quiet: bool = False) -> Any:

@@ -1,13 +1,19 @@
-"""`timbre stage train|evaluate|…`: the steps after the data, one at a time, from what stands in the artifact store."""
+"""`timbre stage train|evaluate|…|release`: the steps after the data, one at a time, from what stands in the artifact store."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.errors import GATE_FAIL, INCONCLUSIVE
 from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
+
+if TYPE_CHECKING:
+    from flows.release import Outcome
+    from timbre.config import ReleaseConfig
+
+Config = Annotated[Path | None, typer.Option(help="A release as JSON, instead of the options above.")]
 
 _VERBS = {
     "model": ("model", "Fetch and convert the base model."),
@@ -32,6 +38,7 @@ def register(app: typer.Typer) -> None:
     """Mount one command a step."""
     for verb, (step, text) in _VERBS.items():
         app.command(verb, help=text)(_command(step))
+    app.command("release")(release)
 
 
 def _command(step: str) -> Callable[..., None]:
@@ -42,7 +49,7 @@ def _command(step: str) -> Callable[..., None]:
         seed: Seed = 1,
         model: Model = DEFAULT_MODEL,
         settings: Set = [],  # noqa: B006
-        config: Annotated[Path | None, typer.Option(help="A release as JSON, instead of the options above.")] = None,
+        config: Config = None,
         json_output: Json = False,
     ) -> None:
         import json
@@ -65,3 +72,58 @@ def _command(step: str) -> Callable[..., None]:
             raise typer.Exit({"PASS": 0, "FAIL": GATE_FAIL}.get(outcome, INCONCLUSIVE))
 
     return command
+
+
+def release(
+    context: typer.Context,
+    style: Style = "literary",
+    profile: Profile = "quick",
+    seed: Seed = 1,
+    model: Model = DEFAULT_MODEL,
+    settings: Set = [],  # noqa: B006
+    config: Config = None,
+    json_output: Json = False,
+) -> None:
+    """Register the judged bundle and, if it passed, promote it.
+
+    The last step of `timbre run`, by the same code, with the same exit codes. All steps before it must stand; a verdict that
+    was published before changes nothing.
+    """
+    import json
+
+    from tasks.environment import prepare
+    from timbre.settings import settings as environment
+
+    if config is not None:
+        refuse_beside(context, "config", "json_output")
+    prepare(environment())
+    given = read_release(config) if config else resolve(style, profile, seed, model, settings)
+    from cli.summary import as_json, exit_code, print_release
+
+    outcome = _publish(given)
+    if json_output:
+        print(json.dumps(as_json(outcome), indent=2))
+    else:
+        print_release(given, outcome)
+    raise typer.Exit(exit_code(given, outcome.released))
+
+
+def _publish(config: "ReleaseConfig") -> "Outcome":
+    """What stands of this release, published.
+
+    Raises:
+        ValueError: a step is missing; the sentence says which, and how to build it.
+    """
+    from flows.release import Outcome
+    from tasks.data import data_tags
+    from tasks.release import publish_candidate
+    from tasks.stage import Built
+    from tasks.standing import open_store
+    from timbre import road
+
+    found = road.find(config, open_store())
+    if missing := [step for step in road.steps_of(config) if step.name not in found]:
+        first = missing[0].name
+        raise ValueError(f"release needs the {first} first: `{road.command_of(first)} --style {config.style}` builds it")
+    steps = {name: Built(step=name, digest=artifact.digest, cached=True, seconds=0.0) for name, artifact in found.items()}
+    return Outcome(steps=steps, released=publish_candidate(config, steps, data_tags(config, steps["corpus"], steps["target"])))

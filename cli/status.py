@@ -2,6 +2,7 @@
 
 import json
 import sys
+from textwrap import fill
 from typing import Annotated
 
 import typer
@@ -9,7 +10,9 @@ import typer
 from cli.options import Json
 
 _NEWEST = 6
-"""Versions that the table names; `--json` names all."""
+"""Versions that the table names; `--all` and `--json` name all."""
+_INDENT = " " * 18
+_COLUMNS = 80
 
 
 def register(app: typer.Typer) -> None:
@@ -18,8 +21,11 @@ def register(app: typer.Typer) -> None:
     app.command("history")(history)
 
 
-def status(json_output: Json = False) -> None:
-    """Champion, previous and challenger of every style, and where things are."""
+def status(
+    every: Annotated[bool, typer.Option("--all", help="Name every version, not the newest ones only.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Champion, previous, challenger and versions of every style, and where things are."""
     from tasks.environment import prepare, running_server
     from timbre.settings import settings
 
@@ -40,7 +46,7 @@ def status(json_output: Json = False) -> None:
         for column in ("model", "champion", "previous", "challenger", "versions", "policy", "since"):
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(_shown(row[str(column.header)]) for column in table.columns))
+            table.add_row(*(_shown(row[str(column.header)], every) for column in table.columns))
         Console().print(table)
         for row in rows:
             for name in ("report", "data_docs"):
@@ -64,14 +70,18 @@ def history(
         return
     for row in rows:
         replaced = f" replacing v{row['replaced_version']}" if row["replaced_version"] is not None else ""
-        print(f"{row['at'][:16]}  {row['model']}  {row['kind']} v{row['version']}{replaced}")
-        print(f"{'':18}policy {row['policy']}, verdict {row['verdict'][:12]}, {row['reason']}")
+        for text in (
+            f"{row['at'][:16]}  {row['model']}  {row['kind']} v{row['version']}{replaced}",
+            f"{_INDENT}policy {row['policy']}, verdict {row['verdict'][:12]}, {row['reason']}",
+        ):
+            print(fill(text, _COLUMNS, subsequent_indent=_INDENT, break_on_hyphens=False))
     if not rows:
         print("Nothing has been promoted yet.")
 
 
-def _shown(value: object) -> str:
-    """A cell: nothing is a dash, of many versions the newest stand."""
+def _shown(value: object, every: bool) -> str:
+    """A cell: nothing is a dash, of many versions the newest stand unless `every` one is asked for."""
     if isinstance(value, list):
-        return ("… " if len(value) > _NEWEST else "") + " ".join(f"v{number}" for number in value[-_NEWEST:])
+        shown = value if every else value[-_NEWEST:]
+        return ("… " if len(shown) < len(value) else "") + " ".join(f"v{number}" for number in shown)
     return "–" if value is None else str(value)

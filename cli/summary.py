@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flows.release import Outcome
+    from tasks.release import Released
     from timbre.config import ReleaseConfig
     from timbre.plan import Plan
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
 
-def exit_code(config: "ReleaseConfig", outcome: "Outcome") -> int:
+def exit_code(config: "ReleaseConfig", released: "Released") -> int:
     """0 promoted or nothing to do, 3 FAIL, 4 INCONCLUSIVE, 5 passed and waiting for approval."""
-    released = outcome.released
     if released.verdict == "FAIL" or released.refused:
         return GATE_FAIL
     if released.verdict == "INCONCLUSIVE":
@@ -40,12 +40,13 @@ def as_json(outcome: "Outcome") -> dict[str, Any]:
 
 
 def places(outcome: "Outcome") -> dict[str, str]:
-    """Where to look."""
-    return {
+    """Where to look; the page against the champion before only where there is one."""
+    found = {
         "report": str(outcome.steps["verdict"].open().file("report.html")),
         "data_docs": str(outcome.steps["corpus"].open().path / "data_docs" / "index.html"),
         "bundle": str(outcome.steps["bundle"].open().path),
     }
+    return found | ({"compared": outcome.released.comparison} if outcome.released.comparison else {})
 
 
 def print_plan(plan: "Plan", price: float | None = None) -> None:
@@ -65,10 +66,10 @@ def print_plan(plan: "Plan", price: float | None = None) -> None:
 
 
 def _duration(seconds: float) -> str:
-    """Seconds up to half an hour, then minutes, from three hours on hours."""
+    """Seconds up to half an hour, then minutes, from an hour on hours."""
     if seconds < 1800:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def print_summary(config: "ReleaseConfig", outcome: "Outcome", plan: "Plan") -> None:
@@ -81,17 +82,17 @@ def print_summary(config: "ReleaseConfig", outcome: "Outcome", plan: "Plan") -> 
         steps.add_column(name, justify=justify)  # type: ignore[arg-type]
     planned = {item.step: item for item in plan.items}
     for name, built in outcome.steps.items():
-        actual = "cached" if built.cached else f"{built.seconds:.0f} s"
-        steps.add_row(name, built.digest[:12], "" if planned[name].cached else f"{planned[name].seconds:.0f} s", actual)
+        actual = "cached" if built.cached else _duration(built.seconds)
+        steps.add_row(name, built.digest[:12], "" if planned[name].cached else _duration(planned[name].seconds), actual)
     console.print(steps)
 
     run = [name for name, built in outcome.steps.items() if not built.cached]
     if run:
         expected = sum(planned[name].seconds for name in run)
-        console.print(f"planned {expected:.0f} s, actual {sum(outcome.steps[name].seconds for name in run):.0f} s")
+        console.print(f"planned {_duration(expected)}, actual {_duration(sum(outcome.steps[name].seconds for name in run))}")
 
     print_gates(outcome.steps["verdict"].open().json("verdict.json")["gates"])
-    _print_release(console, config, outcome)
+    print_release(config, outcome)
 
 
 def print_gates(rows: Iterable[Mapping[str, Any]]) -> None:
@@ -131,8 +132,9 @@ def _gate_row(gate: Mapping[str, Any]) -> tuple[str, ...]:
     return gate["name"], verdict, figure("value"), bounds, f"{asked} {gate['unit']}".strip(), str(gate["n"] or "")
 
 
-def _print_release(console: "Console", config: "ReleaseConfig", outcome: "Outcome") -> None:
-    released = outcome.released
+def print_release(config: "ReleaseConfig", outcome: "Outcome") -> None:
+    """The verdict, which version holds which alias, and where things are."""
+    console, released = _console(), outcome.released
     console.print(f"\n[bold]Verdict[/] [{_COLOURS[released.verdict]}]{released.verdict}[/] under policy {config.gate.policy}")
     which = f" --style {config.style}" + (f" --model {config.model.name}" if config.model.name != DEFAULT_MODEL else "")
     champion = f"v{released.champion} is champion" if released.champion is not None else "there is no champion"

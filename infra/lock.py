@@ -4,7 +4,8 @@ And `infra/server.lock`: what the containers of server mode need besides (infra/
 
 Run by `make lock`. The packages that only a CUDA build of torch needs get the marker `extra == 'cuda'`, which
 installers leave out; `infra/install.sh` installs them when the torch that was found is such a build. Builds of the
-same release that are not on the registry (a CPU wheel kept on disk) are added by their sha256 from TORCH_WHEELS.
+same release that are not on the registry (CPU wheels) are named in comments at the top of the lock, with their sha256,
+and stand among torch's hashes; wheels in the folder TORCH_WHEELS are added to them.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 SERVER = ROOT / "infra" / "server.lock"
 CUDA = re.compile(r"^(nvidia-|cuda-|triton==)")
+ELSEWHERE = re.compile(r"^# (torch-\S+\.whl) sha256:([0-9a-f]{64})$", re.MULTILINE)
 
 
 def compiled(source: str, *options: str) -> list[str]:
@@ -41,12 +43,13 @@ def compiled(source: str, *options: str) -> list[str]:
     return result.stdout.splitlines()
 
 
-def extra_hashes() -> list[str]:
-    """sha256 of torch wheels beside the registry's: those in the lock already, and those in TORCH_WHEELS."""
-    known = re.findall(r"# torch elsewhere: ([0-9a-f]{64})", LOCK.read_text()) if LOCK.exists() else []
+def elsewhere(version: str) -> dict[str, str]:
+    """Wheel -> sha256 of this release of torch beside the registry's: those in the lock already, and those in TORCH_WHEELS."""
+    known = dict(ELSEWHERE.findall(LOCK.read_text())) if LOCK.exists() else {}
     folder = os.environ.get("TORCH_WHEELS")
-    found = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(folder).glob("torch-*.whl"))] if folder else []
-    return sorted({*known, *found})
+    for path in sorted(Path(folder).glob("torch-*.whl")) if folder else []:
+        known[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {name: digest for name, digest in sorted(known.items()) if re.match(rf"torch-{re.escape(version)}[+-]", name)}
 
 
 def marked(line: str) -> str:
@@ -58,12 +61,13 @@ def marked(line: str) -> str:
 
 def main() -> None:
     """Write both locks."""
-    lines, elsewhere = [], extra_hashes()
-    lines += [f"# torch elsewhere: {digest}" for digest in elsewhere]
+    lines: list[str] = []
     for line in compiled("pyproject.toml", "--extra", "dev"):
         lines.append(marked(line) if CUDA.match(line) else line)
         if line.startswith("torch=="):
-            lines += [f"    --hash=sha256:{digest} \\" for digest in elsewhere]
+            others = elsewhere(line.removeprefix("torch==").split()[0])
+            lines += [f"    --hash=sha256:{digest} \\" for digest in others.values()]
+            lines[:0] = [f"# {name} sha256:{digest}" for name, digest in others.items()]
     LOCK.write_text("\n".join(lines) + "\n")
     SERVER.write_text("\n".join(added(lines)) + "\n")
 

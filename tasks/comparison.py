@@ -1,5 +1,6 @@
 """Two registered versions side by side, from the artifacts that their tags name."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from tasks.bundles import find_version
 from tasks.environment import prepare
 from tasks.standing import open_store, registered_name
 from timbre import road
-from timbre.artifacts import Artifact, FileInput
+from timbre.artifacts import Artifact, FileInput, IntegrityError
 from timbre.config import ModelConfig
 from timbre.gates.verdict import Judgement
 from timbre.registry.ports import Version
@@ -41,11 +42,38 @@ def compare_versions(style: str, model: ModelConfig, candidate: int, rival: int,
     ours, theirs = find_version(name, candidate), find_version(name, rival)
     artifacts = {step: _artifact(ours, step) for step in _STEPS}
     artifacts["candidate"], artifacts["base"] = artifacts.pop("evaluation"), _artifact(theirs, "evaluation")
-    place = folder or settings().home / "comparisons" / f"{name}-v{candidate}-v{rival}"
+    place = folder or _folder(name, candidate, rival)
     place.mkdir(parents=True, exist_ok=True)
     policy = FileInput(road.policy_path(ours.tags["timbre.policy"]))
     judgement = compare(artifacts, policy, (f"v{candidate}", f"v{rival}"), place)
     return Comparison(name, candidate, rival, judgement, place / "report.html")
+
+
+def compare_with_champion(style: str, model: ModelConfig, candidate: int, champion: int) -> Path | None:
+    """The page of a released candidate against the champion that it met, made once.
+
+    None, with a warning, where the champion's evidence is not on this machine or is damaged: the release stands without it.
+    """
+    name = registered_name(style, model)
+    if candidate == champion:
+        return None
+    if (page := comparison_page(name, candidate, champion)) is not None:
+        return page
+    try:
+        return compare_versions(style, model, candidate, champion).page
+    except (ValueError, IntegrityError) as error:
+        warnings.warn(f"v{candidate} is not compared with v{champion}: {error}", stacklevel=2)
+        return None
+
+
+def comparison_page(name: str, candidate: int, rival: int | None) -> Path | None:
+    """The page of two versions if it was made before."""
+    folder = None if rival is None else _folder(name, candidate, rival)
+    return folder / "report.html" if folder is not None and (folder / "report.md").is_file() else None  # report.md is written last
+
+
+def _folder(name: str, candidate: int, rival: int) -> Path:
+    return settings().home / "comparisons" / f"{name}-v{candidate}-v{rival}"
 
 
 def _artifact(version: Version, step: str) -> Artifact:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
@@ -41,8 +42,10 @@ def run_data_stage(stage: Literal["corpus", "target"], config: ReleaseConfig, *u
 
     if missing:
         return run_stage(stage, config, *upstream, build=build)
+    started = time.monotonic()
     artifact = build()  # it stands in the store, but the registry has not seen it
-    return Completed(message=artifact.digest[:12], data=Built(step=stage, digest=artifact.digest, cached=False, seconds=0.0))
+    seconds = round(time.monotonic() - started, 2)
+    return Completed(message=artifact.digest[:12], data=Built(step=stage, digest=artifact.digest, cached=False, seconds=seconds))
 
 
 def data_tags(config: ReleaseConfig, corpus: Built, target: Built) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """Release: registered in MLflow, promoted through the ledger, once for each verdict."""
 
 import subprocess
+from pathlib import Path
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from tasks.comparison import compare_with_champion, comparison_page
 from tasks.stage import Built
 from tasks.standing import base_of, open_store, publishing, registered_name
 from tasks.stores.mlflow import MlflowStore
@@ -28,11 +30,37 @@ class Released(Frozen):
     """Whether this run moved the champion."""
     refused: str = ""
     """Why a version that passed was not promoted."""
+    compared_with: int | None = None
+    comparison: str = ""
+    """Page of this version against the champion that it met; empty if there was none, or its evidence is not here."""
+
+    def beside(self, rival: int | None, page: Path | None) -> "Released":
+        """The same with the page that compares it with `rival`."""
+        return self if page is None else self.model_copy(update={"compared_with": rival, "comparison": str(page)})
 
 
 @task(name="release", task_run_name="release-{config.style}", cache_policy=NO_CACHE)
 def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str, str]) -> Released:
-    """Publish the verdict's bundle; a verdict that was published before changes nothing."""
+    """What `publish_candidate` does, shown on the page of the run."""
+    released = publish_candidate(config, steps, data_tags)
+    create_markdown_artifact(_markdown(released, steps), key=f"release-{config.style}")
+    if released.comparison:
+        create_link_artifact(
+            Path(released.comparison).as_uri(), link_text=f"compared with v{released.compared_with}", key=f"comparison-{config.style}"
+        )
+    get_run_logger().info("%s", released)
+    return released
+
+
+def publish_candidate(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str, str]) -> Released:
+    """Register the verdict's bundle and, if it passed, promote it; a verdict that was published before changes nothing.
+
+    A candidate that passed beside a champion of the same model gets a page that compares the two.
+
+    Raises:
+        CompareAndSetLost: somebody else moved the champion meanwhile.
+        IntegrityError: verdict or bundle is damaged.
+    """
     name = registered_name(config.style, config.model)
     verdict, bundle = steps["verdict"].open(), steps["bundle"].open()
     outcome = str(verdict.json("verdict.json")["verdict"])
@@ -41,7 +69,8 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
         seen = ledger.latest(name)
         known = next((move for move in ledger.moves(name) if move.verdict == verdict.digest), None)
         if known is not None and seen is not None and seen.applied:
-            return Released(model=name, verdict=outcome, version=known.version, champion=seen.version, promoted=False)
+            settled = Released(model=name, verdict=outcome, version=known.version, champion=seen.version, promoted=False)
+            return settled.beside(known.replaced_version, comparison_page(name, known.version, known.replaced_version))
         store = MlflowStore.open(settings())
         if known is None:
             run = _record(config, steps, verdict, store, outcome)
@@ -66,9 +95,10 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
         promoted=move is not None,
         refused=refused,
     )
-    create_markdown_artifact(_markdown(released, steps), key=f"release-{config.style}")
-    get_run_logger().info("%s", released)
-    return released
+    rival = known.replaced_version if known is not None else seen.version if seen is not None else None
+    if version is None or rival is None or outcome != "PASS":
+        return released
+    return released.beside(rival, compare_with_champion(config.style, config.model, version.number, rival))
 
 
 def _record(config: ReleaseConfig, steps: dict[str, Built], verdict: Artifact, store: MlflowStore, outcome: str) -> str:
@@ -106,7 +136,8 @@ def _markdown(released: Released, steps: dict[str, Built]) -> str:
     rows = "\n".join(
         f"| {name} | `{built.digest[:12]}` | {'cached' if built.cached else f'{built.seconds:.0f} s'} |" for name, built in steps.items()
     )
+    beside = f"Compared with v{released.compared_with}: `{released.comparison}`\n\n" if released.comparison else ""
     return (
         f"**{released.model}**: verdict **{released.verdict}**, version {released.version or 'not registered'}, {CHAMPION} is {holder}\n\n"
-        f"| step | digest | time |\n|---|---|---|\n{rows}\n"
+        f"{beside}| step | digest | time |\n|---|---|---|\n{rows}\n"
     )

@@ -6,9 +6,11 @@ Seeds: `ReleaseConfig.seed` moves target and training. Splits and evaluation kee
 candidates are always measured on the same documents, prompts and probes.
 """
 
-from typing import Any, Literal
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Profile = Literal["quick", "standard", "gpu"]
 Objective = Literal[
@@ -25,6 +27,24 @@ class Frozen(BaseModel):
     """A value that cannot change after it is checked, and refuses fields it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+FrozenT = TypeVar("FrozenT", bound=Frozen)
+
+
+def read_toml(path: Path, model: type[FrozenT]) -> FrozenT:
+    """A value from its TOML file: a source, a style, a principle.
+
+    Raises:
+        ValueError: not TOML, or not such a value; the sentence names the file and each field that is wrong.
+    """
+    try:
+        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a TOML file ({error})") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'entry'}: {item['msg']}" for item in error.errors())
+        raise ValueError(f"{path}: {problems}") from error
 
 
 class ModelConfig(Frozen):

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from filelock import FileLock
 
@@ -157,12 +157,7 @@ def _fetch_url(name: str, version: str, sha256: str, staging: Path, downloads: P
         filesystem, path = fsspec.url_to_fs(name)
         size = filesystem.size(path)
         done = partial.stat().st_size if partial.exists() and size is not None else 0
-        if done and size is not None and done > size:
-            done = 0
-        with filesystem.open(path, "rb") as source, partial.open("ab" if done else "wb") as target:
-            if done:
-                source.seek(done)
-            shutil.copyfileobj(source, target, _CHUNK)
+        _transfer(filesystem, path, partial, done if size is not None and done <= size else 0)
     except Exception as error:  # every filesystem has errors of its own: HTTP, S3, a library that is not installed
         raise ValueError(
             f"{name} is not in downloads and could not be read ({type(error).__name__}: {error}); run `make setup` online once"
@@ -170,6 +165,20 @@ def _fetch_url(name: str, version: str, sha256: str, staging: Path, downloads: P
     archive = staging / (PurePosixPath(path).name or "file")
     partial.replace(archive)
     return archive
+
+
+def _transfer(filesystem: Any, path: str, partial: Path, done: int) -> None:
+    """Copy a file to `partial` from byte `done` on; all of it where the server sends files from their beginning only."""
+    with filesystem.open(path, "rb") as source, partial.open("ab" if done else "wb") as target:
+        try:
+            if done:
+                source.seek(done)
+            shutil.copyfileobj(source, target, _CHUNK)
+            return
+        except ValueError:  # how fsspec says that a server knows no ranges
+            if not done:
+                raise
+    _transfer(filesystem, path, partial, 0)
 
 
 _CLIENTS: dict[str, Callable[[str, str, str, Path, Path], Path]] = {

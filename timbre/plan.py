@@ -28,6 +28,10 @@ _BYTES_A_PARAMETER = 22
 _BYTES_TRAINED, _ACTIVATIONS = 4, 0.012
 """Bytes a parameter while an adapter trains, and what a backward pass keeps a token and parameter: an estimate from the shapes."""
 
+_MUCH_TEXT = 8 << 20
+"""Bytes of a user's own texts from which they are enough for every profile but gpu, and counting them takes seconds."""
+_TOKENS_A_WORD = 1.3
+
 
 @dataclass(frozen=True)
 class Item:
@@ -99,6 +103,7 @@ def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Iterator[
     if config.profile == "gpu" and not _has_gpu():
         yield "no CUDA device is here: the profile gpu would run on the CPU, as the seconds above say; `--profile standard` is made for it"
     if "corpus" not in built:
+        yield from _guesses(config)
         return
     splits, asked = built["corpus"].json("counts.json")["splits"], config.target.train_tokens
     if (tokens := int(splits["train"]["tokens"])) < asked:
@@ -108,6 +113,26 @@ def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Iterator[
         yield (
             f"{held_out} documents are held out and the policy {config.gate.policy} needs {needed}: the verdict will be INCONCLUSIVE "
             f"at best. Add texts; about {4 * needed} documents give that many"
+        )
+
+
+def _guesses(config: ReleaseConfig) -> Iterator[str]:
+    """What the user's own texts will be too little for, before they are cleaned and split; nothing is said of much text."""
+    from timbre.corpus.adding import style_size
+    from timbre.corpus.sources import find_source, find_style
+
+    names = config.corpus.sources or find_style(config.style)[1].sources
+    if config.corpus.sources or sum(file.size for name in names for file in find_source(name)[1].files) > _MUCH_TEXT:
+        return
+    if (size := style_size(config.style)) is None:
+        return
+    train = 1 - config.corpus.test_share - config.corpus.validation_share
+    if (tokens := round(size.words * _TOKENS_A_WORD * train)) < (asked := config.target.train_tokens):
+        yield f"about {tokens:,} training tokens are there and {asked:,} are asked for: the target is built from what there is"
+    if size.documents < 4 * (needed := _documents_needed(config)):
+        yield (
+            f"about {size.documents} documents are there; the policy {config.gate.policy} needs {needed} held out, or the verdict is "
+            f"INCONCLUSIVE at best. Add texts; about {4 * needed} documents give that many"
         )
 
 

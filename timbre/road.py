@@ -105,10 +105,14 @@ def inputs_of(step: Step, config: ReleaseConfig, built: Mapping[str, Artifact]) 
     needs = needs_of(step, config)
     for needed in needs.values():
         if needed not in built:
-            how = "timbre run" if needed in ("corpus", "target") else f"timbre stage {STEP[needed].verb}"  # those two go through DVC
-            raise ValueError(f"{step.verb} needs the {needed} first: `{how} --style {config.style}` builds it")
+            raise ValueError(f"{step.verb} needs the {needed} first: `{command_of(needed)} --style {config.style}` builds it")
     inputs: dict[str, Input] = {name: built[needed] for name, needed in needs.items()}
     return inputs | _files(step, config)
+
+
+def command_of(name: str) -> str:
+    """What builds a step; corpus and target go through DVC, which the whole run does."""
+    return "timbre run" if name in ("corpus", "target") else f"timbre stage {STEP[name].verb}"
 
 
 def config_of(step: Step, config: ReleaseConfig) -> BaseModel:

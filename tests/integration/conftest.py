@@ -69,14 +69,29 @@ class Checkout:
     model: Path
 
     def timbre(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"TIMBRE_ROOT": str(self.root), "TIMBRE_HOME": str(self.home), "COLUMNS": "80"}
-        command = [sys.executable, "-m", "cli", *arguments]
+        command, environment = [sys.executable, "-m", "cli", *arguments], self._environment()
         return subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {"TIMBRE_ROOT": str(self.root), "TIMBRE_HOME": str(self.home), "COLUMNS": "80"}
 
     def run(self, **changes: object) -> dict[str, Any]:
         """`timbre run` on the tiny style and model; its JSON and exit code."""
-        settings = [f"--set={name}={value}" for name, value in (SMALL | changes).items()]
-        done = self.timbre("run", "--style", "tiny", "--model", str(self.model), "--json", *settings)
+        return self._released(("run",), changes)
+
+    def release(self, **changes: object) -> dict[str, Any]:
+        """`timbre stage release`, the same last step by hand; its JSON and exit code."""
+        return self._released(("stage", "release"), changes)
+
+    def begin(self, **changes: object) -> subprocess.Popen[str]:
+        """`timbre run`, started in a session of its own and not waited for."""
+        command = [sys.executable, "-m", "cli", "run", "--style", "tiny", "--model", str(self.model), *_options(changes)]
+        return subprocess.Popen(
+            command, env=self._environment(), cwd=PROJECT_ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def _released(self, command: tuple[str, ...], changes: dict[str, object]) -> dict[str, Any]:
+        done = self.timbre(*command, "--style", "tiny", "--model", str(self.model), "--json", *_options(changes))
         assert done.stdout, done.stderr[-3000:]
         outcome: dict[str, Any] = json.loads(done.stdout) | {"exit": done.returncode}
         return outcome
@@ -85,6 +100,10 @@ class Checkout:
         done = self.timbre(*arguments, "--json")
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout)
+
+
+def _options(changes: dict[str, object]) -> list[str]:
+    return [f"--set={name}={value}" for name, value in (SMALL | changes).items()]
 
 
 @pytest.fixture(scope="session")

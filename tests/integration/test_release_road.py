@@ -1,10 +1,14 @@
 """The whole road as a newcomer walks it: the real flow, DVC, Great Expectations, MLflow and ONNX on a tiny model."""
 
+import signal
 import sqlite3
 import subprocess
-from contextlib import closing
+import time
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ def test_same_command_again_builds_registers_and_writes_nothing(walked: "tuple[C
     before = _kept(place)
     again = place.run()
     assert all(step["cached"] for step in again["steps"].values())
-    assert (again["exit"], again["version"], again["promoted"]) == (0, first["version"], False)
+    assert (again["exit"], again["version"], again["promoted"], again["comparison"]) == (0, first["version"], False, "")
     assert len(place.json("history")) == 1
     assert _kept(place) == before and before["runs"] > 0 and before["model_versions"] == 1
 
@@ -57,6 +61,14 @@ def test_a_changed_training_parameter_reruns_training_and_what_follows_only(walk
     rerun = {name for name, step in changed["steps"].items() if not step["cached"]}
     assert rerun == {"adapter", "generations", "evaluation", "bundle", "verdict"}
     assert (changed["verdict"], changed["champion"], changed["version"]) == ("PASS", 2, 2)
+    beside = Path(changed["comparison"])
+    assert changed["compared_with"] == 1 and "v2 compared with v1." in beside.read_text()
+    when = beside.stat().st_mtime_ns
+    step_by_step = place.release(**{"training.epochs": 5})
+    assert {name: step_by_step[name] for name in ("version", "champion", "promoted", "comparison")} == {
+        "version": 2, "champion": 2, "promoted": False, "comparison": str(beside),
+    }  # fmt: skip
+    assert beside.stat().st_mtime_ns == when and len(place.json("history")) == 2
     back = place.json("rollback", "--style", "tiny", "--model", str(place.model))
     assert (back["champion"], back["previous"]) == (1, 2)
     assert place.json("doctor")["damaged"] == []
@@ -68,3 +80,30 @@ def test_a_baseline_is_trained_and_measured_beside_the_candidate_and_moves_no_ga
     rerun = {name for name, step in both["steps"].items() if not step["cached"]}
     assert rerun == {"baseline_adapter", "baseline_generations", "baseline_evaluation", "verdict"}
     assert both["gates"] == first["gates"]
+
+
+def test_ctrl_c_in_the_middle_of_a_run_ends_all_of_it_and_loses_nothing(walked: "tuple[Checkout, dict[str, object]]") -> None:
+    place, _ = walked
+    before = {name: place.json(*name.split()) for name in ("status", "history")}
+    process = place.begin(**{"training.epochs": 4000})
+    deadline = time.monotonic() + 400
+    while not list(place.home.glob("work/*/curve.jsonl")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    (curve,) = place.home.glob("work/*/curve.jsonl")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said[-3000:]
+    assert said.splitlines()[-1] == "timbre: interrupted; run the same command again to go on where it stopped"
+    assert not (place.home / "run.json").exists() and _started_for(place.home) == []
+    assert {name: place.json(*name.split()) for name in before} == before
+    assert place.json("doctor")["unfinished"] == [curve.parent.name[:12]], "it goes on there"
+
+
+def _started_for(home: Path) -> list[str]:
+    """Commands of processes that still work on this home."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("TIMBRE_HOME") == str(home):
+                found.append(" ".join(process.cmdline()))
+    return found

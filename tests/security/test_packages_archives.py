@@ -1,8 +1,12 @@
 """Hostile archives and wrong hashes: what a registry or a URL hands over is not trusted."""
 
+import functools
 import io
 import tarfile
+import threading
 import zipfile
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -159,6 +163,54 @@ def test_an_interrupted_transfer_goes_on_where_it_stopped(tmp_path: Path) -> Non
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / f"{sha256}.partial").write_text("Call me")
     assert fetch("url", book.as_uri(), "", sha256, tmp_path / "downloads").read_text() == "Call me Ishmael."
+
+
+class Web(SimpleHTTPRequestHandler):
+    """A server that knows no ranges and, where a name says so, is out of order."""
+
+    def do_GET(self) -> None:
+        if "broken" in self.path:
+            self.send_error(503)
+        elif "cut" in self.path:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"Call me")
+        else:
+            super().do_GET()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "book.txt").write_text("Call me Ishmael.")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Web, directory=str(tmp_path / "web")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", ["broken.txt", "cut.txt", "missing.txt"])
+def test_a_server_that_fails_is_a_sentence_and_no_bug(name: str, web: str, tmp_path: Path) -> None:
+    from cli.errors import explain
+
+    with pytest.raises(ValueError, match="could not be read") as caught:
+        fetch("url", f"{web}/{name}", "", "0" * 64, tmp_path / "downloads")
+    sentence, code = explain(caught.value)
+    assert code == 2 and f"{web}/{name} is not in downloads" in sentence
+
+
+def test_a_server_without_ranges_sends_an_interrupted_file_again(web: str, tmp_path: Path) -> None:
+    sha256 = sha256_file(tmp_path / "web" / "book.txt")
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / f"{sha256}.partial").write_text("Call")
+    assert fetch("url", f"{web}/book.txt", "", sha256, tmp_path / "downloads").read_text() == "Call me Ishmael."
 
 
 def test_a_missing_client_is_one_clear_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

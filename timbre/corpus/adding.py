@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from timbre.artifacts import sha256_file, write_atomically
@@ -19,8 +20,17 @@ from timbre.corpus.readers import SUFFIXES, read_file
 from timbre.corpus.sources import NAME, Source, SourceFile, SourceInput, Style, find_source, find_style, source_paths, style_paths
 from timbre.settings import settings
 
-ENOUGH_DOCUMENTS = 20
-"""From here on the test split holds as many as the policy `quick` asks for."""
+ENOUGH_DOCUMENTS, ENOUGH_WORDS = 20, 4_500
+"""From here on the test split holds as many documents as the policy `quick` asks for, and the training split as many tokens as
+the profile `quick` trains on."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much text a style has; a few long documents count as the sections that they will be cut into."""
+
+    documents: int
+    words: int
 
 
 def add_source(
@@ -76,7 +86,11 @@ def add_source(
             return taken
         raise ValueError(f"a source named {name!r} is there already ({taken}); choose another with `--name`, or remove it")
     _check_readable(files, source)
-    _register(folder, files, source)
+    if not _register(folder, files, source):  # another process added it while we were reading
+        return add_source(
+            path, style, author, licence, home=home, name=name, date=date, consent=consent, description=description, language=language,
+            research_only=research_only,
+        )  # fmt: skip
     try:
         _join(home, style, name, source)
     except BaseException:
@@ -85,16 +99,22 @@ def add_source(
     return folder / "source.toml"
 
 
-def style_documents(style: str, home: Path | None = None) -> int:
-    """About how many documents the user's own sources of a style make; a few long ones are cut into sections."""
+def style_size(style: str, home: Path | None = None) -> Size | None:
+    """About how much text the user's own sources of a style hold; None where a source would have to be fetched to know.
+
+    Raises:
+        ValueError: no such style, or a file that cannot be read.
+        IntegrityError: a file was changed.
+    """
     home = home or settings().home
+    sources = [find_source(name, home) for name in find_style(style, home)[1].sources]
+    if any(source.kind != "local" for _, source in sources):
+        return None
     documents = words = 0
-    for name in find_style(style, home)[1].sources:
-        path, source = find_source(name, home)
-        if source.kind == "local":
-            for raw in raw_documents(SourceInput(path, source), home):
-                documents, words = documents + 1, words + len(raw.text.split())
-    return documents if documents >= FEW_DOCUMENTS else max(documents, words // SECTION_WORDS)
+    for path, source in sources:
+        for raw in raw_documents(SourceInput(path, source), home):
+            documents, words = documents + 1, words + len(raw.text.split())
+    return Size(documents if documents >= FEW_DOCUMENTS else max(documents, words // SECTION_WORDS), words)
 
 
 def skipped_endings(path: Path) -> dict[str, int]:
@@ -138,11 +158,14 @@ def _check_readable(files: dict[str, Path], source: Source) -> None:
         raise ValueError("there is no text in these files: nothing was added")
 
 
-def _register(folder: Path, files: dict[str, Path], source: Source) -> None:
+def _register(folder: Path, files: dict[str, Path], source: Source) -> bool:
+    """Copy the files and write the entry; False, and nothing is done, where the name was taken meanwhile."""
     from filelock import FileLock
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / "adding.lock"):
+        if folder.exists():
+            return False
         for leftover in folder.parent.glob(".adding-*"):  # of a killed one: the lock is ours
             shutil.rmtree(leftover, ignore_errors=True)
         staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
@@ -152,6 +175,7 @@ def _register(folder: Path, files: dict[str, Path], source: Source) -> None:
             staging.rename(folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+    return True
 
 
 def _copy(staging: Path, files: dict[str, Path], source: Source) -> None:

@@ -6,21 +6,19 @@ names, so that its digest stands for the bytes.
 """
 
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from timbre.artifacts import FileInput, digest_json
-from timbre.config import CorpusConfig, Frozen
+from timbre.config import CorpusConfig, Frozen, read_toml
 from timbre.settings import settings
 
 SourceKind = Literal["local", "pypi", "npm", "deb", "huggingface", "url"]
 Format = Literal["auto", "text", "markdown", "html", "rst", "jsonl", "parquet", "mail", "brown"]
-Model = TypeVar("Model", bound=Frozen)
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
 
 
@@ -134,7 +132,7 @@ def find_style(name: str, home: Path | None = None) -> tuple[Path, Style]:
         ValueError: unknown or malformed.
     """
     path = _find(name, style_paths(home), "style")
-    return path, _checked(path, Style)
+    return path, read_toml(path, Style)
 
 
 def find_source(name: str, home: Path | None = None) -> tuple[Path, Source]:
@@ -144,7 +142,7 @@ def find_source(name: str, home: Path | None = None) -> tuple[Path, Source]:
         ValueError: unknown or malformed.
     """
     path = _find(name, source_paths(home), "source")
-    return path, _checked(path, Source)
+    return path, read_toml(path, Source)
 
 
 def style_paths(home: Path | None = None) -> dict[str, Path]:
@@ -171,13 +169,3 @@ def _find(name: str, known: dict[str, Path], what: str) -> Path:
             f"unknown {what} {name!r}: known are {', '.join(sorted(known)) or 'none'}; bring your own with `timbre corpus add`"
         )
     return known[name]
-
-
-def _checked(path: Path, model: type[Model]) -> Model:
-    try:
-        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({error})") from error
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'entry'}: {item['msg']}" for item in error.errors())
-        raise ValueError(f"{path}: {problems}") from error

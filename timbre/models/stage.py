@@ -3,6 +3,7 @@
 A model is the packaged default, a local folder, or a name on a model hub with the commit that fixes it.
 """
 
+import errno
 import json
 import re
 from collections.abc import Mapping
@@ -127,13 +128,14 @@ def _locate(config: ModelConfig, inputs: Mapping[str, Input], workspace: Workspa
 
 def _from_hub(config: ModelConfig) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
         folder = snapshot_download(
             config.name, revision=config.revision, allow_patterns=list(PATTERNS), cache_dir=settings().downloads / "hub"
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except Exception as error:  # of the hub, of HTTP, of the network
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise ValueError(
             f"the hub model {config.name} is not in downloads and could not be fetched ({type(error).__name__}): check the name, "
             "go online and unset HF_HUB_OFFLINE, or give a local folder"

@@ -15,7 +15,6 @@ Kinds of scorer:
 Files lie in data/principles/, one's own in <home>/principles/. Their bytes are an input of the target's stage.
 """
 
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from timbre.config import Frozen
+from timbre.config import Frozen, read_toml
 from timbre.settings import settings
 
 if TYPE_CHECKING:
@@ -103,21 +102,6 @@ def principle_path(name: str) -> Path:
             f"unknown principle {name!r}: known are {', '.join(paths) or 'none'}; write {FOLDER}/{name}.toml in the home folder"
         )
     return paths[name]
-
-
-def read_principle(path: Path) -> Principle:
-    """A principle from its file.
-
-    Raises:
-        ValueError: not TOML, or not a principle; the sentence names the field.
-    """
-    try:
-        return Principle.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path.name}: not a TOML file ({error})") from error
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'principle'}: {item['msg']}" for item in error.errors())
-        raise ValueError(f"{path.name}: {problems}") from error
 
 
 def scorer_of(principle: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_size: int) -> Scorer:
@@ -213,7 +197,7 @@ def read_all(files: Mapping[str, Path]) -> dict[str, Principle]:
     Raises:
         ValueError: a file whose name is not that of its principle.
     """
-    found = {name: read_principle(path) for name, path in files.items()}
+    found = {name: read_toml(path, Principle) for name, path in files.items()}
     for name, principle in found.items():
         if principle.name != name:
             raise ValueError(f"{files[name].name} calls itself {principle.name!r}: write name = {name!r}")

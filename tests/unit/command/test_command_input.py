@@ -148,6 +148,8 @@ def test_an_unknown_style_is_refused_with_the_known_ones_wherever_it_is_asked_fo
         assert isinstance(done.exception, ValueError), command
         sentence, code = explain(done.exception)
         assert code == 2 and "unknown style 'nope'" in sentence and "literary" in sentence
+    calibrated = typed("evaluate", str(home), "--against", str(home), "--calibration", "nope").exception
+    assert isinstance(calibrated, ValueError) and "unknown style 'nope'" in explain(calibrated)[0]
 
 
 def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_path: Path) -> None:
@@ -156,10 +158,16 @@ def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_p
     add = ("corpus", "add", str(texts), "--style", "notes", "--author", "me", "--licence", "CC0-1.0")
     for number in range(19):
         (texts / f"{number}.txt").write_text(f"Note {number}: call me Ishmael. " * 20)
-    assert "19 documents so far" in typed(*add).output
+    lines = typed(*add).output.splitlines()
+    said = " ".join(lines)
+    assert "19 documents so far; from 20 on" in said and "INCONCLUSIVE" in said and "1,900 words so far; from about 4,500" in said
+    assert max(map(len, lines[1:])) <= 80
+    planned = json.loads(typed("run", "--dry-run", "--style", "notes", "--json").output)["warnings"]
+    assert "about 1,852 training tokens are there and 4,096 are asked for" in planned[0]
+    assert "about 19 documents are there; the policy quick needs 5 held out, or the verdict is INCONCLUSIVE" in planned[1]
     more = tmp_path / "more"
     more.mkdir()
-    (more / "20.txt").write_text("The twentieth note is about whales. " * 20)
+    (more / "20.txt").write_text("The twentieth note is about whales. " * 600)
     again = typed("corpus", "add", str(more), "--style", "notes", "--author", "me", "--licence", "CC0-1.0", "--json")
     assert json.loads(again.output)["documents"] == 20 and not json.loads(again.output)["few"]
 

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,6 +41,36 @@ def test_what_a_stage_started_ends_with_it(tmp_path: Path) -> None:
     while _runs(int(note.read_text())) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _runs(int(note.read_text()))
+
+
+def test_a_corpus_that_the_registry_had_lost_says_how_long_it_took_to_put_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The artifact stands in the store, the registry has not seen it: a build of the registry, and no cached step."""
+    from tasks import data
+    from timbre.artifacts import ArtifactStore, Stage
+    from timbre.config import Frozen, ReleaseConfig
+
+    artifact = ArtifactStore(home).build(
+        Stage("corpus", 1, lambda _config, _inputs, work: (work.output / "x").write_text("x")), Frozen(), {}
+    )  # type: ignore[arg-type, return-value]
+    asked = []
+
+    class Registry:
+        def is_current(self, *_: object) -> bool:
+            return False
+
+        def build(self, stage: str, *_: object, **__: object) -> object:
+            asked.append(stage)
+            return artifact
+
+    clock = iter((10.0, 13.5))
+    monkeypatch.setattr(data, "find", lambda *_: artifact)
+    monkeypatch.setattr(data.DataRegistry, "open", lambda _: Registry())
+    monkeypatch.setattr(data, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    state = data.run_data_stage("corpus", ReleaseConfig())
+    built = state.result()
+    assert isinstance(built, data.Built)
+    assert (built.digest, built.cached, built.seconds, asked) == (artifact.digest, False, 3.5, ["corpus"])
 
 
 def _runs(pid: int) -> bool:

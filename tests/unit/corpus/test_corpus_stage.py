@@ -12,6 +12,7 @@ import pytest
 
 from timbre.artifacts import ArtifactStore, IntegrityError
 from timbre.config import CorpusConfig
+from timbre.corpus import adding
 from timbre.corpus.adding import add_source
 from timbre.corpus.contract import check_contract, load_contract, suite_digest
 from timbre.corpus.curation import curate
@@ -164,6 +165,21 @@ def test_adding_twice_is_once_and_other_text_needs_another_name(home: Path, fold
     add_source(folder, "tales", "Ann", "MIT", name="more")
     assert find_style("tales")[1].sources == ("tales-texts", "more")
     assert set(source_paths()) >= {"tales-texts", "more"}
+
+
+def test_one_source_added_twice_at_once_is_one(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, looked = adding._check_readable, []
+
+    def slowly(files: dict[str, Path], source: Source) -> None:
+        """While the first one reads, the second one adds the same."""
+        read(files, source)
+        if not looked:
+            looked.append(True)
+            add_source(folder, "tales", "Ann", "MIT")
+
+    monkeypatch.setattr(adding, "_check_readable", slowly)
+    assert add_source(folder, "tales", "Ann", "MIT") == home / "sources" / "tales-texts" / "source.toml"
+    assert find_style("tales")[1].sources == ("tales-texts",)
 
 
 def test_a_source_outlives_its_originals_and_notices_damage(home: Path, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """What is scheduled and how the servers are set up: the files say what the code expects, and hold no secrets."""
 
 import inspect
+import re
 from importlib import import_module
 from typing import Any
 
@@ -81,3 +82,17 @@ def test_examples_hold_names_and_no_values() -> None:
     lines = [line for line in (PROJECT_ROOT / "infra" / ".env.example").read_text().splitlines() if line and not line.startswith("#")]
     assert lines and all(line.endswith("=") for line in lines)
     assert "admin_password" not in (PROJECT_ROOT / "mlflow" / "basic_auth.ini").read_text()
+
+
+def test_the_lock_holds_cpu_and_cuda_builds_for_every_python_and_no_place() -> None:
+    text = (PROJECT_ROOT / "requirements.lock").read_text()
+    block = re.search(r"^torch==(\S+)( .*)?\\\n((?: {4}--hash=.*\n?)+)", text, re.MULTILINE)
+    assert block is not None
+    hashes = set(re.findall(r"sha256:([0-9a-f]{64})", block[3]))
+    cpu = dict(re.findall(r"^# (torch-\S+\.whl) sha256:([0-9a-f]{64})$", text, re.MULTILINE))
+    for tag in ("cp311", "cp312", "cp313"):
+        assert cpu[f"torch-{block[1]}+cpu-{tag}-{tag}-manylinux_2_28_x86_64.whl"] in hashes
+    assert len(hashes - set(cpu.values())) >= 3, "the registry's builds, which need CUDA libraries"
+    assert re.search(r"^nvidia-cudnn.* extra == 'cuda' \\$", text, re.MULTILINE)
+    assert "://" not in text and not re.search(r"(^|[\s=@])[/~.]", text), "a registry or a folder"
+    assert all(line.startswith(("#", " ")) or re.fullmatch(r"[\w.-]+==\S+( ; .*)? \\", line) for line in text.splitlines())

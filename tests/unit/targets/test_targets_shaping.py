@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tiny_targets import corpus_of, document, target_config
 
 from timbre.artifacts import Artifact, ArtifactStore
-from timbre.config import ModelConfig
+from timbre.config import ModelConfig, read_toml
 from timbre.corpus.passages import Passage
 from timbre.models import load_tokenizer, resolve_model
 from timbre.progress import SILENT
@@ -26,7 +26,7 @@ from timbre.targets.blending import blended_style, parse_blend
 from timbre.targets.debias import swap_of
 from timbre.targets.inspect import ORIGINS, inspect_passage, origin_bar, passage_table
 from timbre.targets.page import passage_page
-from timbre.targets.principles import Principle, principle_path, principle_paths, read_principle, register_classifier, scorer_of
+from timbre.targets.principles import Principle, principle_path, principle_paths, register_classifier, scorer_of
 from timbre.targets.stage import build_target, target_inputs
 
 FITTED = target_config(
@@ -194,7 +194,7 @@ def _plain(reader: TargetReader) -> int:
 
 def _each_swap_mirrors_its_passage(reader: TargetReader, model: Artifact) -> None:
     """A row that follows one of the same passage is its swap: other tokens at the swapped words, the same masses."""
-    swap = swap_of(read_principle(principle_path("words")), load_tokenizer(model), reader.header.vocab_size)
+    swap = swap_of(read_toml(principle_path("words"), Principle), load_tokenizer(model), reader.header.vocab_size)
     rows = list(reader)
     pairs = [(one, two) for one, two in pairwise(rows) if (one.doc_id, one.index) == (two.doc_id, two.index)]
     assert len(pairs) > 10
@@ -247,7 +247,7 @@ def test_prompts_need_a_chat_template(target_store: ArtifactStore, target_corpus
 def test_shipped_principles_are_well_formed() -> None:
     paths = principle_paths()
     assert {"gender", "plain-speech", "fewer-stock-words"} <= set(paths)
-    assert all(read_principle(path).name == name for name, path in paths.items())
+    assert all(read_toml(path, Principle).name == name for name, path in paths.items())
 
 
 def test_a_target_knows_its_principles_by_content(own_principles: Path) -> None:
@@ -272,7 +272,7 @@ def test_a_target_knows_its_principles_by_content(own_principles: Path) -> None:
 def test_a_principle_that_is_none_is_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "p.toml").write_text(text)
     with pytest.raises(ValueError, match=sentence):
-        read_principle(tmp_path / "p.toml")
+        read_toml(tmp_path / "p.toml", Principle)
 
 
 def test_words_of_several_tokens_are_left_out_and_counted(target_model: Artifact) -> None:
