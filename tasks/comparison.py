@@ -52,7 +52,7 @@ def compare_versions(style: str, model: ModelConfig, candidate: int, rival: int,
 def compare_with_champion(style: str, model: ModelConfig, candidate: int, champion: int) -> Path | None:
     """The page of a released candidate against the champion that it met, made once.
 
-    None, with a warning, where the champion's evidence is not on this machine or is damaged: the release stands without it.
+    None, with a warning, where the champion's evidence is not on this machine, is damaged, or of an older form.
     """
     name = registered_name(style, model)
     if candidate == champion:
@@ -61,8 +61,9 @@ def compare_with_champion(style: str, model: ModelConfig, candidate: int, champi
         return page
     try:
         return compare_versions(style, model, candidate, champion).page
-    except (ValueError, IntegrityError) as error:
-        warnings.warn(f"v{candidate} is not compared with v{champion}: {error}", stacklevel=2)
+    except Exception as error:  # the candidate is released by now: nothing that hinders a page may fail that
+        why = str(error) if isinstance(error, ValueError | IntegrityError) else f"{type(error).__name__}: {error}"
+        warnings.warn(f"v{candidate} is not compared with v{champion}: {why}", stacklevel=2)
         return None
 
 
