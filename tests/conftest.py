@@ -62,6 +62,17 @@ _ENDINGS = (
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _no_servers_of_another_test() -> Iterator[None]:
+    """A command typed in this process points Prefect and MLflow at its home; the next test has another."""
+    ours = ("PREFECT_", "MLFLOW_")
+    before = {name: value for name, value in os.environ.items() if name.startswith(ours)}
+    yield
+    for name in [name for name in os.environ if name.startswith(ours)]:
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A temporary TIMBRE_HOME that `settings()` knows of, also in child processes."""
