@@ -1,6 +1,8 @@
 """Programs that a model wrote can compute, and nothing else; skipped where the kernel makes no namespaces for a user."""
 
 import socket
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,12 @@ def test_where_no_sandbox_can_be_made_nothing_is_run(monkeypatch: pytest.MonkeyP
     with pytest.raises(ValueError, match="no namespaces here"):
         run_program(f"open({str(tmp_path / 'run')!r}, 'w')")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_environment_below_tmp_is_as_good_as_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # the program's own /tmp lies over it
+        python = Path(folder) / "python"
+        python.symlink_to(Path(sys.executable).resolve())
+        monkeypatch.setattr(sys, "executable", str(python))
+        outcome = run_program("print('fine')")
+    assert outcome.passed and outcome.output == "fine"

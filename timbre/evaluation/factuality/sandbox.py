@@ -21,6 +21,7 @@ from functools import lru_cache
 _SETUP = r"""
 import ctypes, os, resource, sys
 seconds, memory, scratch = map(int, sys.argv[1:4])
+python = os.path.realpath(sys.executable)  # an environment below /tmp is hidden by the scratch folder; its interpreter lies elsewhere
 libc = ctypes.CDLL(None, use_errno=True)
 
 def must(result, what):
@@ -53,7 +54,7 @@ must(libc.capset(header, none), "dropping capabilities")
 for limit, value in (("CPU", seconds), ("AS", memory), ("FSIZE", scratch), ("NOFILE", 64), ("NPROC", 16), ("CORE", 0)):
     name = getattr(resource, "RLIMIT_" + limit)
     resource.setrlimit(name, (value, value))
-os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", sys.stdin.read()])
+os.execv(python, [python, "-I", "-S", "-c", sys.stdin.read()])
 """
 _KEPT_OUTPUT = 2000
 _SCRATCH = 16 << 20
