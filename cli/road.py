@@ -1,6 +1,8 @@
 """`timbre stage train|evaluate|…|release`: the steps after the data, one at a time, from what stands in the artifact store."""
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,16 +34,23 @@ _VERBS = {
     "export": ("bundle", "Merge, write the ONNX bundle, and check parity."),
     "gate": ("verdict", "Judge the evidence under the policy."),
 }
+_RELEASE = """Register the judged bundle and, if it passed, promote it.
+
+The last step of `timbre run`, by the same code, with the same exit codes. All steps before it must stand; a verdict that
+was published before changes nothing.
+"""
 
 
 def register(app: typer.Typer) -> None:
-    """Mount one command a step."""
+    """Mount one command a step, and the release."""
     for verb, (step, text) in _VERBS.items():
-        app.command(verb, help=text)(_command(step))
-    app.command("release")(release)
+        app.command(verb, help=text)(_command(partial(_build, step)))
+    app.command("release", help=_RELEASE)(_command(_release))
 
 
-def _command(step: str) -> Callable[..., None]:
+def _command(act: Callable[["ReleaseConfig", bool], int]) -> Callable[..., None]:
+    """A command that does `act` with the release that its options describe, and ends with the exit code that this gives."""
+
     def command(
         context: typer.Context,
         style: Style = "literary",
@@ -52,60 +61,39 @@ def _command(step: str) -> Callable[..., None]:
         config: Config = None,
         json_output: Json = False,
     ) -> None:
-        import json
-
         from tasks.environment import prepare
-        from timbre import road
-        from timbre.artifacts import ArtifactStore
         from timbre.settings import settings as environment
 
         if config is not None:
             refuse_beside(context, "config", "json_output")
         prepare(environment())
-        release = read_release(config) if config else resolve(style, profile, seed, model, settings)
-        store = ArtifactStore(environment().home)
-        artifact = road.build(step, release, store, road.find(release, store))
-        answer = {"stage": step, "digest": artifact.digest, "path": str(artifact.path), "cached": artifact.cached}
-        print(json.dumps(answer) if json_output else artifact.digest)
-        if step == "verdict":
-            outcome = artifact.json("verdict.json")["verdict"]
-            raise typer.Exit({"PASS": 0, "FAIL": GATE_FAIL}.get(outcome, INCONCLUSIVE))
+        raise typer.Exit(act(read_release(config) if config else resolve(style, profile, seed, model, settings), json_output))
 
     return command
 
 
-def release(
-    context: typer.Context,
-    style: Style = "literary",
-    profile: Profile = "quick",
-    seed: Seed = 1,
-    model: Model = DEFAULT_MODEL,
-    settings: Set = [],  # noqa: B006
-    config: Config = None,
-    json_output: Json = False,
-) -> None:
-    """Register the judged bundle and, if it passed, promote it.
+def _build(step: str, config: "ReleaseConfig", json_output: bool) -> int:
+    from tasks.standing import open_store
+    from timbre import road
 
-    The last step of `timbre run`, by the same code, with the same exit codes. All steps before it must stand; a verdict that
-    was published before changes nothing.
-    """
-    import json
+    store = open_store()
+    artifact = road.build(step, config, store, road.find(config, store))
+    answer = {"stage": step, "digest": artifact.digest, "path": str(artifact.path), "cached": artifact.cached}
+    print(json.dumps(answer) if json_output else artifact.digest)
+    if step != "verdict":
+        return 0
+    return {"PASS": 0, "FAIL": GATE_FAIL}.get(artifact.json("verdict.json")["verdict"], INCONCLUSIVE)
 
-    from tasks.environment import prepare
-    from timbre.settings import settings as environment
 
-    if config is not None:
-        refuse_beside(context, "config", "json_output")
-    prepare(environment())
-    given = read_release(config) if config else resolve(style, profile, seed, model, settings)
+def _release(config: "ReleaseConfig", json_output: bool) -> int:
     from cli.summary import as_json, exit_code, print_release
 
-    outcome = _publish(given)
+    outcome = _publish(config)
     if json_output:
         print(json.dumps(as_json(outcome), indent=2))
     else:
-        print_release(given, outcome)
-    raise typer.Exit(exit_code(given, outcome.released))
+        print_release(config, outcome)
+    return exit_code(config, outcome.released)
 
 
 def _publish(config: "ReleaseConfig") -> "Outcome":

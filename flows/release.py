@@ -70,7 +70,7 @@ def _walk(config: ReleaseConfig) -> Outcome:
     verdict = judge(config, target, corpus, adapter, bundle, base_evaluation, evaluation, *baseline)
 
     measured = (base_generations, base_recitations, base_evaluation, generations, evaluation, *baseline)
-    steps = {built.step: built for built in (*read[:3], adapter, *read[3:], *measured, decoder, bundle, verdict)}
+    steps = {built.step: built for built in (model, corpus, target, adapter, prompts, *calibration, *measured, decoder, bundle, verdict)}
     return Outcome(steps=steps, released=release(config, steps, data_tags(config, corpus, target)))
 
 

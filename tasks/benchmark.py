@@ -1,13 +1,12 @@
 """A public test set, asked of a registered version and of the base model that it was tuned from."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.bundles import artifact_of, find_version
 from tasks.environment import prepare
-from tasks.standing import open_ledger, open_store, registered_name
-from timbre import road
+from tasks.standing import latest_move, open_store, registered_name
 from timbre.artifacts import Artifact, FileInput
 from timbre.config import ModelConfig
 from timbre.settings import settings
@@ -80,31 +79,10 @@ def run_benchmark(request: Request) -> Benched:
 
 def _version(request: Request) -> tuple[int, Artifact, Artifact]:
     """Number, base model and adapter of the version, from the artifacts that its tags name."""
-    from tasks.bundles import find_version
-
     name, number = registered_name(request.style, request.model), request.version
     if number is None:
-        ledger = open_ledger()
-        try:
-            champion = ledger.latest(name)
-        finally:
-            ledger.close()
-        if champion is None:
+        if (champion := latest_move(name)) is None:
             raise ValueError(f"{name} has no champion yet: `timbre run --style {request.style}` makes one, or ask the base with --base")
         number = champion.version
     version = find_version(name, number)
-    whose = f"{name} v{number}"
-    return number, artifact_of(version.tags, "model", whose), artifact_of(version.tags, "adapter", whose)
-
-
-def artifact_of(tags: Mapping[str, str], step: str, whose: str) -> Artifact:
-    """The artifact of a step that a version's tags name.
-
-    Raises:
-        ValueError: it is not on this machine.
-    """
-    digest = tags.get(f"timbre.{step}", "")
-    try:
-        return open_store().open(road.STEP[step].stage.name, digest)
-    except ValueError as error:
-        raise ValueError(f"the {step} of {whose} is not on this machine ({digest[:12] or 'no tag'}): ask where it was made") from error
+    return number, artifact_of(version, "model"), artifact_of(version, "adapter")

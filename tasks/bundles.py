@@ -1,9 +1,10 @@
-"""Where a served version's bundle lies: in the artifact store, or fetched from MLflow."""
+"""Registered versions and what they are made of: artifacts of this home, and the bundle also fetched from MLflow."""
 
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tasks.standing import open_ledger, open_store, registered_name
+from tasks.standing import latest_move, open_store, registered_name
+from timbre import road
 from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
 from timbre.config import ModelConfig
 from timbre.registry.ports import Version
@@ -28,11 +29,7 @@ def bundle_of(style: str, model: ModelConfig, number: int | None = None) -> Serv
         IntegrityError: the bundle is damaged.
     """
     name, store = registered_name(style, model), open_store()
-    ledger = open_ledger()
-    try:
-        champion = ledger.latest(name)
-    finally:
-        ledger.close()
+    champion = latest_move(name)
     if number is None and champion is None:
         raise ValueError(f"{name} has no champion yet: `timbre run --style {style}` makes one, `timbre status` shows what there is")
     if champion is not None and number in (None, champion.version):
@@ -60,6 +57,21 @@ def find_version(name: str, number: int | None) -> Version:
         known = ", ".join(f"v{version.number}" for version in versions) or "none"
         raise ValueError(f"{name} has no version {number}; registered: {known}")
     return found
+
+
+def artifact_of(version: Version, step: str) -> Artifact:
+    """The artifact of a step that a version's tags name.
+
+    Raises:
+        ValueError: it is not on this machine.
+        IntegrityError: it is damaged.
+    """
+    digest = version.tags.get(f"timbre.{step}", "")
+    try:
+        return open_store().open(road.STEP[step].stage.name, digest)
+    except ValueError as error:
+        whose = f"the {step} of {version.model} v{version.number}"
+        raise ValueError(f"{whose} is not on this machine ({digest[:12] or 'no tag'}): do this where it was made") from error
 
 
 def _fetch(version: Version, store: ArtifactStore) -> Artifact:

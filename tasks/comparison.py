@@ -4,14 +4,13 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.bundles import find_version
+from tasks.bundles import artifact_of, find_version
 from tasks.environment import prepare
-from tasks.standing import open_store, registered_name
+from tasks.standing import registered_name
 from timbre import road
-from timbre.artifacts import Artifact, FileInput, IntegrityError
+from timbre.artifacts import FileInput, IntegrityError
 from timbre.config import ModelConfig
 from timbre.gates.verdict import Judgement
-from timbre.registry.ports import Version
 from timbre.settings import settings
 
 _STEPS = ("evaluation", "bundle", "adapter", "target", "corpus")
@@ -40,8 +39,8 @@ def compare_versions(style: str, model: ModelConfig, candidate: int, rival: int,
 
     name = registered_name(style, model)
     ours, theirs = find_version(name, candidate), find_version(name, rival)
-    artifacts = {step: _artifact(ours, step) for step in _STEPS}
-    artifacts["candidate"], artifacts["base"] = artifacts.pop("evaluation"), _artifact(theirs, "evaluation")
+    artifacts = {step: artifact_of(ours, step) for step in _STEPS}
+    artifacts["candidate"], artifacts["base"] = artifacts.pop("evaluation"), artifact_of(theirs, "evaluation")
     place = folder or _folder(name, candidate, rival)
     place.mkdir(parents=True, exist_ok=True)
     policy = FileInput(road.policy_path(ours.tags["timbre.policy"]))
@@ -75,13 +74,3 @@ def comparison_page(name: str, candidate: int, rival: int | None) -> Path | None
 
 def _folder(name: str, candidate: int, rival: int) -> Path:
     return settings().home / "comparisons" / f"{name}-v{candidate}-v{rival}"
-
-
-def _artifact(version: Version, step: str) -> Artifact:
-    digest = version.tags.get(f"timbre.{step}", "")
-    try:
-        return open_store().open(road.STEP[step].stage.name, digest)
-    except ValueError as error:
-        raise ValueError(
-            f"the {step} of {version.model} v{version.number} is not on this machine ({digest[:12] or 'no tag'}): compare where it was made"
-        ) from error

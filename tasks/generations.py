@@ -1,6 +1,5 @@
 """The texts that a registered version, its base model and the human writers gave for the same prompts."""
 
-import json
 from typing import Literal
 
 from tasks.bundles import find_version
@@ -42,8 +41,7 @@ def texts_of(version: Version, store: ArtifactStore, side: Side) -> list[Text]:
     except ValueError as error:
         what = "the base model's texts" if side == "base" else "the texts"
         raise ValueError(f"{what} of {version.model} v{version.number} are not on this machine: judge where it was made") from error
-    rows = [json.loads(line) for line in artifact.file(_FILE).read_text(encoding="utf-8").split("\n") if line]
-    return generated_texts(rows, "human" if side == "human" else "text")
+    return generated_texts(artifact.json_lines(_FILE), "human" if side == "human" else "text")
 
 
 def _with_texts(evaluation: Artifact, store: ArtifactStore) -> Artifact:

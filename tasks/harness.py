@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.benchmark import artifact_of
-from tasks.bundles import find_version
+from tasks.bundles import artifact_of, find_version
 from tasks.standing import registered_name
 from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
@@ -23,9 +22,8 @@ def run_harness(
     from timbre.evaluation.factuality.harness import check, compared
 
     check(data, shots)
-    name = registered_name(style, model)
-    tags = find_version(name, number).tags
-    base, adapter = (artifact_of(tags, step, f"{name} v{number}") for step in ("model", "adapter"))
+    version = find_version(registered_name(style, model), number)
+    base, adapter = artifact_of(version, "model"), artifact_of(version, "adapter")
     return compared(_scored(base, None, data, limit, shots), _scored(base, adapter, data, limit, shots))
 
 

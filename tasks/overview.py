@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks.standing import known_style, open_ledger, open_store, publishing
+from tasks.standing import known_style, moves_of, open_store, publishing
 from timbre.artifacts import IntegrityError
 from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHALLENGER, ModelRegistry
@@ -48,14 +48,15 @@ def _row(name: str, store: ModelRegistry, ledger: Ledger) -> dict[str, Any]:
 
 def _pages(verdict: str) -> dict[str, str | None]:
     """Where the champion's report and Data Docs lie; None where they are not on this machine."""
-    store, places = open_store(), dict[str, str | None]()
+    store = open_store()
+    places: dict[str, str | None] = {"report": None, "data_docs": None}
     try:
         judged = store.open("verdict", verdict)
         places["report"] = str(judged.file("report.html"))
         places["data_docs"] = str(store.open("corpus", judged.json("verdict.json")["subject"]["corpus"]).path / "data_docs" / "index.html")
     except (ValueError, KeyError, IntegrityError):
         pass
-    return {"report": None, "data_docs": None} | places
+    return places
 
 
 def moves(style: str | None) -> list[dict[str, Any]]:
@@ -66,14 +67,4 @@ def moves(style: str | None) -> list[dict[str, Any]]:
     """
     if style is not None:
         known_style(style)
-    ledger = open_ledger()
-    try:
-        found = ledger.moves()
-    finally:
-        ledger.close()
-    prefix = None if style is None else f"timbre-{style}"
-    return [
-        asdict(move) | {"at": move.at.isoformat(timespec="seconds")}
-        for move in found
-        if prefix is None or move.model == prefix or move.model.startswith(f"{prefix}--")
-    ]
+    return [asdict(move) | {"at": move.at.isoformat(timespec="seconds")} for move in moves_of(style)]

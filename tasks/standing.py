@@ -4,12 +4,12 @@
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from timbre.artifacts import ArtifactStore
 from timbre.config import ModelConfig
-from timbre.registry.ledger import Ledger
-from timbre.registry.ports import model_name
+from timbre.registry.ledger import Ledger, Move
+from timbre.registry.ports import is_of_style, model_name
 from timbre.settings import settings
 
 
@@ -24,17 +24,25 @@ def open_ledger() -> Ledger:
     return Ledger(settings().ledger)
 
 
+def moves_of(style: str | None = None) -> list[Move]:
+    """The ledger, oldest first; of one style, on whatever base, if given."""
+    with closing(open_ledger()) as ledger:
+        return [move for move in ledger.moves() if style is None or is_of_style(move.model, style)]
+
+
+def latest_move(name: str) -> Move | None:
+    """The move that made a registered model's champion; None if it never had one."""
+    with closing(open_ledger()) as ledger:
+        return ledger.latest(name)
+
+
 @contextmanager
 def publishing() -> Iterator[Ledger]:
     """The ledger, for whoever moves aliases: a run, a worker and a person at the command line take turns in this home."""
     from filelock import FileLock
 
-    ledger = open_ledger()
-    try:
-        with FileLock(settings().home / "publish.lock"):
-            yield ledger
-    finally:
-        ledger.close()
+    with closing(open_ledger()) as ledger, FileLock(settings().home / "publish.lock"):
+        yield ledger
 
 
 def registered_name(style: str, model: ModelConfig) -> str:
@@ -57,14 +65,7 @@ def known_style(style: str) -> None:
     """
     from timbre.corpus.sources import find_style, style_paths
 
-    if style in style_paths():
-        return
-    ledger = open_ledger()
-    try:
-        served = any(move.model == f"timbre-{style}" or move.model.startswith(f"timbre-{style}--") for move in ledger.moves())
-    finally:
-        ledger.close()
-    if not served:
+    if style not in style_paths() and not moves_of(style):
         find_style(style)
 
 

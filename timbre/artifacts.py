@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,6 +42,11 @@ class IntegrityError(Exception):
 def canonical_json(value: Any) -> bytes:
     """One spelling for one value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def json_lines(rows: Iterable[Any]) -> bytes:
+    """A canonical JSON value a line; `Artifact.json_lines` reads them back."""
+    return b"".join(canonical_json(row) + b"\n" for row in rows)
 
 
 def digest_json(value: Any) -> str:
@@ -125,6 +130,10 @@ class Artifact:
 
     def json(self, name: str) -> Any:
         return json.loads(self.file(name).read_bytes())
+
+    def json_lines(self, name: str) -> list[dict[str, Any]]:
+        """The objects of a file that holds one a line."""
+        return [json.loads(line) for line in self.file(name).read_bytes().splitlines()]
 
     @classmethod
     def open(cls, path: Path, hashes: "HashCache | None" = None) -> "Artifact":

@@ -148,6 +148,7 @@ class Dvc:
             "TIMBRE_HOME": str(settings.home.absolute()),
             "TIMBRE_START": str((settings.start or Path()).absolute()),
             "TIMBRE_DEVICE": settings.device,
+            "TIMBRE_DTYPE": settings.dtype,
             "TIMBRE_THREADS": str(settings.threads),
         }
 

@@ -135,15 +135,14 @@ def drawn(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
     """`limit` items with the same share of every category, drawn by `seed`; all of them where there are no more."""
     import random
 
+    from timbre.evaluation.probes import quotas
+
     if limit is None or limit >= len(items):
         return list(items)
     categories: dict[str, list[Item]] = {}
     for item in sorted(items, key=lambda item: item.item):
         categories.setdefault(item.category, []).append(item)
     chance = random.Random(seed)
-    queues = [chance.sample(members, len(members)) for _, members in sorted(categories.items())]
-    share = [len(queue) * limit / len(items) for queue in queues]
-    quota = [int(value) for value in share]
-    for place in sorted(range(len(queues)), key=lambda place: (quota[place] - share[place], place))[: limit - sum(quota)]:
-        quota[place] += 1
-    return [item for queue, count in zip(queues, quota, strict=True) for item in sorted(queue[:count], key=lambda item: item.item)]
+    queues = {name: chance.sample(members, len(members)) for name, members in sorted(categories.items())}
+    quota = quotas({name: len(queue) for name, queue in queues.items()}, limit)
+    return [item for name, queue in queues.items() for item in sorted(queue[: quota[name]], key=lambda item: item.item)]

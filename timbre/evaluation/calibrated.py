@@ -1,7 +1,5 @@
 """What a calibration left for the Style Diversity Score: texts of the untuned base, and whether the score passed."""
 
-import json
-
 from timbre.artifacts import Artifact
 from timbre.evaluation.against import Calibrated
 from timbre.evaluation.style_diversity import GREEDY, HOT
@@ -14,7 +12,7 @@ def read_calibrated(calibration: Artifact, style: str, length: float | None = No
         length: .75, 1 or 1.25 of its `new_tokens`; None for the longest.
     """
     summary = calibration.json("calibration.json")
-    rows = [json.loads(line) for line in calibration.file("texts.jsonl").read_bytes().splitlines()]
+    rows = calibration.json_lines("texts.jsonl")
     length = max(row["length"] for row in rows) if length is None else length
     texts: dict[str, list[str]] = {}
     for row in rows:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, canonical_json
+from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, json_lines
 from timbre.config import EvaluationConfig, Frozen, SamplerConfig
 from timbre.corpus.documents import Document, read_documents
 
@@ -48,7 +48,7 @@ def _build(config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspa
         raise ValueError("calibration with content embeddings needs the sentence encoder: run `timbre setup`, or ask without it")
     rows, sets = _texts(config, inputs, work)
     found = calibrate({length: sets[length] for length in LENGTHS}, seed=config.seed, encoder=encoder)
-    (work.output / "texts.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in rows))
+    (work.output / "texts.jsonl").write_bytes(json_lines(rows))
     summary = found.summary() | {"encoder": encoder.name if encoder is not None else None}
     (work.output / "calibration.json").write_bytes(
         json.dumps(summary, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False).encode()

@@ -12,7 +12,7 @@ all texts that begin alike, and only what follows is scored, on the kept keys an
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -85,12 +85,18 @@ def same_share(probes: Sequence[Probe], count: int | None, seed: int) -> list[Pr
     strata: dict[str, list[Probe]] = {}
     for probe in sorted(probes, key=lambda probe: probe.probe_id):
         strata.setdefault(probe.stratum, []).append(probe)
-    share = {name: len(members) * count / len(probes) for name, members in sorted(strata.items())}
+    quota = quotas({name: len(members) for name, members in sorted(strata.items())}, count, tie=drawn.random)
+    return [probe for name, members in sorted(strata.items()) for probe in drawn.sample(members, quota[name])]
+
+
+def quotas(sizes: Mapping[str, int], count: int, *, tie: Callable[[], float] = lambda: 0.0) -> dict[str, int]:
+    """How many of each stratum make `count` with the same share of every one, by largest remainders; `tie` decides between equals."""
+    share = {name: size * count / sum(sizes.values()) for name, size in sizes.items()}
     quota = {name: int(value) for name, value in share.items()}
-    by_remainder = sorted(share, key=lambda name: (quota[name] - share[name], drawn.random()))
+    by_remainder = sorted(share, key=lambda name: (quota[name] - share[name], tie()))
     for name in by_remainder[: count - sum(quota.values())]:
         quota[name] += 1
-    return [probe for name, members in sorted(strata.items()) for probe in drawn.sample(members, quota[name])]
+    return quota
 
 
 def tokenised(probes: Sequence[Probe], tokenizer: "PreTrainedTokenizerBase") -> list[Pair]:

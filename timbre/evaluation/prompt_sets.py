@@ -12,7 +12,6 @@ Memorisation prompts are of a training plan and not of the corpus: see `timbre.e
 A room that asks for more writes a function like these and adds it to `prompt_sets`, behind a count in `PromptConfig`.
 """
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from timbre.config import PromptConfig
 from timbre.corpus.documents import Document
+from timbre.evaluation.benchmark_items import objects_of
 from timbre.evaluation.factuality import closed_book, copying
 from timbre.evaluation.prompts import Opening, Prompt, instruction_ids, openings
 
@@ -103,10 +103,9 @@ def _about_facts(
 def _instructions(config: PromptConfig, path: Path, tokenizer: "PreTrainedTokenizerBase") -> list[Prompt]:
     """Up to as many as are asked for, drawn by the seed. Cluster is what is asked for ("describe", "letter", …)."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        row = json.loads(line)
-        if not isinstance(row, dict) or not all(isinstance(row.get(name), str) and row[name] for name in ("id", "task", "text")):
-            raise ValueError(f"{path}: line {number} needs id, task and text, each a string that is not empty")
+    for spot, row in objects_of(path):
+        if not all(isinstance(row.get(name), str) and row[name] for name in ("id", "task", "text")):
+            raise spot.wrong("needs id, task and text, each a string that is not empty")
         rows.append(row)
     random.Random(config.seed).shuffle(rows)
     return [

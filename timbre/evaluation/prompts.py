@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from timbre.artifacts import canonical_json
+from timbre.artifacts import json_lines
 from timbre.corpus.documents import Document
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def decoded(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> str:
 
 def write_prompts(prompts: Sequence[Prompt], path: Path) -> None:
     """One JSON object a line."""
-    path.write_bytes(b"".join(canonical_json(asdict(prompt)) + b"\n" for prompt in prompts))
+    path.write_bytes(json_lines(asdict(prompt) for prompt in prompts))
 
 
 def read_prompts(path: Path) -> list[Prompt]:

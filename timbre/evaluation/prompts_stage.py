@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from timbre.artifacts import Artifact, FileInput, Input, Stage, Workspace, canonical_json
+from timbre.artifacts import Artifact, FileInput, Input, Stage, Workspace, json_lines
 from timbre.config import PromptConfig
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -
     prompts += _counterfactual(config, inputs, tokenizer)
     write_prompts(prompts, work.output / "prompts.jsonl")
     human = [{"cluster": opening.doc_id, "text": decoded(tokenizer, opening.human_ids)} for opening in others]
-    (work.output / "human.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in human))
+    (work.output / "human.jsonl").write_bytes(json_lines(human))
     voices = [
         {"style": style, "cluster": opening.doc_id, "text": decoded(tokenizer, opening.human_ids)}
         for style, other in sorted(_voices(config, inputs).items())
         for opening in human_passages(config, read_documents(other), tokenizer)
     ]
     if voices:
-        (work.output / "voices.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in voices))
+        (work.output / "voices.jsonl").write_bytes(json_lines(voices))
     counts = {"prompts": dict(Counter(prompt.kind for prompt in prompts)), "human": len(human)}
     (work.output / "summary.json").write_text(json.dumps(counts, indent=2, sort_keys=True) + "\n")
 

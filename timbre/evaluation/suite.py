@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timbre.artifacts import Artifact, FileInput, Input, Workspace, canonical_json
+from timbre.artifacts import Artifact, FileInput, Input, Workspace, json_lines
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
 from timbre.evaluation import probes, reading, recitation
@@ -54,7 +54,7 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
         return
     write_items(items, work)
     shown = ({name: value for name, value in row.items() if name not in _UNPUBLISHED} for row in rows)
-    (work.output / "generations.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in shown))
+    (work.output / "generations.jsonl").write_bytes(json_lines(shown))
     _write_summary(summary, work)
 
 
@@ -62,16 +62,16 @@ def _measured(
     config: EvaluationConfig, artifacts: Mapping[str, Artifact], written: Sequence[Artifact]
 ) -> tuple[list[Row], dict[str, Any], list[Row]]:
     """Items, summary, and the lines of generations.jsonl."""
-    rows = [row for artifact in written for row in json_lines(artifact, "generations.jsonl")]
+    rows = [row for artifact in written for row in artifact.json_lines("generations.jsonl")]
     scores = artifacts["generations"].json("scores.json")
     encoder = _encoder(config)
-    human = HumanSide(rows, json_lines(artifacts["prompts"], "human.jsonl"), seed=config.seed, encoder=encoder)
+    human = HumanSide(rows, artifacts["prompts"].json_lines("human.jsonl"), seed=config.seed, encoder=encoder)
     train = recitation.TrainingText(read_documents(artifacts["corpus"], "train"), load_tokenizer(artifacts["model"]))
     style_items, style_summary = measure_style(rows, human)
     several_items, several = measure_several(rows, encoder)
     recited_items, recited = recitation.measure(rows, train)
     sentinel_items, sentinel = recitation.measure_sentinels(rows, train)
-    voices = json_lines(artifacts["prompts"], "voices.jsonl") if "voices.jsonl" in artifacts["prompts"].manifest.files else []
+    voices = artifacts["prompts"].json_lines("voices.jsonl") if "voices.jsonl" in artifacts["prompts"].manifest.files else []
     style = str(artifacts["corpus"].manifest.config.get("style", ""))
     voice, no_voice = measure_voice(rows, human, style, voices)
     calibrated = read_calibrated(artifacts["calibration"], style, length=1.0) if "calibration" in artifacts else None
@@ -127,11 +127,6 @@ def _factuality(
     if "unknown" in scores:
         summary["unknown_facts"] = unknown.summarise(scores["unknown"]["rows"], scores["unknown"]["counts"], config.seed)
     return items, summary
-
-
-def json_lines(artifact: Artifact, name: str) -> list[Row]:
-    """The rows of a file of JSON lines."""
-    return [json.loads(line) for line in artifact.file(name).read_bytes().splitlines()]
 
 
 def write_items(items: Sequence[Row], work: Workspace) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from timbre.artifacts import FileInput, Input, Workspace, canonical_json
+from timbre.artifacts import FileInput, Input, Workspace, canonical_json, json_lines
 from timbre.config import GenerationConfig, SamplerConfig
 from timbre.corpus.documents import read_documents
 from timbre.corpus.passages import select_passages
@@ -36,7 +36,7 @@ def run_generations(config: GenerationConfig, inputs: Mapping[str, Input], work:
     except FloatingPointError as error:
         (work.output / FAILURE).write_bytes(canonical_json({"failed": str(error)}))
         return
-    (work.output / "generations.jsonl").write_bytes(b"".join(canonical_json(row) + b"\n" for row in rows))
+    (work.output / "generations.jsonl").write_bytes(json_lines(rows))
     (work.output / "scores.json").write_bytes(json.dumps(scores, sort_keys=True, allow_nan=False).encode())
 
 

@@ -4,7 +4,6 @@ The page needs nothing from outside, and its bytes follow from its input. What w
 missing though a gate asked for it stands in that gate's sentence.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -183,7 +182,6 @@ def _json(artifact: Artifact, name: str) -> Any:
 
 def _json_lines(artifact: Artifact, name: str) -> list[dict[str, Any]]:
     try:
-        lines = artifact.file(name).read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines if line]
+        return artifact.json_lines(name)
     except (IntegrityError, ValueError):
         return []

@@ -51,3 +51,8 @@ class ModelRegistry(Protocol):
 def model_name(style: str, base: str | None) -> str:
     """`timbre-<style>` for the default base (None), `timbre-<style>--<base>` for any other: see `timbre.models.base_name`."""
     return f"timbre-{style}" if base is None else f"timbre-{style}--{base}"
+
+
+def is_of_style(model: str, style: str) -> bool:
+    """Whether `model_name` gives this name to the style, on some base."""
+    return model == model_name(style, None) or model.startswith(model_name(style, ""))

@@ -11,7 +11,6 @@ often as above. x and y are the texts' sentiment: pleasant less unpleasant words
 the corpus audit; what a classifier or a word list of toxicity finds is compared beside it, and how long sentences are.
 """
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from timbre.evaluation.benchmark_items import objects_of
 from timbre.evaluation.bias.lexicon import ASSOCIATIONS
 from timbre.evaluation.bias.tables import ALL, mean
 from timbre.evaluation.prompts import Prompt
@@ -54,21 +54,15 @@ def read_templates(path: Path) -> list[Template]:
         ValueError: a line is no such object, an id comes twice, or both texts are the same; the sentence names the line.
     """
     found: dict[str, Template] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path.name}, line {number}: not JSON ({error})") from error
-        if not isinstance(row, dict) or not all(isinstance(row.get(name), str) and row[name].strip() for name in _FIELDS):
-            raise ValueError(f"{path.name}, line {number}: needs {', '.join(_FIELDS)}, each a string that is not empty")
+    for spot, row in objects_of(path):
+        if not all(isinstance(row.get(name), str) and row[name].strip() for name in _FIELDS):
+            raise spot.wrong(f"needs {', '.join(_FIELDS)}, each a string that is not empty")
         if row["id"] in found:
-            raise ValueError(f"{path.name}, line {number}: the id {row['id']!r} is there twice")
+            raise spot.wrong(f"the id {row['id']!r} is there twice")
         if row["text_a"] == row["text_b"]:
-            raise ValueError(f"{path.name}, line {number}: the two texts are the same")
+            raise spot.wrong("the two texts are the same")
         attributes, texts = (row["attribute_a"], row["attribute_b"]), (row["text_a"], row["text_b"])
         found[row["id"]] = Template(row["id"], row["category"], attributes, texts)
-    if not found:
-        raise ValueError(f"{path.name} holds no templates")
     return list(found.values())
 
 

@@ -8,7 +8,6 @@ An answer counts if it stands in the first sentence of the text, after normalisi
 not Berlin" would count; base and candidate are read alike, and the statistics only use their difference.
 """
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timbre.evaluation.benchmark_items import objects_of
 from timbre.evaluation.factuality.entities import without_cut_word
 from timbre.evaluation.factuality.normalising import contains, normalised
 from timbre.evaluation.factuality.shares import by, share
@@ -54,21 +54,16 @@ def read_questions(path: Path) -> list[Question]:
         ValueError: a line is not JSON, lacks a field, repeats an id, or has an answer without a letter or digit.
     """
     questions: dict[str, Question] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        row = _object(line, path, number)
+    for spot, row in objects_of(path):
         if missing := [name for name in _FIELDS if not row.get(name)]:
-            raise ValueError(f"{path.name}, line {number}: {', '.join(missing)} is missing")
+            raise spot.wrong(f"{', '.join(missing)} is missing")
         answers = row["answers"]
         if not isinstance(answers, list) or not all(isinstance(answer, str) and normalised(answer) for answer in answers):
-            raise ValueError(f"{path.name}, line {number}: 'answers' must be a list of words or numbers")
+            raise spot.wrong("'answers' must be a list of words or numbers")
         name, fact, topic, question, statement = (str(row[field]).strip() for field in ("id", "fact", "topic", "question", "statement"))
         if name in questions:
-            raise ValueError(f"{path.name}, line {number}: the id {name!r} is there twice")
+            raise spot.wrong(f"the id {name!r} is there twice")
         questions[name] = Question(name, fact, topic, question, statement, tuple(answers))
-    if not questions:
-        raise ValueError(f"{path.name} holds no questions")
     return list(questions.values())
 
 
@@ -166,13 +161,3 @@ def _prompt(question: Question, form: str, tokenizer: "PreTrainedTokenizerBase",
         ids = tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     about = {"topic": question.topic, "form": form, "question": question.question_id, "answers": "\n".join(question.answers)}
     return Prompt(f"{question.question_id}/{form}", question.fact, KIND, text, ids, NEW_TOKENS[form], samples=samples, about=about)
-
-
-def _object(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{path.name}, line {number}: not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"{path.name}, line {number}: expected a JSON object")
-    return row

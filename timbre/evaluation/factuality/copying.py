@@ -8,7 +8,6 @@ A name or number of the text is right if it stands in the passage or in the rest
 where it could be worked out (a sum, an age). How they are found and compared: `entities`.
 """
 
-import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timbre.corpus.documents import Document
+from timbre.evaluation.benchmark_items import objects_of
 from timbre.evaluation.factuality.closed_book import correct
 from timbre.evaluation.factuality.entities import Source, entities
 from timbre.evaluation.factuality.normalising import normalised
@@ -55,24 +55,19 @@ def read_passages(path: Path) -> list[Passage]:
         ValueError: a line is not of that form, repeats an id, or asks for what its passage does not say.
     """
     passages: dict[str, Passage] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for spot, row in objects_of(path):
         try:
-            row = json.loads(line)
             questions = tuple((str(one["question"]), tuple(map(str, one["answers"]))) for one in row["questions"])
             passage = Passage(str(row["id"]), str(row["text"]), "own", questions)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path.name}, line {number}: not a passage with questions ({error!r})") from error
+        except (KeyError, TypeError) as error:
+            raise spot.wrong(f"not a passage with questions ({error!r})") from error
         if passage.passage_id in passages:
-            raise ValueError(f"{path.name}, line {number}: the id {passage.passage_id!r} is there twice")
+            raise spot.wrong(f"the id {passage.passage_id!r} is there twice")
         said = set(normalised(passage.text))
         for question, answers in questions:
             if not any(answer and set(normalised(answer)) <= said for answer in answers):
-                raise ValueError(f"{path.name}, line {number}: the passage does not answer {question!r}")
+                raise spot.wrong(f"the passage does not answer {question!r}")
         passages[passage.passage_id] = passage
-    if not passages:
-        raise ValueError(f"{path.name} holds no passages")
     return list(passages.values())
 
 
