@@ -2,12 +2,13 @@
 
     python -m benchmarks.recipe --json                     the whole trial: about an hour a recipe on two idle cores
     python -m benchmarks.recipe --quick --json             fewer tokens and prompts: at most eight minutes a recipe
+    python -m benchmarks.recipe --large --json             a whole book and longer texts: for a GPU, minutes a recipe
     python -m benchmarks.recipe --small                    a tiny random model: a minute, and no figure worth quoting
-    python -m benchmarks.recipe --quick --recipes cool,renorm
+    python -m benchmarks.recipe --quick --recipes cool,renorm --seed 2
 
 Every row is trained on the same passages, with the same references, and read on the same unseen documents and prompts; SFT and
 the plain recipe are always among them. Every step is kept under `<home>/benchmarks/recipe`: the same command goes on where it was
-ended, and other recipes add to what is there. `results-<size>.json` is written after each row.
+ended, and other recipes add to what is there. `results-<size>-<style>-<seed>.json` is written after each row.
 
 NLL, H, gap       nats a token of unseen test documents at this temperature: NLL, entropy, NLL less entropy (0 = calibrated)
 uniL2 … sentW1    of samples: unigram L2, MATTR, self-BLEU, sentence-length W1; the first row is human text and its noise
@@ -26,7 +27,7 @@ from typing import Any
 
 from benchmarks.measuring import plot_points, show_table
 from benchmarks.recipe_verdict import Setting, better_calibrated, bounds, likelier, nearer, verdict
-from benchmarks.recipes import BASELINE, FULL, PLAIN, QUICK, RECIPES, SMALL, Recipe, Size, chosen
+from benchmarks.recipes import BASELINE, FULL, LARGE, PLAIN, QUICK, RECIPES, SMALL, Recipe, Size, chosen
 from benchmarks.trial import Trial
 from timbre.artifacts import ArtifactStore, write_atomically
 from timbre.evaluation.measuring import Reference, measure
@@ -36,7 +37,7 @@ SHOWN = {"unigram_l2": "uniL2", "mattr": "MATTR", "self_bleu": "sBLEU", "sentenc
 SPLITS = ("validation", "test")
 
 
-def trial(size: Size, style: str) -> Trial:
+def trial(size: Size, style: str, seed: int = 1) -> Trial:
     """Model and corpus: packaged and of the style, or tiny and made up.
 
     Raises:
@@ -47,13 +48,13 @@ def trial(size: Size, style: str) -> Trial:
     if size is SMALL:
         from benchmarks.tiny import tiny_corpus, tiny_model
 
-        return Trial(size, tiny_model(store), tiny_corpus(store), replay, store)
+        return Trial(size, tiny_model(store), tiny_corpus(store), replay, store, seed)
     from timbre import road
     from timbre.config import release_config
 
     config, ours = release_config(style), ArtifactStore(settings().home)
     built = {name: road.build(name, config, ours, {}) for name in ("model", "corpus")}
-    return Trial(size, built["model"], built["corpus"], replay, store)
+    return Trial(size, built["model"], built["corpus"], replay, store, seed)
 
 
 def references(place: Trial) -> dict[str, Reference]:
@@ -75,7 +76,7 @@ def settings_of(place: Trial, recipe: Recipe, split: str, human: Reference) -> l
     likelihood = place.likelihood(student, split, recipe.temperatures)
     found = []
     for temperature in recipe.temperatures:
-        rows = place.samples(student, split, temperature)
+        rows = place.samples(student, split, temperature, recipe.top_p)
         figures = measure([row["text"] for row in rows], human, [row["cluster"] for row in rows])
         found.append(Setting(recipe.name, temperature, recipe.distribution, recipe.rival, likelihood[temperature], figures))
     return found
@@ -126,12 +127,13 @@ def show(test: Sequence[Setting], refused: dict[str, str], human: Reference) -> 
 def main() -> None:
     """Try the recipes, show them, and say which it should be."""
     given = _arguments()
-    size = SMALL if given.small else QUICK if given.quick else FULL
-    place = trial(size, given.style)
+    size = SMALL if given.small else QUICK if given.quick else LARGE if given.large else FULL
+    place = trial(size, given.style, given.seed)
+    named = f"{size.name}-{given.style}-{given.seed}"
     human = references(place)
     rows: dict[str, list[Setting]] = {split: [] for split in SPLITS}
     refused: dict[str, str] = {}
-    path = place.store.home / f"results-{size.name}.json"
+    path = place.store.home / f"results-{named}.json"
     results: dict[str, Any] = {}
     for number, recipe in enumerate(chosen(given.recipes), start=1):
         started = time.monotonic()
@@ -148,7 +150,7 @@ def main() -> None:
             write_atomically(path, json.dumps(results, allow_nan=False, indent=1).encode())
     show(rows["test"], refused, human["test"])
     print("\n" + textwrap.fill(results["verdict"]["sentence"], 80))
-    picture = given.plot or settings().home / "benchmarks" / f"recipe-{size.name}.svg"
+    picture = given.plot or settings().home / "benchmarks" / f"recipe-{named}.svg"
     points = {f"{one.recipe} {one.temperature:g}": (one.nll, one.distance.value, one.distribution) for one in rows["test"]}
     plot_points(
         points, "Recipes on unseen text: nearer to the lower left is better", ("NLL, nats a token", "distance to human text, σ"), picture
@@ -187,6 +189,8 @@ def _arguments() -> argparse.Namespace:
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--small", action="store_true", help="a tiny random model and made-up text")
     sizes.add_argument("--quick", action="store_true", help="4,096 training tokens, 2 epochs, 24 prompts of 64 tokens")
+    sizes.add_argument("--large", action="store_true", help="196,608 training tokens, 128 prompts of 256 tokens")
+    parser.add_argument("--seed", type=int, default=1, help="of target, training and samples (default 1)")
     parser.add_argument("--json", action="store_true", help="the figures as one JSON object on the last line")
     parser.add_argument("--plot", type=Path, help="where the picture goes (default: <home>/benchmarks/)")
     given = parser.parse_args()

@@ -2,7 +2,8 @@
 
 All rows of one size share model, corpus, passages, cross-fitted references, optimizer settings, replay and early stopping;
 a recipe says only what differs. The DFT rows are read at temperature 1; the others, which tuning the temperature helps,
-at each of a sweep, so that the best of them is what a recipe has to beat.
+at each of a sweep, so that the best of them is what a recipe has to beat. SFT is also swept over learning rate, epochs and
+nucleus.
 """
 
 import math
@@ -27,6 +28,7 @@ class Recipe:
     target: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     temperatures: tuple[float, ...] = (1.0,)
+    top_p: float = 1.0
     trained: bool = True
     budget: bool = False
     """As many more epochs as cross-fitting and scoring the target cost."""
@@ -87,6 +89,9 @@ _COOL = {"temperature": 0.8}
 _ALL = (
     Recipe("base", "the untuned model", trained=False, temperatures=(0.7, 1.0)),
     Recipe("sft", "cross-entropy on the same passages", "sft", temperatures=SWEEP),
+    Recipe("sft-nucleus", "sampled from a nucleus of .95", "sft", temperatures=(0.8, 0.9, 1.0, 1.05), top_p=0.95),
+    Recipe("sft-low-rate", "two fifths of the learning rate", "sft", training={"learning_rate": 2e-4}, temperatures=(0.9, 1.0)),
+    Recipe("sft-high-rate", "twice the learning rate", "sft", training={"learning_rate": 1e-3}, temperatures=(0.9, 1.0)),
     Recipe("sft-budget", "and as many epochs more as the target costs", "sft", temperatures=(0.8, 0.9, 1.0), budget=True),
     Recipe("label-smoothing", "ε = .1", "label_smoothing", temperatures=(0.8, 0.9, 1.0)),
     Recipe("dft", "α = .5, tail bucket: the release's default"),
@@ -117,6 +122,14 @@ SMALL = Size(
     "small", train_tokens=2_304, passage_tokens=48, top_k=16, admission_tokens=768, reference_epochs=3, epochs=3, learning_rate=1e-2,
     batch_tokens=256, validation_tokens=512, evaluate_every=6, likelihood_tokens=1_024, prompts=8, prompt_tokens=8, new_tokens=40,
 )  # fmt: skip
+
+
+LARGE = Size(
+    "large", train_tokens=196_608, passage_tokens=256, top_k=64, admission_tokens=16_384, reference_epochs=2, epochs=4, learning_rate=5e-4,
+    batch_tokens=2_048, validation_tokens=16_384, evaluate_every=16, likelihood_tokens=32_768, prompts=128, prompt_tokens=24,
+    new_tokens=256,
+)  # fmt: skip
+SIZES = {size.name: size for size in (FULL, QUICK, LARGE, SMALL)}
 
 
 def chosen(names: str) -> list[Recipe]:

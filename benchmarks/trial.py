@@ -44,6 +44,7 @@ class Samples(Frozen):
     prompt_tokens: int
     new_tokens: int
     temperature: float
+    top_p: float
     seed: int
 
 
@@ -87,12 +88,12 @@ class Trial:
         rows = self.store.build(_LIKELIHOOD, config, self._read_by(student)).json("rows.json")
         return {temperature: [row for row in rows if row["temperature"] == temperature] for temperature in temperatures}
 
-    def samples(self, student: Artifact | None, split: str, temperature: float) -> list[dict[str, str]]:
+    def samples(self, student: Artifact | None, split: str, temperature: float, top_p: float) -> list[dict[str, str]]:
         """Rows {cluster, text}: continuations of the prompts of `prompts`, in that order."""
         size = self.size
         config = Samples(
             split=split, prompts=size.prompts, prompt_tokens=size.prompt_tokens, new_tokens=size.new_tokens, temperature=temperature,
-            seed=self.seed,
+            top_p=top_p, seed=self.seed,
         )  # fmt: skip
         rows: list[dict[str, str]] = self.store.build(_SAMPLES, config, self._read_by(student)).json("rows.json")
         return rows
@@ -188,7 +189,7 @@ def _continued(scorer: Any, prompts: Sequence[Passage], config: Samples, forbidd
 
     from timbre.sampling.processors import sample
 
-    sampler, banned = SamplerConfig(temperature=config.temperature), torch.tensor(forbidden, dtype=torch.long)
+    sampler, banned = SamplerConfig(temperature=config.temperature, top_p=config.top_p), torch.tensor(forbidden, dtype=torch.long)
     streams = [hashlib.sha256(f"{config.seed}/{prompt.doc_id}/{prompt.index}".encode()).digest()[:16] for prompt in prompts]
     numbers = np.stack([np.random.default_rng(int.from_bytes(stream, "big")).random(config.new_tokens) for stream in streams])
     uniform_BT = torch.tensor(numbers, device=scorer.device)

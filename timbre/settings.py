@@ -6,6 +6,7 @@ Nothing here changes what is built, only where it lies and which servers are ask
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -29,6 +30,9 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(None, description="MLflow server; default a SQLite file in <home>.")
     ledger_url: str | None = Field(None, description="SQLAlchemy URL of the promotion ledger; default a SQLite file in <home>.")
     device: str = Field("auto", description="auto, cpu or cuda.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Weights of models that run; auto: bfloat16 on CUDA, else float32."
+    )
     threads: int = Field(2, ge=1, description="CPU threads for torch and ONNX Runtime; part of what makes results repeatable.")
 
     @field_validator("root", "home")

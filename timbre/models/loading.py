@@ -33,6 +33,14 @@ def device() -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def weights_dtype() -> torch.dtype:
+    """What weights are held in: `TIMBRE_DTYPE`, or bf16 on a CUDA device and fp32 elsewhere."""
+    wanted = settings().dtype
+    if wanted == "auto":
+        return torch.bfloat16 if device().type == "cuda" else torch.float32
+    return torch.float32 if wanted == "float32" else torch.bfloat16
+
+
 def load_tokenizer(model: Artifact) -> "PreTrainedTokenizerBase":
     """The model's tokenizer; where it has no padding token, its end-of-text token pads (masks, not ids, say what is padding)."""
     return tokenizer_of(model.path)
@@ -50,7 +58,7 @@ def load_model(model: Artifact, *, adapter: Artifact | Path | None = None, train
     """
     loaded: Any = load_folder(model.path)
     loaded.requires_grad_(False)
-    target, dtype = device(), torch.bfloat16 if device().type == "cuda" else torch.float32
+    target, dtype = device(), weights_dtype()
     if adapter is None:
         return loaded.to(device=target, dtype=dtype)  # type: ignore[no-any-return]
     from timbre.models.adapters import with_adapter
