@@ -1,7 +1,7 @@
 """The recipes of `benchmarks.recipe`, and the sizes at which they are tried.
 
 All rows of one size share model, corpus, passages, cross-fitted references, optimizer settings, replay and early stopping;
-a recipe says only what differs. The DFT rows are read at temperature 1; the others, which tuning the temperature helps,
+a recipe says only what differs. The DFT rows are read at one setting; the others, which tuning the temperature helps,
 at each of a sweep, so that the best of them is what a recipe has to beat. SFT is also swept over learning rate, epochs and
 nucleus.
 """
@@ -94,18 +94,19 @@ _ALL = (
     Recipe("sft-high-rate", "twice the learning rate", "sft", training={"learning_rate": 1e-3}, temperatures=(0.9, 1.0)),
     Recipe("sft-budget", "and as many epochs more as the target costs", "sft", temperatures=(0.8, 0.9, 1.0), budget=True),
     Recipe("label-smoothing", "ε = .1", "label_smoothing", temperatures=(0.8, 0.9, 1.0)),
-    Recipe("dft", "α = .5, tail bucket: the release's default"),
+    Recipe("dft", "α = .75, tail bucket: the release's default"),
+    Recipe("dft-nucleus", "the same, sampled from a nucleus of .95", top_p=0.95),
     Recipe("alpha-25", "α = .25", target={"alpha": 0.25}),
-    Recipe("alpha-75", "α = .75", target={"alpha": 0.75}),
+    Recipe("alpha-50", "α = .5", target={"alpha": 0.5}),
     Recipe("cool", "reference at temperature .8", target=_COOL),
     Recipe("fitted", "temperature and n-grams by the bracket's log score", target={"fit": ["temperature", "ngram"]}),
     Recipe("renorm", "the tail is left out, the rest scaled up", training={"tail": "renorm"}),
     Recipe("drop", "the tail is left out", training={"tail": "drop"}),
     Recipe("short", "the 8 likeliest tokens only", target={"top_k": 8}, training={"tail": "renorm"}),
     Recipe("cool-renorm", "reference at .8, without a tail", target=_COOL, training={"tail": "renorm"}),
-    Recipe("alpha-75-cool", "α = .75, reference at .8", target={"alpha": 0.75, **_COOL}),
-    Recipe("alpha-75-renorm", "α = .75, without a tail", target={"alpha": 0.75}, training={"tail": "renorm"}),
-    Recipe("alpha-75-both", "α = .75, reference at .8, without a tail", target={"alpha": 0.75, **_COOL}, training={"tail": "renorm"}),
+    Recipe("alpha-50-cool", "α = .5, reference at .8", target={"alpha": 0.5, **_COOL}),
+    Recipe("alpha-50-renorm", "α = .5, without a tail", target={"alpha": 0.5}, training={"tail": "renorm"}),
+    Recipe("alpha-50-both", "α = .5, reference at .8, without a tail", target={"alpha": 0.5, **_COOL}, training={"tail": "renorm"}),
 )
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 PLAIN, BASELINE = "dft", "sft"

@@ -93,7 +93,7 @@ class TargetConfig(Frozen):
     the coding. What is left at its default is not there.
     """
 
-    alpha: float = Field(0.5, ge=0, le=1, description="Weight of the observed token.")
+    alpha: float = Field(0.75, ge=0, le=1, description="Weight of the observed token.")
     top_k: int = Field(64, ge=1, description="Tokens stored a position; the rest is the tail mass.")
     temperature: float = Field(1.0, gt=0, description="Temperature of the reference.")
     train_tokens: int = Field(4096, ge=64, description="Budget of training tokens.")
@@ -266,6 +266,7 @@ class ExportConfig(Frozen):
     parity_prompts: int = Field(20, ge=1, description="Prompts on which greedy text must be the same as torch's.")
     parity_tokens: int = Field(24, ge=1, description="Tokens of greedy text a prompt.")
     latency_tokens: int = Field(32, ge=1)
+    sampler: SamplerConfig = Field(SamplerConfig(), description="How served text is drawn; a release sets it to evaluation.sampler.")
 
 
 class GateConfig(Frozen):
@@ -304,6 +305,12 @@ class ReleaseConfig(Frozen):
     def _one_style(self) -> "ReleaseConfig":
         if self.corpus.style != self.style:
             raise ValueError(f"corpus.style is {self.corpus.style!r} in a release of {self.style!r}: set style only")
+        return self
+
+    @model_validator(mode="after")
+    def _served_as_judged(self) -> "ReleaseConfig":
+        if self.export.sampler not in (SamplerConfig(), self.evaluation.sampler):
+            raise ValueError("export.sampler differs from evaluation.sampler: texts are judged as they are served; set the latter only")
         return self
 
     @model_validator(mode="before")

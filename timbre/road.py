@@ -129,6 +129,8 @@ def config_of(step: Step, config: ReleaseConfig) -> BaseModel:
             from timbre.evaluation.calibration_stage import calibration_of
 
             section = calibration_of(_settled(config.evaluation))
+        case "bundle":
+            section = config.export.model_copy(update={"sampler": config.evaluation.sampler})
         case "prompts":
             section = config.evaluation.of_prompts()
         case "generations" | "base_generations" | "base_recitations" | "baseline_generations":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timbre.artifacts import Artifact
-from timbre.config import ExportConfig, SamplerConfig
+from timbre.config import ExportConfig
 from timbre.export.facts import FACTS_FILE, BundleFacts
 from timbre.export.merge import merged_model, unmerged_model
 from timbre.progress import Progress
@@ -65,7 +65,7 @@ def write_bundle(config: ExportConfig, parts: Parts, folder: Path, scratch: Path
     )
     next(work)
     _copy_tokenizer(parts.model, folder)
-    facts = _export(parts, folder)
+    facts = _export(config, parts, folder)
     next(work)
     decoder = Decoder.open(folder / facts.onnx)
     facts = facts.model_copy(update={"provider": decoder.provider})
@@ -89,7 +89,7 @@ def write_bundle(config: ExportConfig, parts: Parts, folder: Path, scratch: Path
     next(work, None)
 
 
-def _export(parts: Parts, folder: Path) -> BundleFacts:
+def _export(config: ExportConfig, parts: Parts, folder: Path) -> BundleFacts:
     """The traced graph, and the merged weights where it looks for them."""
     from timbre.export.decoder import MODEL_FILE, CacheShape
     from timbre.export.trace import write_decoder
@@ -100,14 +100,14 @@ def _export(parts: Parts, folder: Path) -> BundleFacts:
     write_decoder(parts.decoder, merged, folder)
     about = model.json("model.json")
     generation = model.json("generation_config.json") if "generation_config.json" in model.manifest.files else {}
-    config = merged.config.get_text_config(decoder=True)
-    ends = generation.get("eos_token_id", config.eos_token_id)
+    text = merged.config.get_text_config(decoder=True)
+    ends = generation.get("eos_token_id", text.eos_token_id)
     return BundleFacts(
         onnx=MODEL_FILE, style=parts.corpus.manifest.config["style"], base_model=about["name"], licence=about.get("licence"),
         architecture=about["architecture"], layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim,
-        vocab_size=about["vocab_size"], context=about["context"], bos_token_id=generation.get("bos_token_id", config.bos_token_id),
+        vocab_size=about["vocab_size"], context=about["context"], bos_token_id=generation.get("bos_token_id", text.bos_token_id),
         eos_token_ids=tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,),
-        provider="", digests=parts.digests, sampler=SamplerConfig(),
+        provider="", digests=parts.digests, sampler=config.sampler,
     )  # fmt: skip
 
 

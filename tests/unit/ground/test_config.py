@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from timbre.config import ReleaseConfig, release_config
+from timbre import road
+from timbre.config import ExportConfig, ReleaseConfig, release_config
 
 
 def test_seed_moves_target_and_training_but_neither_splits_nor_evaluation() -> None:
@@ -15,8 +16,8 @@ def test_seed_moves_target_and_training_but_neither_splits_nor_evaluation() -> N
 
 
 def test_override_reaches_its_section_and_keeps_the_profile() -> None:
-    config = release_config("literary", "standard", overrides={"target.alpha": 0.75})
-    assert config.target.alpha == 0.75
+    config = release_config("literary", "standard", overrides={"target.alpha": 0.9})
+    assert config.target.alpha == 0.9
     assert config.target.train_tokens == release_config("literary", "standard").target.train_tokens
     assert config.gate.policy == "standard"
 
@@ -42,7 +43,15 @@ def test_unknown_profile_lists_the_known_ones() -> None:
 
 def test_profiles_do_not_leak_into_each_other() -> None:
     release_config("literary", "standard", overrides={"target.alpha": 0.9})
-    assert release_config("literary", "standard").target.alpha == 0.5
+    assert release_config("literary", "standard").target.alpha == release_config("literary").target.alpha != 0.9
+
+
+def test_texts_are_served_as_they_are_judged() -> None:
+    config = release_config("literary", overrides={"evaluation.sampler.top_p": 0.9})
+    bundle = road.config_of(road.STEP["bundle"], config)
+    assert isinstance(bundle, ExportConfig) and bundle.sampler == config.evaluation.sampler
+    with pytest.raises(ValidationError, match=r"set the latter only"):
+        release_config("literary", overrides={"export.sampler.top_p": 0.9})
 
 
 def test_a_configuration_survives_json() -> None:
