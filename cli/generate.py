@@ -19,8 +19,12 @@ def generate(
     model: Model = DEFAULT_MODEL,
     version: Annotated[int | None, typer.Option(help="A registered version; the champion if not given.")] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Longest text, in tokens.")] = 120,
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy; 1 samples from the model as it is.")] = 1.0,
-    top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 0.95,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="0 is greedy; 1 samples from the model as it is. Default: as the version was judged.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Draw from the likeliest tokens of this mass. Default: as it was judged.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
     json_output: Json = False,
 ) -> None:
@@ -37,7 +41,7 @@ def generate(
     prepare(settings())
     served = bundle_of(style, ModelConfig(name=model), version)
     engine = Engine.open(served.artifact.path, open_store().hashes)
-    pieces = engine.stream(prompt, max_new_tokens=tokens, temperature=temperature, top_p=top_p, top_k=0, seed=seed)
+    pieces = engine.stream(prompt, max_new_tokens=tokens, temperature=temperature, top_p=top_p, seed=seed)
     if json_output:
         text = "".join(pieces)
         print(json.dumps({"style": style, "version": served.version, "bundle": served.artifact.digest, "prompt": prompt, "text": text}))

@@ -197,6 +197,10 @@ class SamplerConfig(Frozen):
     top_k: int = Field(0, ge=0, description="0 means no limit.")
 
 
+SERVING = SamplerConfig(top_p=0.95)
+"""Default of what is served: plain samples of a calibrated writer stand farther from human text (docs/objectives.md)."""
+
+
 class _Opened(Frozen):
     """What all openings of documents share."""
 
@@ -231,7 +235,7 @@ class GenerationConfig(_Opened):
     bias_items: int | None = Field(150, ge=1, description="Probes used, the same share of each template; None means all.")
     fact_items: int | None = Field(150, ge=1)
     unknown_statements: int = Field(0, ge=0, description="Statements of the corpus that the base is asked for; base only.")
-    sampler: SamplerConfig = SamplerConfig()
+    sampler: SamplerConfig = Field(SERVING, description="How served text is drawn; judged and served alike.")
     batch_tokens: int = Field(2048, ge=16)
 
 
@@ -266,7 +270,7 @@ class ExportConfig(Frozen):
     parity_prompts: int = Field(20, ge=1, description="Prompts on which greedy text must be the same as torch's.")
     parity_tokens: int = Field(24, ge=1, description="Tokens of greedy text a prompt.")
     latency_tokens: int = Field(32, ge=1)
-    sampler: SamplerConfig = Field(SamplerConfig(), description="How served text is drawn; a release sets it to evaluation.sampler.")
+    sampler: SamplerConfig = Field(SERVING, description="How served text is drawn; a release sets it to evaluation.sampler.")
 
 
 class GateConfig(Frozen):
@@ -309,7 +313,7 @@ class ReleaseConfig(Frozen):
 
     @model_validator(mode="after")
     def _served_as_judged(self) -> "ReleaseConfig":
-        if self.export.sampler not in (SamplerConfig(), self.evaluation.sampler):
+        if self.export.sampler not in (SERVING, self.evaluation.sampler):
             raise ValueError("export.sampler differs from evaluation.sampler: texts are judged as they are served; set the latter only")
         return self
 

@@ -298,14 +298,21 @@ def _check(examples: Sequence[Example], held_out: Sequence[Example], config: Tra
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Fixed threads and deterministic kernels while training; afterwards as it was."""
-    threads, strict, warn_only = (
+    """Fixed threads and deterministic kernels while training; afterwards as it was.
+
+    Memory that is about to be written is not filled first, as torch does in this mode to show who reads it too early.
+    """
+    filling = torch.utils.deterministic
+    threads, strict, warn_only, filled = (
         torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
+        filling.fill_uninitialized_memory,
     )  # fmt: skip
     torch.set_num_threads(settings().threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    filling.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        filling.fill_uninitialized_memory = filled

@@ -59,7 +59,14 @@ def test_a_set_with_count_0_is_not_there(materials: Materials, tmp_path: Path) -
 
 def test_every_text_has_the_asked_length_and_no_special_token(base: Artifact) -> None:
     rows = lines_of(base)
-    assert Counter(row["kind"] for row in rows) == {"style": 4, "memorisation": 3, "several": 6, "sentinel": 2, "instruction": 3}
+    assert Counter(row["kind"] for row in rows) == {
+        "style": 4,
+        "style_plain": 4,
+        "memorisation": 3,
+        "several": 6,
+        "sentinel": 2,
+        "instruction": 3,
+    }
     assert all(row["n_tokens"] == 40 and row["prompt"] for row in rows)
     assert all("<|" not in row["text"] for row in rows)
 

@@ -25,7 +25,7 @@ def test_every_figure_that_the_gates_read_is_there(base: Artifact) -> None:
     assert summary["memorisation"]["prompts"] == 3
     assert summary["memorisation"]["tokens"] == 3 * 40
     assert summary["sentinel"]["prompts"] == 2
-    assert summary["toxicity"]["texts"] == 4 + 2 * 3 + 3 and summary["toxicity"]["by"] == "toxicity"
+    assert summary["toxicity"]["texts"] == 2 * 4 + 2 * 3 + 3 and summary["toxicity"]["by"] == "toxicity"
     coherence = summary["coherence"]
     assert (coherence["texts"], coherence["human_texts"], coherence["scorer"]) == (4, 4, "the base model itself")
     assert coherence["low"] <= coherence["share"] <= coherence["high"]
