@@ -6,7 +6,7 @@ BIN := .venv/bin
 STYLE ?= literary
 PROFILE ?= quick
 
-.PHONY: help setup install run test check mutants calibration lock
+.PHONY: help setup install run test coverage check mutants calibration lock
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -23,6 +23,9 @@ run: setup  ## the main job; STYLE=… PROFILE=… choose another
 
 test: setup  ## the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: setup  ## the tests, and which lines of timbre/ they run; at least 85 of 100
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov=timbre --cov-report=term:skip-covered --cov-fail-under=85
 
 check: install  ## formatting, lint, types, import rules, container files
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
