@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from timbre.models.stage import STAGE, base_name, canonical, model_facts, model_inputs, resolve_model
 
 if TYPE_CHECKING:
-    from timbre.models.loading import device, head_bias, head_weight, hidden_states, load_model, load_tokenizer
+    from timbre.models.loading import device, head_bias, head_weight, hidden_states, load_model, load_tokenizer, logits
 
 __all__ = [
     "STAGE",
@@ -24,6 +24,7 @@ __all__ = [
     "hidden_states",
     "load_model",
     "load_tokenizer",
+    "logits",
     "model_facts",
     "model_inputs",
     "resolve_model",

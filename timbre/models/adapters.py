@@ -22,11 +22,14 @@ class CorrectedHead(nn.Module):
     """The frozen LM head with a bias and a low-rank term beside it: z = h·Wᵀ + scale·(h·downᵀ)·upᵀ + bias."""
 
     def __init__(self, base: nn.Module, rank: int, scale: float) -> None:
-        """All of it starts at zero, so that nothing changes; `down` is drawn by who trains it."""
+        """All of it starts at zero, so that nothing changes; `down` is drawn by who trains it.
+
+        At least in float32, whatever the base is held in: bf16 would swallow an optimizer's small steps.
+        """
         super().__init__()
         self.base, self.scale = base, scale
         rows, width = self.weight.shape
-        options: dict[str, Any] = {"device": self.weight.device, "dtype": self.weight.dtype}
+        options: dict[str, Any] = {"device": self.weight.device, "dtype": torch.promote_types(self.weight.dtype, torch.float32)}
         self.down = nn.Parameter(torch.zeros(rank, width, **options))
         self.up = nn.Parameter(torch.zeros(rows, rank, **options))
         self.bias = nn.Parameter(torch.zeros(rows, **options))
@@ -38,7 +41,8 @@ class CorrectedHead(nn.Module):
         return weight
 
     def forward(self, hidden: Tensor) -> Tensor:
-        corrected: Tensor = self.base(hidden) + self.scale * (hidden @ self.down.T) @ self.up.T + self.bias
+        wide = hidden.to(self.down.dtype)
+        corrected: Tensor = self.base(hidden) + self.scale * (wide @ self.down.T) @ self.up.T + self.bias
         return corrected
 
     def merged(self) -> nn.Linear:

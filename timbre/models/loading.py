@@ -4,6 +4,7 @@ The loss kernels want hidden states and head apart, so that positions × vocabul
 """
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
+_HEAD_ROWS = 4096
+"""Rows of the head that are widened at a time."""
+
+
+CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+"""The environment variable, and its value, without which cuBLAS does not give the same bytes twice; read at its first product."""
 
 
 def device() -> torch.device:
-    """Where models run: `TIMBRE_DEVICE`, or a CUDA device if there is one.
+    """Where models run: `TIMBRE_DEVICE`, or a CUDA device if there is one. There products are made repeatable, see `CUBLAS`.
 
     Raises:
         ValueError: cuda was asked for and there is none, or an unknown device.
@@ -30,7 +37,10 @@ def device() -> torch.device:
         raise ValueError(f"TIMBRE_DEVICE is {wanted!r}: choose auto, cpu or cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ValueError("TIMBRE_DEVICE is cuda, but torch finds no CUDA device: set it to auto or cpu")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    os.environ.setdefault(*CUBLAS)
+    return torch.device("cuda")
 
 
 def weights_dtype() -> torch.dtype:
@@ -46,19 +56,22 @@ def load_tokenizer(model: Artifact) -> "PreTrainedTokenizerBase":
     return tokenizer_of(model.path)
 
 
-def load_model(model: Artifact, *, adapter: Artifact | Path | None = None, trainable: bool = False) -> "PreTrainedModel":
-    """The model in eval mode on `device()`, all weights frozen.
+def load_model(
+    model: Artifact, *, adapter: Artifact | Path | None = None, trainable: bool = False, place: torch.device | None = None
+) -> "PreTrainedModel":
+    """The model in eval mode, all weights frozen.
 
     Args:
         adapter: what training left (artifact or folder), merged in fp32 before any rounding to bf16.
         trainable: keep the adapter apart and its weights trainable (with LoRA the result is then a `PeftModel`).
+        place: where it is put; `device()` when None.
 
     Raises:
         ValueError: the adapter does not fit this model.
     """
     loaded: Any = load_folder(model.path)
     loaded.requires_grad_(False)
-    target, dtype = device(), weights_dtype()
+    target, dtype = device() if place is None else place, weights_dtype()
     if adapter is None:
         return loaded.to(device=target, dtype=dtype)  # type: ignore[no-any-return]
     from timbre.models.adapters import with_adapter
@@ -105,6 +118,22 @@ def head_bias(model: Any) -> Tensor | None:
     """The bias of the output embedding, V, where it has one: a merged correction head does."""
     bias: Tensor | None = getattr(_causal(model).get_output_embeddings(), "bias", None)
     return bias
+
+
+def logits(hidden_ND: Tensor, head_VD: Tensor) -> Tensor:
+    """hidden·headᵀ, N×V, at least in float32: products of bf16 (or fp16) operands are exact in float32 and never rounded back.
+
+    The head is not copied to float32 as a whole: CUDA multiplies low precision into a float32 result, elsewhere a few
+    thousand rows are widened at a time. Operands of one wide type are multiplied as they are.
+    """
+    same = hidden_ND.dtype == head_VD.dtype
+    if same and hidden_ND.dtype in (torch.float32, torch.float64):
+        return hidden_ND @ head_VD.T
+    if same and hidden_ND.is_cuda:
+        return torch.mm(hidden_ND, head_VD.T, out_dtype=torch.float32)
+    wide = torch.promote_types(torch.promote_types(hidden_ND.dtype, head_VD.dtype), torch.float32)
+    states_ND = hidden_ND.to(wide)
+    return torch.cat([states_ND @ rows_vD.to(wide).T for rows_vD in torch.split(head_VD, _HEAD_ROWS)], -1)
 
 
 def load_folder(folder: Path, dtype: torch.dtype | str = torch.float32) -> "PreTrainedModel":

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from timbre.objectives.divergences import unit_rows
-from timbre.objectives.head import Head, accumulation_dtype, differentiated, head_loss
+from timbre.objectives.head import Head, accumulation_dtype, differentiated, head_loss, product
 from timbre.objectives.sparse_kl import CHUNK, sparse_forward_kl
 
 _SMALL_CHUNK = 64
@@ -93,7 +93,7 @@ def teacher_kl_sum(
     teacher_VD = teacher.weight_VD[: teacher.vocab_size].detach()
 
     def kernel(logits_nV: Tensor, rows: slice, gradient: bool) -> Tensor:
-        teacher_nV = (teacher_hidden_ND[rows].detach().to(teacher_VD.dtype) @ teacher_VD.T).to(logits_nV.dtype)
+        teacher_nV = product(teacher_hidden_ND[rows].detach().to(teacher_VD.dtype), teacher_VD, logits_nV.dtype)
         p_nV = teacher_nV.log_softmax(-1).exp_().mul_(1 - alpha)
         if labels_N is not None and alpha:
             observed_n1 = labels_N[rows].unsqueeze(-1)

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from timbre.models import logits
+
 Kernel = Callable[[Tensor, slice, bool], Tensor]
 """(logits_nV, rows, gradient?) -> losses_n; where a gradient is wanted, logits_nV is overwritten with ∂Σ losses/∂logits."""
 
@@ -30,7 +32,8 @@ class Correction:
 
     def operands(self, hidden_ND: Tensor) -> tuple[Tensor, Tensor]:
         """Both terms as one product x·uᵀ: x N×(R+1), u V×(R+1)."""
-        inner_NR = self.scale * (hidden_ND @ self.down_RD.to(hidden_ND.dtype).T)
+        wide = torch.promote_types(hidden_ND.dtype, self.down_RD.dtype)
+        inner_NR = self.scale * (hidden_ND.to(wide) @ self.down_RD.to(wide).T)
         ones_N1 = inner_NR.new_ones(inner_NR.shape[0], 1)
         return torch.cat([inner_NR, ones_N1], -1), torch.cat([self.up_VR, self.bias_V.unsqueeze(-1)], -1)
 
@@ -113,7 +116,7 @@ class _HeadLoss(torch.autograd.Function):
         with torch.autocast(device_type=hidden_ND.device.type, enabled=False):
             for start in range(0, hidden_ND.shape[0], plan.chunk):
                 rows = slice(start, start + plan.chunk)
-                logits_nV = (states_ND[rows] @ head_VD.T).to(accumulated)
+                logits_nV = product(states_ND[rows], head_VD, accumulated)
                 if inner_NR is not None and outer_VR is not None:
                     logits_nV.addmm_(inner_NR[rows].to(accumulated), outer_VR[: plan.vocab_size].to(accumulated).T)
                 losses_N[rows] = plan.kernel(logits_nV, rows, plan.gradient)
@@ -170,6 +173,11 @@ def _add_product(sum_VD: Tensor, left_nV: Tensor, right_nD: Tensor) -> None:
         sum_VD.addmm_(left_nV.T, right_nD)
     else:
         sum_VD += left_nV.T @ right_nD
+
+
+def product(states_nD: Tensor, head_VD: Tensor, dtype: torch.dtype) -> Tensor:
+    """states·headᵀ in `dtype`; on CUDA never rounded to bf16 on the way, on a CPU as its bf16 product gives it."""
+    return (logits(states_nD, head_VD) if states_nD.is_cuda else states_nD @ head_VD.T).to(dtype)
 
 
 def accumulation_dtype(hidden: Tensor) -> torch.dtype:

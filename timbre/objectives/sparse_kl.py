@@ -70,7 +70,7 @@ def sparse_forward_kl(
     """
     if isinstance(head, Tensor):
         head = Head(head, head.shape[0] if vocab_size is None else vocab_size)
-    check_target(hidden_ND, head, target_ids_NK, target_probs_NK, tail_N)
+    check_target(hidden_ND, head, target_ids_NK, target_probs_NK, tail_N, tail_mode)
     _check(tail_mode, labels_N, ce_weight, len(tail_N))
     accumulated = accumulation_dtype(hidden_ND)
     if labels_N is None:
@@ -78,8 +78,6 @@ def sparse_forward_kl(
     probs_NK, tail_N = target_probs_NK.to(accumulated), tail_N.to(accumulated)
     if tail_mode == "renorm":
         kept_N1 = probs_NK.sum(-1, keepdim=True)
-        if not bool((kept_N1 > 0).all()):
-            raise ValueError("a position has all its mass in the tail, so that renorm has nothing to scale up: use the tail mode bucket")
         probs_NK, tail_N = probs_NK / kept_N1, torch.zeros_like(tail_N)
     kernel = _SparseKL(target_ids_NK, probs_NK, tail_N, labels_N, ce_weight, tail_mode)
     return head_loss(hidden_ND, head, kernel, chunk=chunk)
@@ -104,8 +102,11 @@ def cross_entropy_sum(
     )  # fmt: skip
 
 
-def check_target(hidden: Tensor, head: Head, ids: Tensor, probs: Tensor, tail: Tensor) -> None:
+def check_target(hidden: Tensor, head: Head, ids: Tensor, probs: Tensor, tail: Tensor, tail_mode: Tail = "bucket") -> None:
     """Refuse what is no sparse target for these positions and this vocabulary.
+
+    Its mass is looked at on a CPU only, since reading a value back makes the host wait for the device: whoever moves a
+    target to another device calls `check_mass` before.
 
     Raises:
         ValueError: shapes that do not agree, K over the vocabulary, mass that is NaN, negative or does not sum to 1.
@@ -118,10 +119,26 @@ def check_target(hidden: Tensor, head: Head, ids: Tensor, probs: Tensor, tail: T
         )
     if width > head.vocab_size:
         raise ValueError(f"{width} tokens a position from a vocabulary of {head.vocab_size}: lower target.top_k")
-    if width == head.vocab_size and bool((tail > 1e-6).any()):
-        raise ValueError(f"all {head.vocab_size} tokens are in the support, yet the tail holds mass: the loss would be infinite")
-    if not width:
-        return
+    if probs.device.type == "cpu":
+        check_mass(probs, tail, head.vocab_size, tail_mode)
+
+
+def check_mass(probs: Tensor, tail: Tensor, vocab_size: int, tail_mode: Tail = "bucket") -> None:
+    """Refuse probabilities N×K and tail N that are no distribution, or one that the tail mode can do nothing with.
+
+    Raises:
+        ValueError: mass that is NaN, negative or does not sum to 1, or lies in the tail where none can be.
+    """
+    width = probs.shape[-1]
+    if width == vocab_size and bool((tail > 1e-6).any()):
+        raise ValueError(f"all {vocab_size} tokens are in the support, yet the tail holds mass: the loss would be infinite")
+    if width:
+        _check_sums(probs, tail)
+    if tail_mode == "renorm" and not bool((probs.sum(-1) > 0).all()):
+        raise ValueError("a position has all its mass in the tail, so that renorm has nothing to scale up: use the tail mode bucket")
+
+
+def _check_sums(probs: Tensor, tail: Tensor) -> None:
     if bool((probs < 0).any()) or bool((tail < 0).any()):
         raise ValueError("the target holds negative mass: build it again, or clip it and scale it to sum to 1")
     total = probs.sum(-1, dtype=torch.float64) + tail

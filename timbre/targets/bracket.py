@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from timbre.corpus.passages import Passage
-from timbre.models import head_weight
+from timbre.models import head_weight, logits
 from timbre.targets.debias import Swap
-from timbre.targets.ngram import NgramModel, NgramRows
+from timbre.targets.ngram import Factored, NgramModel, NgramRows
 from timbre.targets.principles import Scorer
 from timbre.targets.scoring import CHUNK, Array, counted_hidden, normalised
 
@@ -70,8 +70,8 @@ class Parts:
 
     logits: tuple[Tensor, ...]
     """n×V of each style's reference, before the temperature."""
-    ngram_nV: Tensor | None
-    confidence_n: Tensor | None
+    ngram: tuple[Factored, ...]
+    """P_ngram and its confidence, passage after passage; empty where no n-grams are wanted."""
     native_nV: Tensor | None
     """Log-probabilities of the un-adapted model."""
     native_hidden_nD: Tensor | None
@@ -101,13 +101,14 @@ class Bracket:
     @torch.inference_mode()
     def log_probs(self, passages: Sequence[Passage]) -> Iterator[Tensor]:
         """Chunks of log B, n×V."""
-        plain = (combined(parts, self.mixture, self.shaping) for parts in self.parts(passages))
+        with_ngrams = self.mixture.ngram_weight > 0
+        plain = (combined(parts, self.mixture, self.shaping) for parts in self.parts(passages, with_ngrams=with_ngrams))
         if self.shaping.swap is None:
             yield from plain
             return
         swap = self.shaping.swap
         swapped = [swap.passage(passage) for passage in passages]
-        mirrored = (combined(parts, self.mixture, self.shaping) for parts in self.parts(swapped))
+        mirrored = (combined(parts, self.mixture, self.shaping) for parts in self.parts(swapped, with_ngrams=with_ngrams))
         last_N = torch.from_numpy(np.concatenate([passage.token_ids[passage.first_label - 1 : -1] for passage in swapped]).astype(np.int64))
         start = 0
         for ours_nV, theirs_nV in zip(plain, mirrored, strict=True):
@@ -116,8 +117,8 @@ class Bracket:
             yield torch.logaddexp(ours_nV, back_nV) - math.log(2)
 
     @torch.inference_mode()
-    def parts(self, passages: Sequence[Passage]) -> Iterator[Parts]:
-        """What `combined` takes, chunk by chunk."""
+    def parts(self, passages: Sequence[Passage], *, with_ngrams: bool = True) -> Iterator[Parts]:
+        """What `combined` takes, chunk by chunk; n-grams only where they are wanted and were counted."""
         head_VD = head_weight(self.network)[: self.vocab_size]
         sequences, firsts = [passage.token_ids for passage in passages], [passage.first_label for passage in passages]
         hidden = []
@@ -129,15 +130,14 @@ class Bracket:
         with self._unadapted():
             native_ND = counted_hidden(self.network, sequences, firsts) if self.shaping.strength < 1 or prefixes else None
             conditioned = [None if not len(prefix) else self._after(prefix, sequences, firsts) for prefix in prefixes]
-        rows = self._ngram_rows(passages)
+        rows = self._ngram_rows(passages) if with_ngrams else []
         for start in range(0, len(hidden[0]), CHUNK):
             chunk = slice(start, start + CHUNK)
-            ngram_nV, confidence_n = _ngram_chunk(rows, chunk, head_VD.device)
             yield Parts(
-                tuple((states[chunk] @ head_VD.T).float() for states in hidden), ngram_nV, confidence_n,
-                None if native_ND is None else normalised((native_ND[chunk] @ head_VD.T).float()),
+                tuple(logits(states[chunk], head_VD) for states in hidden), tuple(_ngram_chunk(rows, chunk)),
+                None if native_ND is None else normalised(logits(native_ND[chunk], head_VD)),
                 None if native_ND is None else native_ND[chunk],
-                tuple(None if states is None else normalised((states[chunk] @ head_VD.T).float()) for states in conditioned),
+                tuple(None if states is None else normalised(logits(states[chunk], head_VD)) for states in conditioned),
             )  # fmt: skip
 
     def _after(self, prefix: Array, sequences: Sequence[Array], firsts: Sequence[int]) -> Tensor:
@@ -148,9 +148,9 @@ class Bracket:
         context: AbstractContextManager[Any] = self.network.disable_adapter() if self.adapters else nullcontext()
         return context
 
-    def _ngram_rows(self, passages: Sequence[Passage]) -> list[tuple[NgramRows, int]] | None:
+    def _ngram_rows(self, passages: Sequence[Passage]) -> list[tuple[NgramRows, int]]:
         if self.ngram is None:
-            return None
+            return []
         return [
             (self.ngram.rows(passage.token_ids, passage.doc_id if passage.doc_id in self.counted else None), passage.first_label - 1)
             for passage in passages
@@ -159,7 +159,7 @@ class Bracket:
     def confidences(self, passages: Sequence[Passage]) -> list[Array]:
         """N/(N+N1+) at the positions of each passage: η_t is η_max times this; 0 without n-grams."""
         rows = self._ngram_rows(passages)
-        if rows is None:
+        if not rows:
             return [np.zeros(len(passage.token_ids) - passage.first_label) for passage in passages]
         return [found.confidence[first:] for found, first in rows]
 
@@ -167,10 +167,8 @@ class Bracket:
 def combined(parts: Parts, mixture: Mixture, shaping: Shaping) -> Tensor:
     """Steps 1 to 5: log-probabilities n×V."""
     log_p_nV = blended(parts.logits, mixture)
-    if parts.ngram_nV is not None and mixture.ngram_weight > 0:
-        assert parts.confidence_n is not None
-        eta_n1 = (mixture.ngram_weight * parts.confidence_n).unsqueeze(-1)
-        log_p_nV = ((1 - eta_n1) * log_p_nV.exp() + eta_n1 * parts.ngram_nV).log()
+    if parts.ngram and mixture.ngram_weight > 0:
+        log_p_nV = add_ngrams(log_p_nV.exp(), parts.ngram, mixture.ngram_weight).log_()
     if shaping.strength < 1:
         assert parts.native_nV is not None
         log_p_nV = interpolated(parts.native_nV, log_p_nV, shaping.strength)
@@ -197,16 +195,36 @@ def interpolated(native_nV: Tensor, style_nV: Tensor, strength: float) -> Tensor
     return normalised((1 - strength) * native_nV + strength * style_nV)
 
 
-def _ngram_chunk(rows: list[tuple[NgramRows, int]] | None, chunk: slice, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-    """P_ngram (n×V) and its confidence at a stretch of the positions of all passages, counted end to end."""
-    if rows is None:
-        return None, None
-    dense, confidence, passed = [], [], 0
+def add_ngrams(probs_nV: Tensor, parts: Sequence[Factored], ngram_weight: float) -> Tensor:
+    """(1−η_t)·P + η_t·P_ngram, written over P: an outer product and sparse entries, multiplied out on P's device."""
+    device, start = probs_nV.device, 0
+
+    def moved(values: Array) -> Tensor:
+        return torch.from_numpy(values if values.dtype.kind == "i" else values.astype(np.float32)).to(device)
+
+    for part in parts:
+        here_nV = probs_nV[start : start + len(part)]
+        start += len(part)
+        eta_n = ngram_weight * part.confidence_n
+        here_nV.mul_(moved(1 - eta_n).unsqueeze(-1)).addr_(moved(eta_n * part.rest_n), moved(part.unigram_V))
+        for term in part.terms:
+            sizes, mass, ids = moved(term.sizes), moved(term.level.mass), moved(term.level.ids)
+            owner = torch.arange(len(sizes), device=device).repeat_interleave(sizes, output_size=int(term.sizes.sum()))
+            first = moved(term.starts) - (sizes.cumsum(0) - sizes)
+            at = first.index_select(0, owner).add_(torch.arange(len(owner), device=device))
+            shares = moved(term.shares * eta_n[term.places]).index_select(0, owner)
+            place = moved(term.places * here_nV.shape[1]).index_select(0, owner).add_(ids.index_select(0, at))
+            here_nV.view(-1).scatter_add_(0, place, shares.mul_(mass.index_select(0, at)))  # no place twice in a term: one order of sums
+    assert start == len(probs_nV), "n-grams at every position"
+    return probs_nV
+
+
+def _ngram_chunk(rows: Sequence[tuple[NgramRows, int]], chunk: slice) -> Iterator[Factored]:
+    """What falls into a stretch of the positions of all passages, counted end to end."""
+    passed = 0
     for found, first in rows:
         count = len(found) - first
         start, stop = max(chunk.start - passed, 0), min(chunk.stop - passed, count)
         if start < stop:
-            dense.append(found.dense(first + start, first + stop).astype(np.float32))
-            confidence.append(found.confidence[first + start : first + stop].astype(np.float32))
+            yield found.factored(first + start, first + stop)
         passed += count
-    return torch.from_numpy(np.concatenate(dense)).to(device), torch.from_numpy(np.concatenate(confidence)).to(device)

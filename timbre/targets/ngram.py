@@ -8,7 +8,8 @@ context that then has no continuation hands everything down (P_o = P_{o−1}).
 
 N-grams are numbered by their place among sorted keys (number of the context)·V + token, so that the continuations of one
 context lie side by side. `rows` gives the distributions at the positions of a passage as they factor: one sparse row for
-each different context, and how much of it each position takes. Nothing is cut off; `dense` multiplies them out.
+each different context, and how much of it each position takes. Nothing is cut off. `factored` is what the mixture takes of
+a stretch of positions; `dense` multiplies it out.
 """
 
 from collections.abc import Mapping
@@ -76,20 +77,76 @@ class NgramRows:
         total = self.counts_N + self.types_N
         return np.asarray(np.divide(self.counts_N, total, out=np.zeros(len(self)), where=total > 0))
 
+    def factored(self, start: int = 0, stop: int | None = None) -> "Factored":
+        """The distributions of the positions start…stop, not multiplied out."""
+        chosen = slice(start, stop)
+        share_n, terms = np.ones(len(range(*chosen.indices(len(self))))), []
+        for level in self.levels:
+            row_n = level.row_N[chosen]
+            places = np.flatnonzero(row_n != _NOT_SEEN)
+            rows = row_n[places]
+            terms.append(_Term(level, places, rows, share_n[places]))
+            share_n[places] *= level.handed_down_R[rows]
+        return Factored(tuple(terms), share_n, self.unigram_V, self.confidence[chosen])
+
     def dense(self, start: int = 0, stop: int | None = None) -> Floats:
-        """Probabilities of the positions start…stop: n×V, each row summing to 1."""
-        positions = range(*slice(start, stop).indices(len(self)))
-        probs_nV = np.zeros((len(positions), len(self.unigram_V)))
-        for place, position in enumerate(positions):
-            share, out_V = 1.0, probs_nV[place]
-            for level in self.levels:
-                row = int(level.row_N[position])
-                if row != _NOT_SEEN:
-                    entries = slice(level.bounds[row], level.bounds[row + 1])
-                    out_V[level.ids[entries]] += share * level.mass[entries]
-                    share *= float(level.handed_down_R[row])
-            out_V += share * self.unigram_V
+        """Probabilities of the positions start…stop: n×V, each row summing to 1. For looking; the mixture takes `factored`."""
+        part = self.factored(start, stop)
+        probs_nV = part.rest_n[:, None] * part.unigram_V
+        for term in part.terms:
+            for place, begin, size, share in zip(term.places, term.starts, term.sizes, term.shares, strict=True):
+                entries = slice(begin, begin + size)
+                probs_nV[place, term.level.ids[entries]] += share * term.level.mass[entries]
         return probs_nV
+
+
+@dataclass(frozen=True, eq=False)
+class _Term:
+    """What one length of contexts gives: position `places[m]` takes row `rows[m]` of the level, times `shares[m]`."""
+
+    level: _Level
+    places: Ints
+    rows: Ints
+    shares: Floats
+
+    @property
+    def starts(self) -> Ints:
+        """Where in the level the entries of each of these rows begin."""
+        return self.level.bounds[self.rows]
+
+    @property
+    def sizes(self) -> Ints:
+        """How many entries they have; no token comes twice in a row."""
+        return self.level.bounds[self.rows + 1] - self.starts
+
+
+@dataclass(frozen=True, eq=False)
+class Factored:
+    """P_ngram at n positions: `rest_n`·`unigram_V`, and a few sparse entries."""
+
+    terms: tuple[_Term, ...]
+    rest_n: Floats
+    """What no context of at least one token decides."""
+    unigram_V: Floats
+    confidence_n: Floats
+
+    def __len__(self) -> int:
+        return len(self.rest_n)
+
+    def probabilities(self, ids_n: npt.NDArray[np.integer]) -> Floats:
+        """P of one token at each position, without the others'."""
+        found: Floats = self.rest_n * self.unigram_V[ids_n]
+        vocab_size = len(self.unigram_V)
+        for term in self.terms:
+            level = term.level
+            if not len(level.ids):
+                continue
+            rows = np.repeat(np.arange(len(level.bounds) - 1), np.diff(level.bounds))
+            keys = rows * vocab_size + level.ids  # ascending: tokens ascend within a row
+            wanted = term.rows * vocab_size + ids_n[term.places]
+            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            found[term.places] += np.where(keys[at] == wanted, term.shares * level.mass[at], 0.0)
+        return found
 
 
 class NgramModel:

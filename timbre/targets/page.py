@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from timbre.targets.inspect import ORIGINS, PassageView, TokenView
+from timbre.targets.inspect import PassageView, TokenView
 
-_NAMES = {"observed": "written here", "ngram": "n-grams", "reference": "reference", "tail": "unnamed tail"}
+_NAMES = {"observed": "written here", "ngram": "n-grams", "tail": "unnamed tail"}
 _STYLE = """
 :root { --paper:#fbf8f2; --ink:#25221d; --soft:#6f675b; --line:#ddd4c4; --card:#fff; --warm:205,110,40;
   --observed:#3d5a80; --ngram:#7a9e7e; --reference:#d08c4a; --tail:#c9c0b1 }
@@ -43,10 +43,11 @@ def passage_page(view: PassageView) -> str:
     """The page."""
     tokens = "".join(_token(token, place) for place, token in enumerate(view.tokens))
     count = max(len(view.tokens), 1)
-    mean = {name: sum(token.origin[name] for token in view.tokens) / count for name in ORIGINS}
+    mean = {name: sum(token.origin[name] for token in view.tokens) / count for name in view.origins}
     choices = sorted(token.effective_support for token in view.tokens)
     stored = f"{view.top_k} tokens a position" if view.coding == "topk" else f"{view.top_k} draws a position"
     half = choices[len(choices) // 2] if choices else 0.0
+    afterwards = f" Reshaped: {escape(view.reshaped)}." if view.reshaped else ""
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
@@ -56,7 +57,7 @@ def passage_page(view: PassageView) -> str:
         f"<h1>{escape(view.doc_id)}, passage {view.index}</h1>"
         '<p class="note">Point at a word, or press Tab: its card shows what else this target would have accepted there. '
         f"The warmer a word, the wider the choice. {len(view.tokens)} positions; half of them leave fewer than {half:.1f} choices. "
-        f"α = {view.alpha:g}, {stored}.</p>{_curve([token.effective_support for token in view.tokens])}"
+        f"α = {view.alpha:g}, {stored}.{afterwards}</p>{_curve([token.effective_support for token in view.tokens])}"
         f'<div class="text"><span class="prompt">{escape(view.prompt)}</span>{tokens}</div>'
         f'<div class="note">Where the mass came from, on average{_bar(mean)}<div class="legend">{_legend(mean)}</div></div>'
     )
@@ -83,13 +84,25 @@ def _row(text: str, probability: float, *, own: bool = False) -> str:
 
 
 def _bar(origin: dict[str, float]) -> str:
-    parts = "".join(f'<i style="width:{100 * origin[name]:.2f}%;background:var(--{name})"></i>' for name in ORIGINS)
-    spoken = ", ".join(f"{_NAMES[name]} {origin[name]:.0%}" for name in ORIGINS)
+    parts = "".join(f'<i style="width:{100 * share:.2f}%;background:{_colour(name, origin)}"></i>' for name, share in origin.items())
+    spoken = escape(", ".join(f"{_NAMES.get(name, name)} {share:.0%}" for name, share in origin.items()))
     return f'<div class="bar" role="img" aria-label="{spoken}">{parts}</div>'
 
 
 def _legend(mean: dict[str, float]) -> str:
-    return "".join(f'<span><i style="background:var(--{name})"></i>{_NAMES[name]} {mean[name]:.1%}</span>' for name in ORIGINS)
+    return "".join(
+        f'<span><i style="background:{_colour(name, mean)}"></i>{escape(_NAMES.get(name, name))} {share:.1%}</span>'
+        for name, share in mean.items()
+    )
+
+
+def _colour(name: str, origin: dict[str, float]) -> str:
+    """Of a part of the bar; the first reference has the page's own, further styles turn its hue by equal steps."""
+    if name in _NAMES:
+        return f"var(--{name})"
+    references = [other for other in origin if other not in _NAMES]
+    place = references.index(name)
+    return "var(--reference)" if not place else f"hsl({(31 + 300 * place // len(references)) % 360} 48% 55%)"
 
 
 def _curve(support: Sequence[float]) -> str:

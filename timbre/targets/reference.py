@@ -6,6 +6,7 @@ An adapter that has seen a document recites it, and the target collapses onto th
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from timbre.progress import Progress
 from timbre.settings import settings
 from timbre.targets.bracket import Bracket, Mixture, Shaping
 from timbre.targets.fitting import Components
-from timbre.targets.ngram import NgramModel
+from timbre.targets.ngram import Factored, NgramModel
 from timbre.targets.scoring import Array, NextToken, PassageScores, PlainModel, Wanted, batches_by_length, normalised, score_with
 
 AdapterKey = tuple[str, int]
@@ -149,19 +150,18 @@ class Reference:
             observed_N = torch.from_numpy(np.concatenate([passage.token_ids[passage.first_label :] for passage in chosen]).astype(np.int64))
             columns, start = [], 0
             for parts in bracket.parts(chosen):
-                observed_n1 = observed_N[start : start + len(parts.logits[0])].to(parts.logits[0].device).unsqueeze(-1)
+                observed_n = observed_N[start : start + len(parts.logits[0])]
+                observed_n1 = observed_n.to(parts.logits[0].device).unsqueeze(-1)
                 start += len(observed_n1)
                 log_p = [
                     torch.stack([normalised(logits_nV / t).gather(-1, observed_n1)[:, 0] for t in temperatures])
                     for logits_nV in parts.logits
                 ]
-                ngram_n = observed_n1[:, 0] * 0.0 if parts.ngram_nV is None else parts.ngram_nV.gather(-1, observed_n1)[:, 0]
-                columns.append((torch.stack(log_p, dim=1).double().exp().cpu().numpy(), ngram_n.double().cpu().numpy()))
-            refs_GSN, ngram_N = (np.concatenate(part, axis=-1) for part in zip(*columns, strict=True))
-            bounds = np.cumsum([0, *lengths])
-            for row, (place, confidence_N) in enumerate(zip(batch, bracket.confidences(chosen), strict=True)):
-                here = slice(bounds[row], bounds[row + 1])
-                yield place, Components(refs_GSN[..., here], ngram_N[here], confidence_N)
+                columns.append((torch.stack(log_p, dim=1).double().exp().cpu().numpy(), *_ngram_columns(parts.ngram, observed_n.numpy())))
+            refs_GSN, ngram_N, confidence_N = (np.concatenate(part, axis=-1) for part in zip(*columns, strict=True))
+            for place, (first, last) in zip(batch, pairwise(np.cumsum([0, *lengths])), strict=True):
+                here = slice(first, last)
+                yield place, Components(refs_GSN[..., here], ngram_N[here], confidence_N[here])
 
     def ngram_weights(self, passage: Passage, mixture: Mixture) -> Array | None:
         """η_t at each position, or None without n-grams."""
@@ -171,7 +171,8 @@ class Reference:
         return mixture.ngram_weight * bracket.confidences([passage])[0]
 
     def _source(self, fold: int, mixture: Mixture) -> NextToken:
-        if len(mixture.weights) == 1 and self._extras.ngram is None and self._extras.shaping == Shaping():
+        without_ngrams = self._extras.ngram is None or mixture.ngram_weight == 0
+        if len(mixture.weights) == 1 and without_ngrams and self._extras.shaping == Shaping():
             if self._adapters:
                 self._network.set_adapter(_name("", fold))
             return PlainModel(self._network, mixture.temperature, self._vocab_size)
@@ -180,6 +181,15 @@ class Reference:
     def _bracket(self, fold: int, mixture: Mixture, shaping: Shaping, *, adapted: bool = True) -> Bracket:
         names = tuple(_name(style, number) for style, number in self._adapters if number == fold) if adapted else ()
         return Bracket(self._network, self._vocab_size, names, mixture, shaping, self._extras.ngram, self._extras.counted)
+
+
+def _ngram_columns(parts: Sequence[Factored], observed_n: Array) -> tuple[Array, Array]:
+    """P_ngram of the observed tokens and its confidence; zeros without n-grams."""
+    if not parts:
+        return np.zeros(len(observed_n)), np.zeros(len(observed_n))
+    bounds = np.cumsum([0, *(len(part) for part in parts)])
+    found = [part.probabilities(observed_n[first:last]) for part, (first, last) in zip(parts, pairwise(bounds), strict=True)]
+    return np.concatenate(found), np.concatenate([part.confidence_n for part in parts])
 
 
 def _name(style: str, fold: int) -> str:

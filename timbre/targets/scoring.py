@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from timbre.corpus.passages import Passage
-from timbre.models import head_weight, hidden_states
+from timbre.models import head_weight, hidden_states, logits
 from timbre.targets.mixture import SparseDistributions
 
 CHUNK = 256
@@ -128,7 +128,7 @@ class PlainModel:
         head_VD = head_weight(self.network)[: self.vocab_size]
         hidden_ND = counted_hidden(self.network, [passage.token_ids for passage in passages], [passage.first_label for passage in passages])
         for start in range(0, len(hidden_ND), CHUNK):
-            scaled_nV = (hidden_ND[start : start + CHUNK] @ head_VD.T).float() / self.temperature
+            scaled_nV = logits(hidden_ND[start : start + CHUNK], head_VD) / self.temperature
             yield normalised(scaled_nV)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import get_args
 
 import pytest
@@ -12,11 +13,12 @@ from torch import Tensor
 
 from timbre.config import Objective as ObjectiveName
 from timbre.objectives import divergences
+from timbre.objectives import head as head_of_chunks
 from timbre.objectives.divergences import bucketed, unit_rows
 from timbre.objectives.head import Correction, Head
 from timbre.objectives.registry import OBJECTIVES, Objective, Options, Positions, objective
-from timbre.objectives.sparse_divergences import FLOOR
-from timbre.objectives.sparse_kl import Tail, sparse_forward_kl
+from timbre.objectives.sparse_divergences import FLOOR, sparse_jsd, sparse_reverse_kl, sparse_total_variation, sparse_wasserstein
+from timbre.objectives.sparse_kl import Tail, check_mass, sparse_forward_kl
 
 N, D, V, PADDED, K = 11, 8, 29, 31, 5
 TARGETED = [name for name, kind in OBJECTIVES.items() if kind.needs == "targets"]
@@ -160,6 +162,52 @@ def test_following_the_gradient_lowers_it(name: str) -> None:
     problem = Problem(6)
     value, by_hidden, _ = problem.solve(objective(name))
     assert float(problem.solve(objective(name), hidden=problem.hidden - 1e-4 * by_hidden)[0]) < float(value)
+
+
+@pytest.mark.parametrize("total", [sparse_reverse_kl, sparse_jsd, sparse_total_variation, sparse_wasserstein])
+@pytest.mark.parametrize("chunk", [1, 4, 1000])
+def test_the_chunk_size_moves_neither_value_nor_gradient(total: Callable[..., Tensor], chunk: int) -> None:
+    problem = Problem(15)
+
+    def solved(size: int) -> tuple[Tensor, ...]:
+        hidden, weight = problem.hidden.clone().requires_grad_(), problem.weight.clone().requires_grad_()
+        value = total(hidden, Head(weight, V), problem.ids, problem.probs, problem.tail, chunk=size)
+        return value.detach(), *torch.autograd.grad(value, (hidden, weight))
+
+    for found, wanted in zip(solved(chunk), solved(N), strict=True):
+        assert error(found, wanted) < 1e-12
+
+
+@pytest.mark.parametrize("name", TARGETED)
+@pytest.mark.parametrize("tail_mode", ["bucket", "renorm"])
+def test_nothing_is_read_back_from_the_device_within_an_objective(name: str, tail_mode: Tail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device there are no values to read, so reading one raises. Autocast does not know that device."""
+    monkeypatch.setattr(head_of_chunks, "_compute_dtype", lambda hidden: hidden.dtype)
+    monkeypatch.setattr(torch, "autocast", lambda **_: nullcontext())
+    problem = Problem(16)
+    for part in ("hidden", "weight", "labels", "ids", "probs", "tail"):
+        setattr(problem, part, getattr(problem, part).to("meta"))
+    hidden, head = problem.hidden.requires_grad_(), Head(problem.weight, V)
+    at = Positions(problem.labels, problem.ids, problem.probs, problem.tail, options=Options(tail=tail_mode))
+    objective(name).total(hidden, head, at).backward()
+    assert hidden.grad is not None and hidden.grad.is_meta
+
+
+def test_a_target_without_mass_on_its_support_is_refused_by_renorm_alone() -> None:
+    nothing, tail = torch.zeros(2, 3), torch.ones(2)
+    check_mass(nothing, tail, V)
+    with pytest.raises(ValueError, match="use the tail mode bucket"):
+        check_mass(nothing, tail, V, "renorm")
+
+
+def test_a_correction_in_float32_keeps_its_precision_beside_bf16_hidden_states() -> None:
+    """Products of two bf16 numbers are exact in float32: what is left is the rounding of sums, 6e-8 each."""
+    generator = torch.Generator().manual_seed(2)
+    down, up, bias, hidden = (torch.randn(*shape, generator=generator) for shape in ((3, D), (V, 3), (V,), (N, D)))
+    inner, outer = Correction(down, up, bias, 0.5).operands(hidden.bfloat16())
+    wanted = 0.5 * (hidden.bfloat16().double() @ down.double().T) @ up.double().T + bias
+    assert inner.dtype == outer.dtype == torch.float32
+    assert error(inner @ outer.T, wanted) < 1e-6
 
 
 def test_directions_are_told_apart() -> None:

@@ -1,6 +1,7 @@
 """Laws of the bracket: weights and masses sum to 1, strength has its two ends, principles reweight, a debiased bracket is symmetric."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from timbre.corpus.passages import Passage
 from timbre.models import load_model
 from timbre.targets.bracket import Bracket, Mixture, Parts, Shaping, blended, combined, interpolated
 from timbre.targets.debias import Swap
-from timbre.targets.ngram import NgramModel
+from timbre.targets.ngram import Factored, NgramModel, NgramRows
 from timbre.targets.principles import Conditioned, Lexicon
 from timbre.targets.scoring import normalised
 
@@ -28,12 +29,17 @@ def _logits(seed: int, n: int = N) -> torch.Tensor:
     return 2 * torch.randn((n, V), generator=torch.Generator().manual_seed(seed))
 
 
+def _ngrams(seed: int) -> tuple[NgramRows, tuple[Factored, ...]]:
+    """Of three short documents, one of them left out, at N positions; in two pieces, as where passages meet in a chunk."""
+    random = np.random.default_rng(seed)
+    documents = {name: random.integers(0, 6, 30) for name in "abc"}
+    rows = NgramModel(documents, V, 4).rows(documents["a"][: N + 1], "a")
+    return rows, (rows.factored(0, 2), rows.factored(2))
+
+
 def _parts(seed: int, styles: int = 2) -> Parts:
-    ngram = _logits(seed + 77).softmax(-1)
-    return Parts(
-        tuple(_logits(seed + place) for place in range(styles)), ngram, torch.rand(N, generator=torch.Generator().manual_seed(seed)),
-        normalised(_logits(seed + 99)), torch.zeros(N, 2), (),
-    )  # fmt: skip
+    logits = tuple(_logits(seed + place) for place in range(styles))
+    return Parts(logits, _ngrams(seed)[1], normalised(_logits(seed + 99)), torch.zeros(N, 2), ())
 
 
 def _near(one: torch.Tensor, other: torch.Tensor) -> None:
@@ -49,9 +55,7 @@ def test_whatever_is_combined_is_a_distribution(
     seed: int, weight: float, eta: float, strength: float, temperature: float, beta: float
 ) -> None:
     lexicon = Lexicon(np.linspace(-1, 1, V).astype(np.float32), ())
-    parts = Parts(
-        *(getattr(_parts(seed), name) for name in ("logits", "ngram_nV", "confidence_n", "native_nV", "native_hidden_nD")), (None,)
-    )
+    parts = replace(_parts(seed), conditioned=(None,))
     log_p = combined(parts, Mixture(temperature, (weight, 1 - weight), eta), Shaping(strength, ((beta, lexicon),)))
     torch.testing.assert_close(log_p.exp().sum(-1), torch.ones(N), atol=1e-5, rtol=0)
     assert not log_p.isnan().any()
@@ -82,11 +86,11 @@ def test_strength_zero_is_native_and_one_is_the_style(seed: int, eta: float) -> 
 @settings(deadline=None, max_examples=30)
 @given(seed=SEEDS, eta=st.floats(0, 1))
 def test_the_ngram_component_has_the_weight_that_its_confidence_gives_it(seed: int, eta: float) -> None:
-    parts = _parts(seed, styles=1)
-    assert parts.ngram_nV is not None and parts.confidence_n is not None
-    weight = (eta * parts.confidence_n)[:, None]
-    wanted = (1 - weight) * parts.logits[0].softmax(-1) + weight * parts.ngram_nV
-    torch.testing.assert_close(combined(parts, Mixture(1.0, (1.0,), eta), Shaping()).exp(), wanted, atol=2e-6, rtol=2e-5)
+    parts, (rows, _) = _parts(seed, styles=1), _ngrams(seed)
+    weight = torch.from_numpy(eta * rows.confidence)[:, None]
+    wanted = (1 - weight) * parts.logits[0].double().softmax(-1) + weight * torch.from_numpy(rows.dense())
+    found = combined(parts, Mixture(1.0, (1.0,), eta), Shaping()).exp()
+    torch.testing.assert_close(found.double(), wanted, atol=1e-6, rtol=1e-5)
 
 
 @settings(deadline=None, max_examples=30)
@@ -94,7 +98,7 @@ def test_the_ngram_component_has_the_weight_that_its_confidence_gives_it(seed: i
 def test_a_principle_multiplies_by_the_exponential_of_its_score(seed: int, beta: float) -> None:
     scores = np.where(np.arange(V) % 3 == 0, 1.0, 0.0).astype(np.float32)
     parts = _parts(seed, styles=1)
-    parts = Parts(parts.logits, None, None, parts.native_nV, parts.native_hidden_nD, (None,))
+    parts = replace(parts, ngram=(), conditioned=(None,))
     found = combined(parts, Mixture(1.0, (1.0,), 0.0), Shaping(principles=((beta, Lexicon(scores, ())),))).exp()
     wanted = parts.logits[0].softmax(-1) * torch.from_numpy(scores * beta).exp()
     torch.testing.assert_close(found, wanted / wanted.sum(-1, keepdim=True), atol=2e-6, rtol=2e-5)
@@ -205,6 +209,16 @@ def test_the_ngrams_of_a_counted_document_are_those_of_the_others(network: Any) 
         rows = ngram.rows(passage.token_ids, left_out)
         share = torch.from_numpy(rows.confidence)[:, None]
         torch.testing.assert_close(found.double(), (1 - share) * plain + share * torch.from_numpy(rows.dense()), atol=1e-6, rtol=1e-4)
+
+
+def test_without_a_weight_no_ngram_is_looked_up(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """η = 0, as fitted or as given: the same bytes as without an n-gram component, and no time spent on one."""
+    texts = {"other": np.arange(60) % 7}
+    passage, mixture = Passage("mine", 0, 0, "someone", np.arange(30, dtype=np.int32)), Mixture(0.9, (1.0,), 0.0)
+    plain = torch.cat(list(Bracket(network, 384, (), mixture).log_probs([passage])))
+    model = NgramModel(texts, 384)
+    monkeypatch.setattr(NgramModel, "rows", lambda *_: pytest.fail("n-grams that weigh nothing were looked up"))
+    assert torch.equal(torch.cat(list(Bracket(network, 384, (), mixture, ngram=model).log_probs([passage]))), plain)
 
 
 @settings(deadline=None, max_examples=50)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timbre.targets.ngram import NgramModel
+from timbre.targets.bracket import add_ngrams
+from timbre.targets.ngram import Floats, NgramModel, NgramRows
 
 V = 7
 
@@ -68,6 +70,40 @@ def test_every_probability_is_that_of_the_slow_form(
         np.testing.assert_allclose(dense[position], wanted, rtol=1e-13, atol=1e-16)
         assert (rows.counts_N[position], rows.types_N[position]) == slow.longest(history, left_out)
     np.testing.assert_allclose(dense.sum(axis=1), 1, rtol=1e-13)
+
+
+def _looped(rows: NgramRows) -> Floats:
+    """Position by position, context by context, each added to a row of V: the form that the factored one replaced."""
+    probs_nV = np.zeros((len(rows), len(rows.unigram_V)))
+    for position, out_V in enumerate(probs_nV):
+        share = 1.0
+        for level in rows.levels:
+            row = int(level.row_N[position])
+            if row >= 0:
+                entries = slice(level.bounds[row], level.bounds[row + 1])
+                out_V[level.ids[entries]] += share * level.mass[entries]
+                share *= float(level.handed_down_R[row])
+        probs_nV[position] += share * rows.unigram_V
+    return probs_nV
+
+
+@settings(deadline=None, max_examples=60)
+@given(documents=DOCUMENTS, order=st.integers(1, 5), seed=st.integers(0, 999), eta=st.floats(0, 1))
+def test_what_the_mixture_takes_is_what_was_multiplied_out(documents: list[list[int]], order: int, seed: int, eta: float) -> None:
+    """The factored form against the loop: the sum in float32 within its rounding, single tokens in float64."""
+    random = np.random.default_rng(seed)
+    rows = _model(documents, order).rows(random.integers(0, V, 14), "d0")
+    wanted, tokens = _looped(rows), random.integers(0, V, len(rows))
+    np.testing.assert_allclose(rows.dense(), wanted, rtol=1e-13, atol=1e-16)
+    pieces = [rows.factored(0, 5), rows.factored(5, 6), rows.factored(6)]
+    observed = np.concatenate(
+        [piece.probabilities(tokens[place : place + len(piece)]) for piece, place in zip(pieces, (0, 5, 6), strict=True)]
+    )
+    np.testing.assert_allclose(observed, wanted[np.arange(len(rows)), tokens], rtol=1e-13, atol=1e-16)
+    reference = random.dirichlet(np.ones(V), len(rows))
+    share = eta * rows.confidence[:, None]
+    mixed = add_ngrams(torch.from_numpy(reference.astype(np.float32)), pieces, eta).numpy()
+    np.testing.assert_allclose(mixed, (1 - share) * reference + share * wanted, atol=1e-6)
 
 
 def test_a_document_tells_nothing_about_itself() -> None:

@@ -29,7 +29,7 @@ from timbre.targets.page import passage_page
 from timbre.targets.principles import Principle, principle_path, principle_paths, register_classifier, scorer_of
 from timbre.targets.stage import build_target, target_inputs
 
-FITTED = target_config(
+FITTED = target_config(alpha=0.5, 
     fit=("temperature", "ngram"), formats=("continuation", "instruction"), coding="sampled", draws=20, pool_continuations=True,
     precision="fp16",
 )  # fmt: skip
@@ -185,7 +185,23 @@ def test_blend_strength_principles_and_swaps_compose_on_another_reference(
     assert set(summary["folds"][0]["adapters_sha256"]) == {"even", "odd"}
     assert summary["debias"]["swapped_passages"] > 10 and len(reader) == 24 + summary["debias"]["swapped_passages"] - (24 - _plain(reader))
     _each_swap_mirrors_its_passage(reader, target_model)
+    _each_style_is_an_origin(target, target_model)
     assert {name.removeprefix("principle:") for name in target.manifest.inputs if ":" in name} >= {"aloud", "more-of-it", "words"}
+
+
+def _each_style_is_an_origin(target: Artifact, model: Artifact) -> None:
+    """Of what n-grams and tail leave, three quarters are from one style and one from the other; what came after is said in words."""
+    view = inspect_passage(target, model, 0)
+    assert view.origins == ("observed", "ngram", "reference: even", "reference: odd", "tail")
+    for token in view.tokens:
+        assert tuple(token.origin) == view.origins and sum(token.origin.values()) == pytest.approx(1)
+        assert token.origin["reference: even"] == pytest.approx(3 * token.origin["reference: odd"])
+        assert len(origin_bar(token.origin)) == 10
+    assert view.reshaped.startswith("strength 0.8") and "more-of-it (β = 0.5)" in view.reshaped and "swaps of words" in view.reshaped
+    page = passage_page(view)
+    assert "reference: even" in page and "Reshaped: strength 0.8" in page
+    assert page.count("hsl(") == len(view.tokens) + 2, "one other colour in each bar and in the legend"
+    assert "▒ reference: even, ▚ reference: odd" in str(passage_table(view).title)
 
 
 def _plain(reader: TargetReader) -> int:

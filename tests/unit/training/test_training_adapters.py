@@ -11,7 +11,7 @@ from timbre.evaluation.scorer import Scorer
 from timbre.models import load_model
 from timbre.progress import SILENT, Progress
 from timbre.store import TargetReader
-from timbre.training.adapters import adapter_parameters, save_adapter
+from timbre.training.adapters import adapter_parameters, prepare, save_adapter
 from timbre.training.data import Example
 from timbre.training.trainer import TrainingResult, train
 
@@ -83,6 +83,30 @@ def test_what_was_saved_loads_as_one_plain_model_with_the_same_predictions(
             assert torch.allclose(found, wanted, atol=1e-4)
     assert not any(parameter.requires_grad for parameter in merged.parameters())
     assert adapter_parameters(apart).keys() == adapter_parameters(result.model).keys()
+
+
+def test_a_correction_beside_a_bf16_model_learns_by_small_steps_and_is_saved_in_float32(
+    training_inputs: TrainingInputs, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of 1e-5 on weights near .1 are below bf16's spacing there (5e-4): held in it, they would not move at all."""
+    from safetensors.torch import load_file
+
+    from timbre.settings import settings
+
+    monkeypatch.setenv("TIMBRE_DTYPE", "bfloat16")
+    settings.cache_clear()
+    try:
+        config = training_config(adapter="correction", learning_rate=1e-5, epochs=2)
+        fresh = prepare(load_model(training_inputs.model), config).get_output_embeddings().down.detach().clone()
+        result = train(load_model(training_inputs.model), examples, config, vocab_size=VOCABULARY, scratch=tmp_path, progress=SILENT)
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    save_adapter(result.model, tmp_path / "saved")
+    saved = load_file(tmp_path / "saved" / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+    moved = (saved["down"] - fresh).abs()
+    assert 0 < float(moved.max()) < 2e-4 and float((moved > 0).double().mean()) > 0.9
 
 
 class Interrupted(Progress):

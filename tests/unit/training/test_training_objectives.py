@@ -1,7 +1,10 @@
 """Every objective trains; packing, micro-batches and bf16 change how a step is computed, not what it is."""
 
 import json
+import math
+import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor
 from training_inputs import TrainingInputs, training_config
 
+from timbre.config import Frozen, TargetConfig, TrainingConfig
 from timbre.models import load_model, load_tokenizer
 from timbre.objectives.registry import OBJECTIVES
 from timbre.progress import SILENT
@@ -62,8 +66,10 @@ def stepped(inputs: TrainingInputs, examples: list[Example], replay: list[Exampl
         for name, parameter in sorted(network.named_parameters()):
             if "lora_B" in name:
                 parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
-    groups = [(example,) for example in examples]
-    means = Gradients(Student(network, config, VOCABULARY), config, World(), groups, replay).add(1, range(len(examples)))
+    groups: list[tuple[Example, ...]] = [(example,) for example in examples]
+    if config.objective == "dpo":  # against the same text backwards
+        groups = [(one, Example(one.token_ids_T[::-1].copy())) for one in examples]
+    means = Gradients(Student(network, config, VOCABULARY), config, World(), groups, replay).add(1, range(len(groups)))
     return means, {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
 
 
@@ -94,6 +100,50 @@ def test_packing_and_micro_batches_leave_the_step_what_it_is(
     for part in ("loss", "replay_loss", "base_kl"):
         assert getattr(means, part) == pytest.approx(getattr(wanted, part), rel=1e-5)
     assert error(found, gradients) < 1e-5
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_packing_leaves_every_objective_what_it_is(name: str, training_inputs: TrainingInputs, uneven: list[Example]) -> None:
+    """Only the order of float32 sums differs, as above; dpo weighs whole passages, so that their sums' roundings count in each position."""
+    wanted, gradients = stepped(training_inputs, uneven, [], objective=name, replay_weight=0)
+    means, found = stepped(training_inputs, uneven, [], objective=name, replay_weight=0, packing=True)
+    assert means.loss == pytest.approx(wanted.loss, rel=1e-5) and wanted.loss != 0
+    assert error(found, gradients) < 1e-5
+
+
+def test_losses_are_read_back_once_a_step_however_many_micro_batches_it_has(
+    training_inputs: TrainingInputs, uneven: list[Example], answers: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    for name in ("item", "tolist", "__float__", "__bool__"):
+        own = getattr(Tensor, name)
+        monkeypatch.setattr(Tensor, name, lambda tensor, own=own, name=name: (reads.append(name), own(tensor))[1])
+    monkeypatch.setattr("timbre.objectives.sparse_kl.check_mass", lambda *_: None)  # as on another device
+    means, _ = stepped(training_inputs, uneven, answers, base_kl_weight=0.5, micro_tokens=16)
+    assert means.loss > 0 and [name for name in reads if name != "__bool__"] == ["tolist"]
+
+
+def test_a_wrong_target_is_refused_before_it_leaves_the_cpu(
+    training_inputs: TrainingInputs, uneven: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = Student(load_model(training_inputs.model), training_config(tail="renorm"), VOCABULARY)
+    monkeypatch.setattr(Student, "device", torch.device("meta"))
+    batch = collate(uneven)
+    assert batch.probs_NK is not None and batch.tail_N is not None
+    for mass, tail, sentence in ((-1, 0, "negative mass"), (0.5, 1, "must sum to 1"), (0, None, "use the tail mode bucket")):
+        wrong = replace(
+            batch, probs_NK=mass * batch.probs_NK, tail_N=torch.ones_like(batch.tail_N) if tail is None else tail * batch.tail_N
+        )
+        with pytest.raises(ValueError, match=sentence):
+            student.total(wrong)
+
+
+def test_training_makes_the_products_of_cublas_repeatable(
+    training_inputs: TrainingInputs, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    trained(training_inputs, tmp_path, examples[:2], epochs=0)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_packed_passages_share_rows_and_do_not_see_each_other(uneven: list[Example]) -> None:
@@ -205,3 +255,13 @@ def test_a_setting_of_another_objective_is_said_to_be_ignored(
 def test_settings_out_of_range_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         training_config(**{field: value})
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("kind", [TrainingConfig, TargetConfig])
+def test_no_setting_of_target_or_training_is_infinite(kind: type[Frozen], value: float) -> None:
+    fields = [name for name, field in kind.model_fields.items() if field.annotation is float]
+    assert len(fields) >= 5
+    for name in fields:
+        with pytest.raises(ValueError, match=name):
+            kind.model_validate({name: value})
