@@ -93,6 +93,7 @@ class TargetConfig(Frozen):
     the coding. What is left at its default is not there.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
     alpha: float = Field(0.75, ge=0, le=1, description="Weight of the observed token.")
     top_k: int = Field(64, ge=1, description="Tokens stored a position; the rest is the tail mass.")
     temperature: float = Field(1.0, gt=0, description="Temperature of the reference.")
@@ -151,6 +152,7 @@ class TargetConfig(Frozen):
 class TrainingConfig(Frozen):
     """Towards the target (`forward_kl`), or towards the observed token (`sft`) and the other baselines, in the same code."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
     objective: Objective = Field("forward_kl", description="What is minimised; timbre/objectives/registry.py says what each is.")
     adapter: Adapter = Field("lora", description="lora, correction (bias and low-rank term on the logits, base frozen) or full.")
     tail: TailMode = Field("bucket", description="What the tail mass means in forward_kl: bucket, renorm, drop or uniform.")

@@ -21,9 +21,9 @@ from timbre.config import Objective, SamplerConfig
 from timbre.evaluation.generation import Asked, continue_prompts, samplers
 from timbre.evaluation.prompts import Prompt
 from timbre.evaluation.scorer import Scorer
-from timbre.models import load_model, load_tokenizer, model_facts
+from timbre.models import load_model, load_tokenizer, logits, model_facts
 from timbre.objectives import divergences
-from timbre.objectives.sparse_kl import sparse_forward_kl
+from timbre.objectives.sparse_kl import cross_entropy_sum, sparse_forward_kl
 from timbre.settings import settings
 from timbre.targets.scoring import score_passages
 from timbre.training.stage import train_adapter
@@ -76,6 +76,25 @@ def test_fused_gradient_is_that_of_dense_float64() -> None:
         assert float((found.double() - wanted).norm() / wanted.norm()) <= 1e-5
 
 
+@pytest.mark.parametrize("name", ["forward_kl", "sft"])
+def test_logits_of_bf16_weights_are_not_rounded_to_bf16(name: str) -> None:
+    """The value, against float64 from the same bf16 numbers: float32 sums of 576 exact products lose 1e-5 at most; bf16 logits 1e-3."""
+    hidden, weight, ids, probs, tail = problem(96, "cuda")
+    hidden, weight = hidden.bfloat16(), weight.bfloat16()
+    log_q = (hidden.double() @ weight.double().T).log_softmax(-1)
+    if name == "sft":
+        found = cross_entropy_sum(hidden, weight, ids[:, 0])
+        wanted = -log_q.gather(-1, ids[:, :1]).sum()
+    else:
+        found = sparse_forward_kl(hidden, weight, ids, probs, tail)
+        log_p = torch.cat([probs.double(), tail.double()[:, None]], -1).log()
+        wanted = divergences.forward_kl(log_p, divergences.bucketed(log_q, ids)).sum()
+    rows = logits(hidden, weight)
+    assert rows.dtype == torch.float32
+    assert float((rows - hidden.double() @ weight.double().T).abs().max()) < 1e-4
+    assert float((found - wanted).abs() / wanted.abs()) < 1e-5
+
+
 def peak(positions: int, loss: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]) -> int:
     """Bytes above what the inputs take, the head frozen."""
     hidden, weight, ids, probs, tail = problem(positions, "cuda")
@@ -88,10 +107,13 @@ def peak(positions: int, loss: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def test_no_positions_times_vocabulary_lives_on_the_device() -> None:
+    """By arithmetic: 256·V·4 = 50 MB of a chunk's logits and 2·N·D·4 = 9 MB of gradients, against at least two N·V·4 = 403 MB
+    (logits and their log-softmax; three on the way back): .05 to .075.
+    """
     long, short = (peak(n, sparse_forward_kl) - n * D * 4 for n in (8_192, 512))
     assert long <= 1.05 * short, "but for the hidden states' gradient the peak does not grow with the positions"
     plain = peak(2_048, lambda h, w, ids, *_: torch.nn.functional.cross_entropy(h @ w.T, ids[:, 0], reduction="sum"))
-    assert peak(2_048, sparse_forward_kl) <= 0.15 * plain
+    assert peak(2_048, sparse_forward_kl) <= 0.1 * plain
 
 
 def trained(inputs: TrainingInputs, **changes: object) -> Artifact:

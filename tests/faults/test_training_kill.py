@@ -1,4 +1,4 @@
-"""A training run killed again and again, then started once more, leaves the very adapter of an undisturbed run."""
+"""`timbre stage train` killed again and again, then given once more, leaves the very adapter of an undisturbed run."""
 
 import json
 import multiprocessing
@@ -9,15 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from training_inputs import TrainingInputs, make_training_inputs, training_config
+from training_inputs import _write_target, make_training_inputs, replay_items, training_config
 
-from timbre.config import TrainingConfig
-from timbre.training.stage import STAGE
+from timbre import road
+from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, sha256_file
+from timbre.config import CorpusConfig, ReleaseConfig, TargetConfig, TrainingConfig
+from timbre.progress import SILENT
+from timbre.settings import PROJECT_ROOT, settings
 
 KILLS_AT_A_STEP = 5
 CONFIG = training_config(epochs=5, rank=32, lora_alpha=32, evaluate_every=4, patience=100)
@@ -25,43 +31,128 @@ STEPS = 30  # 24 passages of 47 positions, four a step, five epochs
 _PATIENCE_SECONDS = 600  # tells a hang from a busy machine; the test takes about 45 CPU-seconds
 
 
-def run_command(request: str) -> None:
-    """`python -m timbre.training REQUEST` in a process group of its own."""
-    from timbre.training.__main__ import main
+@dataclass(frozen=True)
+class Place:
+    """A checkout and a home in which everything stands that `timbre stage train` reads."""
 
-    os.setsid()
-    sys.exit(main([request]))
+    root: Path
+    home: Path
+    model: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"TIMBRE_ROOT": str(self.root), "TIMBRE_HOME": str(self.home)}
+
+    def release(self, training: TrainingConfig) -> ReleaseConfig:
+        return ReleaseConfig.model_validate({"model": {"name": str(self.model)}, "training": training})
+
+    def command(self, training: TrainingConfig = CONFIG) -> list[str]:
+        """The words that the flow's training task says."""
+        request = self.home / f"release-{training.adapter}.json"
+        request.write_text(self.release(training).model_dump_json())
+        return ["stage", "train", "--config", str(request)]
+
+    def key(self, training: TrainingConfig = CONFIG) -> str:
+        """Of the adapter that the command makes."""
+        with self.entered():
+            config, step = self.release(training), road.STEP["adapter"]
+            inputs = road.inputs_of(step, config, road.find(config, ArtifactStore(self.home, SILENT)))
+            return step.stage.key(config.training, inputs)
+
+    def scratch(self, training: TrainingConfig = CONFIG) -> Path:
+        return self.home / "work" / self.key(training)
+
+    def adapter(self, training: TrainingConfig = CONFIG) -> Path:
+        """The artifact that the command left."""
+        adapters = self.home / "artifacts" / "adapter"
+        return adapters / (adapters / "keys" / self.key(training)).read_text()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """`settings()` of this process speak of this place."""
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in self.environment.items():
+                environment.setenv(name, value)
+            settings.cache_clear()
+            yield
+        settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> list[Place]:
+    """Two homes with the same inputs."""
+    folder = tmp_path_factory.mktemp("places")
+    for name in ("data", "mlflow"):
+        shutil.copytree(PROJECT_ROOT / name, folder / "root" / name)
+    (folder / "root/data/replay/replay.jsonl").write_text("".join(json.dumps(item) + "\n" for item in replay_items()))
+    first, second = (Place(folder / "root", folder / name, tiny_model_dir) for name in ("first", "second"))
+    documents = make_training_inputs(folder / "made", tiny_model_dir, tiny_corpus_texts).corpus.file("documents.parquet")
+    with first.entered():
+        _stand(first, documents)
+    shutil.copytree(first.home, second.home)
+    return [first, second]
+
+
+def _stand(place: Place, documents: Path) -> None:
+    """The model by its stage; a tiny corpus and target under the keys that the road looks for, for theirs take minutes."""
+
+    def corpus(_: CorpusConfig, __: Mapping[str, Input], workspace: Workspace) -> None:
+        shutil.copyfile(documents, workspace.output / "documents.parquet")
+
+    def target(_: TargetConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
+        model, texts = inputs["model"], inputs["corpus"]
+        assert isinstance(model, Artifact) and isinstance(texts, Artifact)
+        _write_target(workspace.output, model, texts)
+
+    config, store = place.release(CONFIG), ArtifactStore(place.home, SILENT)
+    stages: dict[str, Stage[Any]] = {
+        "model": road.STEP["model"].stage,
+        "corpus": Stage("corpus", road.STEP["corpus"].stage.version, corpus),
+        "target": Stage("target", road.STEP["target"].stage.version, target),
+    }
+    built: dict[str, Artifact] = {}
+    for name, stage in stages.items():
+        step = road.STEP[name]
+        built[name] = store.build(stage, road.config_of(step, config), road.inputs_of(step, config, built))
 
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     """Fresh processes that need not import torch again: forked from a server that has imported it and run nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["timbre.training.trainer", "peft", "transformers.models.llama.modeling_llama", "pyarrow.parquet"])
+    heavy = ["timbre.training.trainer", "peft", "transformers.models.llama.modeling_llama", "pyarrow.parquet"]
+    context.set_forkserver_preload(["cli", *heavy])
     return context
 
 
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> Iterator[list[Path]]:
-    """Two homes with the same inputs, each with a request for the same training."""
-    first = tmp_path_factory.mktemp("homes") / "first"
-    first.mkdir()
-    inputs = make_training_inputs(first, tiny_model_dir, tiny_corpus_texts)
-    second = first.with_name("second")
-    shutil.copytree(first, second)
-    for home in (first, second):
-        (home / "request.json").write_text(json.dumps(_request(inputs, home)))
-    yield [first, second]
+def timbre(environment: Mapping[str, str], arguments: list[str]) -> None:
+    """The command from its own entry, in a process group of its own."""
+    from cli import main
+
+    os.setsid()
+    os.environ.update(environment)
+    settings.cache_clear()
+    sys.argv = ["timbre", *arguments]
+    main()
 
 
-def _request(inputs: TrainingInputs, home: Path) -> dict[str, object]:
-    digests = {name: getattr(inputs, name).digest for name in ("target", "corpus", "model")}
-    return {"config": CONFIG.model_dump(mode="json"), "inputs": digests | {"replay": str(home / "replay.jsonl")}, "home": str(home)}
+def started(processes: ForkServerContext, place: Place, training: TrainingConfig = CONFIG) -> ForkServerProcess:
+    process: ForkServerProcess = processes.Process(target=timbre, args=(place.environment, place.command(training)))
+    process.start()
+    return process
 
 
-def test_five_kills_and_one_in_a_checkpoint_write_change_no_byte(homes: list[Path], processes: ForkServerContext) -> None:
-    disturbed, calm = homes
-    scratch = disturbed / "work" / _key(disturbed)
+def finished(processes: ForkServerContext, place: Place, training: TrainingConfig = CONFIG) -> Path:
+    """The adapter of a command that nobody disturbs."""
+    process = started(processes, place, training)
+    process.join(_PATIENCE_SECONDS)
+    assert process.exitcode == 0
+    return place.adapter(training)
+
+
+def test_five_kills_and_one_in_a_checkpoint_write_change_no_byte(places: list[Place], processes: ForkServerContext) -> None:
+    disturbed, calm = places
+    scratch = disturbed.scratch()
 
     kill_when(disturbed, processes, lambda: bool(half_written(scratch)))
     for _ in range(5):  # the rename may have come before the signal: then it was no kill in a write, and is tried again
@@ -74,34 +165,26 @@ def test_five_kills_and_one_in_a_checkpoint_write_change_no_byte(homes: list[Pat
     for step in sorted(random.Random(7).sample(range(begun + 2, STEPS - 1), KILLS_AT_A_STEP)):
         kill_when(disturbed, processes, lambda step=step: steps_done(scratch) >= step)
         assert steps_done(scratch) < STEPS
-    assert not list((disturbed / "artifacts" / "adapter").glob("*/manifest.json"))
+    assert not list((disturbed.home / "artifacts" / "adapter").glob("*/manifest.json"))
 
-    last = processes.Process(target=run_command, args=(str(disturbed / "request.json"),))
-    last.start()
-    last.join(_PATIENCE_SECONDS)
-    assert last.exitcode == 0
+    adapters = [finished(processes, disturbed)]
+    command = [sys.executable, "-m", "cli", *calm.command()]
     whole = subprocess.run(
-        [sys.executable, "-m", "timbre.training", str(calm / "request.json")],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=_PATIENCE_SECONDS,
+        command, capture_output=True, text=True, check=True, timeout=_PATIENCE_SECONDS, env=os.environ | calm.environment, cwd=PROJECT_ROOT
     )
-    digest = whole.stdout.splitlines()[-1]
-    adapters = [home / "artifacts" / "adapter" / digest for home in homes]
+    adapters.append(calm.adapter())
+    assert adapters[0].name == adapters[1].name == whole.stdout.splitlines()[-1]
     for name in ("adapter_model.safetensors", "curve.jsonl", "summary.json"):
-        assert adapters[0].joinpath(name).read_bytes() == adapters[1].joinpath(name).read_bytes()
-    assert json.loads(adapters[0].joinpath("summary.json").read_bytes())["steps"] == STEPS
+        assert sha256_file(adapters[0] / name) == sha256_file(adapters[1] / name)
+    assert json.loads((adapters[0] / "summary.json").read_bytes())["steps"] == STEPS
     assert not scratch.exists()
 
 
-def kill_when(home: Path, processes: ForkServerContext, moment: Callable[[], bool]) -> None:
+def kill_when(place: Place, processes: ForkServerContext, moment: Callable[[], bool]) -> None:
     """Start the command, and SIGKILL its process group at a moment seen from outside."""
-    process: ForkServerProcess = processes.Process(target=run_command, args=(str(home / "request.json"),))
-    fresh = home / "work" / _key(home) / "checkpoints"
-    for leftover in fresh.glob(".step-*"):
+    for leftover in (place.scratch() / "checkpoints").glob(".step-*"):
         leftover.unlink()
-    process.start()
+    process = started(processes, place)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not moment():
         assert process.is_alive(), f"the run ended by itself with {process.exitcode}"
@@ -127,40 +210,17 @@ def steps_done(scratch: Path) -> int:
         return 0
 
 
-def _key(home: Path, config: TrainingConfig = CONFIG) -> str:
-    from timbre.artifacts import ArtifactStore, FileInput
-    from timbre.progress import SILENT
-
-    request = json.loads((home / "request.json").read_bytes())
-    store = ArtifactStore(home, SILENT)
-    artifacts = {name: store.open(name, request["inputs"][name]) for name in ("target", "corpus", "model")}
-    return STAGE.key(config, artifacts | {"replay": FileInput(Path(request["inputs"]["replay"]))})
-
-
 @pytest.mark.parametrize("adapter", ["correction", "full"])
-def test_a_kill_changes_no_byte_of_the_other_adapters(
-    adapter: str, homes: list[Path], processes: ForkServerContext, tmp_path: Path
-) -> None:
-    config = training_config(adapter=adapter, learning_rate=3e-3, epochs=2, evaluate_every=2)
-    found: list[str] = []
-    for place, kills in zip(homes, (1, 0), strict=True):
-        request = json.loads((place / "request.json").read_bytes()) | {"config": config.model_dump(mode="json")}
-        own = tmp_path / f"request-{kills}.json"
-        own.write_text(json.dumps(request))
-        key = _key(place, config)
-        if kills:
-            killed_after_three_steps(processes, own, place / "work" / key)
-        last: ForkServerProcess = processes.Process(target=run_command, args=(str(own),))
-        last.start()
-        last.join(_PATIENCE_SECONDS)
-        assert last.exitcode == 0
-        found.append((place / "artifacts" / "adapter" / "keys" / key).read_text())
+def test_a_kill_changes_no_byte_of_the_other_adapters(adapter: str, places: list[Place], processes: ForkServerContext) -> None:
+    training = training_config(adapter=adapter, learning_rate=3e-3, epochs=2, evaluate_every=2)
+    killed_after_three_steps(processes, places[0], training)
+    found = [finished(processes, place, training).name for place in places]
     assert found[0] == found[1], "the digest covers every byte of an artifact"
 
 
-def killed_after_three_steps(processes: ForkServerContext, request: Path, scratch: Path) -> None:
-    process: ForkServerProcess = processes.Process(target=run_command, args=(str(request),))
-    process.start()
+def killed_after_three_steps(processes: ForkServerContext, place: Place, training: TrainingConfig) -> None:
+    scratch = place.scratch(training)
+    process = started(processes, place, training)
     while steps_done(scratch) < 3:
         assert process.is_alive(), f"the run ended by itself with {process.exitcode}"
         time.sleep(0.0002)

@@ -9,5 +9,5 @@ parallel, launch   several processes: shares and sums, FSDP2, torchrun; `worker`
 checkpoints        what a killed run goes on from
 trainer            the loop: `train`
 reference          the same loop on plain passages, for cross-fitting
-stage              the stage "adapter"; `python -m timbre.training REQUEST.json`
+stage              the stage "adapter"
 """

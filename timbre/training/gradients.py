@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from timbre.config import TrainingConfig
@@ -42,29 +43,31 @@ class Gradients:
             raise ValueError("training.base_kl_weight needs neutral prompts: give a replay set and training.replay_items above 0")
 
     def add(self, step: int, indices: Sequence[int]) -> Means:
-        """Backpropagate all terms of step 1, 2, …; each is divided by the positions of the whole step."""
+        """Backpropagate all terms of step 1, 2, …; each is divided by the positions of the whole step.
+
+        Losses are added up on the device and read back once, so that the host does not wait within the step.
+        """
         pairs = self.student.objective.needs == "pairs"
         positions = sum(self.positions[index] for index in indices)
         divisor = len(indices) if pairs else positions
         loss = self._term(indices, self.groups, self.positions, self.student.total, divisor, 1.0)
         replay_loss, base_kl = self._replay(step), self._base_kl(step)
-        if self.world.size > 1:
-            loss, replay, base = self.world.total([loss, replay_loss or 0.0, base_kl or 0.0])
-            replay_loss, base_kl = None if replay_loss is None else replay, None if base_kl is None else base
+        terms = [torch.zeros_like(loss) if term is None else term for term in (loss, replay_loss, base_kl)]
+        sums = self.world.total(torch.stack(terms).tolist())
         self.world.add_gradients(self.student.parameters())
-        return Means(loss, replay_loss, base_kl, positions)
+        return Means(sums[0], None if replay_loss is None else sums[1], None if base_kl is None else sums[2], positions)
 
-    def _replay(self, step: int) -> float | None:
+    def _replay(self, step: int) -> Tensor | None:
         if not self.replay:
             return None
         return self._drawn(self.replay, step, "replay", self.student.cross_entropy, self.config.replay_weight)
 
-    def _base_kl(self, step: int) -> float | None:
+    def _base_kl(self, step: int) -> Tensor | None:
         if not self.neutral:
             return None
         return self._drawn(self.neutral, step, "neutral", self.student.base_kl, self.config.base_kl_weight)
 
-    def _drawn(self, items: Sequence[Example], step: int, stream: str, term: Callable[[Batch], Tensor], weight: float) -> float:
+    def _drawn(self, items: Sequence[Example], step: int, stream: str, term: Callable[[Batch], Tensor], weight: float) -> Tensor:
         drawn = draw_replay(len(items), self.config.replay_items * self.world.size, step, self.config.seed, stream)
         groups, positions = [(item,) for item in items], [item.positions for item in items]
         return self._term(drawn, groups, positions, term, sum(positions[index] for index in drawn), weight, whole=True)
@@ -72,15 +75,15 @@ class Gradients:
     def _term(
         self, indices: Sequence[int], groups: Sequence[Group], positions: Sequence[int], term: Callable[[Batch], Tensor],
         divisor: int, weight: float, *, whole: bool = False,
-    ) -> float:  # fmt: skip
-        """This process' part of one term's mean, its gradient times `weight` added to the parameters."""
-        total = 0.0
+    ) -> Tensor:  # fmt: skip
+        """This process' part of one term's mean, in float64 on the device; its gradient times `weight` added to the parameters."""
+        total = torch.zeros((), dtype=torch.float64, device=self.student.device)
         for members in self._micro_batches(indices, positions, whole):
             chosen = [groups[index] for index in members] or [tuple(_without_positions(one) for one in groups[indices[0]])]
             batch = collate([example for group in chosen for example in group], packed=self.config.packing)
             loss = term(batch) / divisor
             (loss if weight == 1 else weight * loss).backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+            total += loss.detach()
         return total
 
     def _micro_batches(self, indices: Sequence[int], positions: Sequence[int], whole: bool) -> Iterator[list[int]]:

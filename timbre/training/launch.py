@@ -21,9 +21,12 @@ def run_workers(config: TrainingConfig, inputs: Mapping[str, Input], workspace: 
     They share `workspace.scratch`: a killed run goes on there at its last checkpoint.
 
     Raises:
-        ValueError, IntegrityError: what the workers refused.
+        ValueError, IntegrityError: more processes than devices, or what the workers refused.
         RuntimeError: they ended without a result.
     """
+    from timbre.training.parallel import check_devices
+
+    check_devices(config.processes)
     places = {name: str(value.path) for name, value in inputs.items() if isinstance(value, Artifact | FileInput)}
     request = workspace.scratch / REQUEST
     write_atomically(request, json.dumps({"config": config.model_dump(mode="json"), "inputs": places}).encode())
@@ -40,11 +43,14 @@ def run_workers(config: TrainingConfig, inputs: Mapping[str, Input], workspace: 
 
 def _torchrun(processes: int, request: Path) -> int:
     """Run the workers to their end; when this process is interrupted, so are they."""
+    from timbre.models.loading import CUBLAS
+
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
         "-m", "timbre.training.worker", str(request),
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=sys.stderr.fileno(), env=os.environ | {"OMP_NUM_THREADS": _threads()})
+    environment = dict([CUBLAS]) | os.environ | {"OMP_NUM_THREADS": _threads()}
+    process = subprocess.Popen(command, stdout=sys.stderr.fileno(), env=environment)
     try:
         return process.wait()
     except BaseException:

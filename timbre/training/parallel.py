@@ -8,10 +8,14 @@ does anything.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+
+_PATIENCE = timedelta(days=2)
+"""How long the others wait for one that writes samples or looks alone. `torchrun` ends them all at once when one of them dies."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class World:
 def shard(student: nn.Module, network: Any) -> None:
     """Shard every weight over the processes, a block at a time (FSDP2, `fully_shard`): a process holds 1/size of each.
 
+    The network may lie on the CPU: each block goes to the device whole, and only 1/size of it stays there.
     Gradients are added up over the processes, not averaged: see the head of this file.
 
     Raises:
@@ -83,10 +88,12 @@ def shard(student: nn.Module, network: Any) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
+    from timbre.models import device
+
     lists = [module for module in network.modules() if isinstance(module, nn.ModuleList) and len(module)]
     if not lists:
         raise ValueError(f"{type(network).__name__} has no list of blocks to shard: set training.sharding to replicate")
-    mesh = init_device_mesh(next(network.parameters()).device.type, (distributed.get_world_size(),))
+    mesh = init_device_mesh(device().type, (distributed.get_world_size(),))
     for block in max(lists, key=len):
         fully_shard(block, mesh=mesh)
     fully_shard(student, mesh=mesh)
@@ -102,17 +109,37 @@ def clip(parameters: Iterable[nn.Parameter], norm: float) -> float:
     return float(found.full_tensor() if hasattr(found, "full_tensor") else found)
 
 
-@contextmanager
-def process_group() -> Iterator[World]:
-    """The world that `torchrun` started this process in: gloo on a CPU, NCCL on CUDA devices."""
+def check_devices(processes: int) -> None:
+    """Refuse more processes than there are devices for.
+
+    Raises:
+        ValueError: fewer CUDA devices than processes.
+    """
     from timbre.models import device
 
+    if device().type == "cuda" and processes > (devices := torch.cuda.device_count()):
+        raise ValueError(
+            f"training.processes is {processes}, but torch finds {devices} CUDA device{'s' * (devices != 1)}: "
+            "lower it, or set TIMBRE_DEVICE to cpu"
+        )
+
+
+@contextmanager
+def process_group() -> Iterator[World]:
+    """The world that `torchrun` started this process in: gloo for what lies on the CPU, NCCL for what lies on CUDA devices.
+
+    Raises:
+        ValueError: fewer CUDA devices than processes.
+    """
+    import os
+
+    from timbre.models import device
+
+    check_devices(int(os.environ["WORLD_SIZE"]))
     cuda = device().type == "cuda"
     if cuda:
-        import os
-
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
     try:
         yield World.here()
     finally:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from timbre.artifacts import write_atomically
-from timbre.models import head_weight
+from timbre.models import device, head_weight
 from timbre.progress import Progress
 from timbre.training.data import Example
 from timbre.training.parallel import World
@@ -51,6 +51,8 @@ def _sample(
 ) -> None:
     from safetensors.numpy import save
 
+    home = head_weight(model).device
+    model.to(device())  # what is to be sharded waits on the CPU, too slow a place to write
     batches = [examples[start : start + _BATCH] for start in range(0, len(examples), _BATCH)]
     rows: list[Any] = []
     for number, batch in enumerate(progress.track(batches, "sampling the base", len(batches))):
@@ -58,6 +60,7 @@ def _sample(
         longest = max(len(example.token_ids_T) for example in batch)
         written = _continued(model, openings, longest - prompt_tokens, vocab_size, seed + 1_000_003 * number).numpy()
         rows += [row[: len(example.token_ids_T)].astype(np.int32) for row, example in zip(written, batch, strict=True)]
+    model.to(home)
     write_atomically(path, save({f"{number:06d}": np.ascontiguousarray(row) for number, row in enumerate(rows)}))
 
 

@@ -47,6 +47,8 @@ def train_on(
     config: TrainingConfig, inputs: Mapping[str, Input], scratch: Path, progress: Progress
 ) -> "tuple[TrainingResult, dict[str, Any]]":
     """Read the inputs and train; the result and the whole summary."""
+    import torch
+
     from timbre.models import load_model, load_tokenizer, model_facts
     from timbre.store import TargetReader
     from timbre.training.data import Example
@@ -61,8 +63,10 @@ def train_on(
     longest = max(len(example.token_ids_T) for example in examples)
     if longest > facts["context"]:
         raise ValueError(f"passages of {longest} tokens exceed the model's context of {facts['context']}: lower target.passage_tokens")
+    # What is sharded is put on the devices block by block: a large model has room there only in parts.
+    place = torch.device("cpu") if config.processes > 1 and config.sharding == "fsdp2" else None
     result = train(
-        load_model(model), examples, config, vocab_size=facts["vocab_size"],
+        load_model(model, place=place), examples, config, vocab_size=facts["vocab_size"],
         held_out=_held_out(config, corpus, tokenizer, longest), replay=_replay(config, inputs["replay"], tokenizer, facts),
         scratch=scratch, progress=progress,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from timbre.models import hidden_states
 from timbre.objectives.baselines import Pairs, teacher_kl_sum
 from timbre.objectives.head import Head
 from timbre.objectives.registry import Options, Positions, objective
-from timbre.objectives.sparse_kl import cross_entropy_sum
+from timbre.objectives.sparse_kl import Tail, check_mass, cross_entropy_sum
 from timbre.training.adapters import head_of, kind_of
 from timbre.training.data import Batch
 
@@ -37,6 +37,7 @@ class Student(nn.Module):
         )  # fmt: skip
         self.packing, self.shared_looks = config.packing, config.sharding == "replicate"
         self._autocast = config.autocast == "bf16"
+        self._tail: Tail = config.tail if config.objective == "forward_kl" else "bucket"
         self._kind = kind_of(network)
         compared = self.objective.needs in ("base", "pairs") or config.base_kl_weight > 0
         # In a list, so that it is no submodule: it is neither trained nor sharded.
@@ -49,8 +50,14 @@ class Student(nn.Module):
         return loss(self._hidden(self.network, batch), head_of(self.network, self.vocab_size))
 
     def total(self, batch: Batch) -> Tensor:
-        """The objective, summed over the batch's positions (over its pairs for dpo)."""
-        batch = batch.to(self._device)
+        """The objective, summed over the batch's positions (over its pairs for dpo).
+
+        Raises:
+            ValueError: targets that are no distributions; seen before they leave the CPU, where looking costs no waiting.
+        """
+        if self.device.type != "cpu" and batch.probs_NK is not None and batch.tail_N is not None:
+            check_mass(batch.probs_NK, batch.tail_N, self.vocab_size, self._tail)
+        batch = batch.to(self.device)
         base_hidden = self._base_hidden(batch) if self.objective.needs in ("base", "pairs") else None
         pairs = Pairs(batch.sequence_N, self.count(batch)) if self.objective.needs == "pairs" else None
 
@@ -63,12 +70,12 @@ class Student(nn.Module):
 
     def cross_entropy(self, batch: Batch) -> Tensor:
         """Σ −log q of the observed tokens."""
-        batch = batch.to(self._device)
+        batch = batch.to(self.device)
         return self._run(batch, lambda hidden_ND, head: cross_entropy_sum(hidden_ND, head, batch.labels_N))
 
     def base_kl(self, batch: Batch) -> Tensor:
         """Σ KL(P_base‖P_θ) over the batch's positions."""
-        batch = batch.to(self._device)
+        batch = batch.to(self.device)
         base_hidden = self._base_hidden(batch)
         return self._run(batch, lambda hidden_ND, head: teacher_kl_sum(hidden_ND, head, base_hidden, self._base_head()))
 
@@ -78,13 +85,19 @@ class Student(nn.Module):
             return batch.positions
         return (int(batch.sequence_N.max()) + 1) // 2 if batch.positions else 0
 
+    def settle(self) -> None:
+        """Put the copy of the base, which is not sharded, where the network is now."""
+        for base in self._copy:
+            base.to(self.device)
+
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Where the network is."""
         weight: Tensor = next(self.network.parameters())
         return weight.device
 
     def _run(self, batch: Batch, loss: Loss) -> Tensor:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             value: Tensor = self(batch, loss)
         return value
 
@@ -103,7 +116,7 @@ class Student(nn.Module):
             found.append(hidden_ND)
             return hidden_ND.new_zeros(())
 
-        with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             if self._copy:
                 return self._hidden(self._copy[0], batch)
             if self._kind == "lora":

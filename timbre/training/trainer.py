@@ -11,6 +11,7 @@ and the state of the step before it, so a run that was killed and resumed ends w
 import hashlib
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from timbre.artifacts import digest_json, write_atomically
 from timbre.config import TrainingConfig
+from timbre.models.loading import CUBLAS
 from timbre.objectives.registry import objective
 from timbre.progress import Progress
 from timbre.settings import settings
@@ -109,11 +111,11 @@ def _mean_nll(student: Student, examples: Sequence[Example], batch_tokens: int, 
     positions = [example.positions for example in examples]
     batches = pack([index for index, count in enumerate(positions) if count], positions, batch_tokens)
     shared = world.size > 1 and student.shared_looks
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=student.device)  # read back once, at the end
     with torch.no_grad():
         for group in batches[world.rank :: world.size] if shared else batches:
-            total += float(student.cross_entropy(collate([examples[index] for index in group], packed=student.packing)))
-    return (world.total([total])[0] if shared else total) / sum(positions)
+            total += student.cross_entropy(collate([examples[index] for index in group], packed=student.packing))
+    return (world.total([total.item()])[0] if shared else total.item()) / sum(positions)
 
 
 def learning_rate(step: int, steps: int, config: TrainingConfig) -> float:
@@ -149,6 +151,7 @@ class _Run:
         self.student = Student(model, config, vocab_size)
         if world.size > 1 and config.sharding == "fsdp2":
             shard(self.student, model)
+            self.student.settle()
         self.gradients = Gradients(self.student, config, world, groups, replay)
         self.steps = plan_steps(
             self.gradients.positions, epochs=config.epochs, batch_tokens=config.batch_tokens * world.size, seed=config.seed
@@ -298,15 +301,16 @@ def _check(examples: Sequence[Example], held_out: Sequence[Example], config: Tra
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Fixed threads and deterministic kernels while training; afterwards as it was.
+    """Fixed threads and deterministic kernels while training; afterwards as it was, but for the environment that cuBLAS reads once.
 
     Memory that is about to be written is not filled first, as torch does in this mode to show who reads it too early.
     """
-    filling = torch.utils.deterministic
+    filling: Any = torch.utils.deterministic  # torch has no stub for it
     threads, strict, warn_only, filled = (
         torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
         filling.fill_uninitialized_memory,
     )  # fmt: skip
+    os.environ.setdefault(*CUBLAS)
     torch.set_num_threads(settings().threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     filling.fill_uninitialized_memory = False

@@ -76,22 +76,3 @@ def test_computing_the_key_of_training_imports_no_torch() -> None:
         "import sys, timbre.training.stage, timbre.models; sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'peft')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("request_json", "complaint"),
-    [
-        ("{", "Expecting"),
-        ('{"home": "."}', "no field 'inputs'"),
-        (json.dumps({"home": ".", "inputs": {"target": "0"}, "config": {}}), "no target"),
-    ],
-)
-def test_a_wrong_request_is_one_line_and_exit_code_2(
-    request_json: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from timbre.training.__main__ import main
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "request.json").write_text(request_json)
-    assert main([str(tmp_path / "request.json")]) == 2
-    assert complaint in capsys.readouterr().err
