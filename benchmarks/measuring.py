@@ -3,6 +3,9 @@
 import argparse
 import gc
 import json
+import math
+import os
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -74,12 +77,40 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         print("  ".join([first.strip().ljust(widths[0]), *others]))
 
 
-def against_goals(found: Mapping[str, float], goals: Mapping[str, float], *, at_least: Sequence[str]) -> dict[str, float]:
-    """Print each figure beside its goal; gives each over its goal (those of `at_least`: the goal over it), so that 1 or less is met."""
-    shares = {name: goal / found[name] if name in at_least else found[name] / goal for name, goal in goals.items()}
-    rows = [[name, f"{found[name]:,.6g}", f"{goal:,g}", "met" if shares[name] <= 1 else "MISSED"] for name, goal in goals.items()]
+def against_goals(
+    found: Mapping[str, float], goals: Mapping[str, float], *, at_least: Sequence[str] = (), reasons: Mapping[str, str] | None = None
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Print each figure beside its goal, and under the table why any was missed.
+
+    Args:
+        at_least: those that must reach their goal; the others must not exceed it.
+        reasons: what a figure consists of, or why it cannot be met here; said where it is missed.
+
+    Returns:
+        Each figure over its goal (those of `at_least`: the goal over it), so that 1 or less is met; and the reason of each miss.
+        A figure that is not a number, or was not measured, is a miss.
+    """
+    shares, missed = {}, {}
+    for name, goal in goals.items():
+        value = found.get(name, math.nan)
+        ratios = (goal, value) if name in at_least else (value, goal)
+        shares[name] = ratios[0] / ratios[1] if ratios[1] else math.inf
+        if not shares[name] <= 1:
+            missed[name] = (reasons or {}).get(name, "no reason is known")
+    rows = [
+        [name, f"{found.get(name, math.nan):,.6g}", f"{'≥' if name in at_least else '≤'} {goal:,g}", "MISSED" if name in missed else "met"]
+        for name, goal in goals.items()
+    ]
     show_table(["", "found", "goal", ""], rows)
-    return shares
+    for name, reason in missed.items():
+        print(textwrap.fill(f"{name} missed: {reason}", 100, subsequent_indent="  "))
+    return shares, missed
+
+
+def on_the_cpu() -> None:
+    """This process computes in float32 on the CPU, whatever the machine has and the environment asks for."""
+    os.environ |= {"TIMBRE_DEVICE": "cpu", "TIMBRE_DTYPE": "float32"}
+    settings.cache_clear()
 
 
 def plot_bars(values: Mapping[str, float], title: str, label: str, path: Path) -> None:

@@ -21,7 +21,7 @@ import argparse
 import json
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,25 @@ def settings_of(place: Trial, recipe: Recipe, split: str, human: Reference) -> l
     return found
 
 
+def try_out(
+    place: Trial, recipe: Recipe, human: Mapping[str, Reference], rows: Mapping[str, list[Setting]], refused: dict[str, str]
+) -> None:
+    """Add the recipe's rows to those of both splits, or why it has none to `refused`: it is compared on both or on neither.
+
+    Raises:
+        ValueError, FloatingPointError: of the baseline, without which nothing can be compared.
+    """
+    try:
+        found = {split: settings_of(place, recipe, split, human[split]) for split in SPLITS}
+    except (ValueError, FloatingPointError) as error:  # no target, or a student that gives no distribution to draw from
+        if recipe.name == BASELINE:
+            raise
+        refused[recipe.name] = str(error)
+        return
+    for split, settings_found in found.items():
+        rows[split].extend(settings_found)
+
+
 def row_of(setting: Setting, baseline: Setting) -> dict[str, Any]:
     """A row of the results: every figure, and what is paired with SFT at T = 1."""
     metrics = {
@@ -137,13 +156,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     for number, recipe in enumerate(chosen(given.recipes), start=1):
         started = time.monotonic()
-        try:
-            for split in SPLITS:
-                rows[split] += settings_of(place, recipe, split, human[split])
-        except ValueError as error:
-            refused[recipe.name] = str(error)
-            if recipe.name == BASELINE:
-                raise
+        try_out(place, recipe, human, rows, refused)
         print(f"{number:2} {recipe.name}: {recipe.why} ({(time.monotonic() - started) / 60:.1f} minutes)", flush=True)
         if any(one.recipe == BASELINE for one in rows["test"]):
             results = _results(rows, refused, size)

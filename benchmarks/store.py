@@ -5,20 +5,20 @@
 
 bytes_per_token_mapped, bytes_per_token_archived   at K = 32, as shards to read and as packed for the data registry
 store_kl              mean KL in nats between the exact K+1 events and what is read back, over at least 1,024 positions whose
-                      tails reach from below 1e-4 to above .5; the largest is store_kl_worst
+                      tails reach from below 1e-4 to above .5 (else it counts as missed); the largest is store_kl_worst
 read_tokens_per_s     rows read in a shuffled order and dequantised, CPU time of one core
 target_bytes_*        of the finished target itself, at its own K, where one stands
 
-Where `timbre run` has built a target, its passages are scored anew by the model with its adapter: what a target holds has been
-rounded already, and says nothing about rounding. Elsewhere it is the packaged model as it is, on the corpus of the style.
-Every second position is mixed with the observed token at α = .5. Where there is neither model nor text, rows are generated
-from a seed, and the benchmark says so.
+Rows are scored anew, since what a target holds has been rounded already: each passage by the cross-fitted adapter that never
+saw its document, the ones that `benchmarks.recipe` left here, the largest trial's first. Where there are none, those of the
+quick trial are trained (a few minutes) and kept. Every second position is mixed with the observed token at α = .5. Where there
+is neither model nor text, rows are generated from a seed. Which of these it was is printed, and stands in the JSON as `rows`.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -28,14 +28,31 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.measuring import against_goals, arguments, finish
+from benchmarks.recipe import trial
+from benchmarks.recipes import FULL, LARGE, PLAIN, QUICK, RECIPES
+from benchmarks.trial import Trial
 from timbre.artifacts import ArtifactStore, IntegrityError
-from timbre.corpus.passages import Passage
 from timbre.settings import settings
 from timbre.store import StoreHeader, TargetReader, TargetRow, TargetWriter
 from timbre.store.archive import pack
 
 K, PASSAGE = 32, 256
-GOALS = {"bytes_per_token_mapped": 102, "bytes_per_token_archived": 70, "store_kl": 2e-5, "read_tokens_per_s": 500_000}
+GOALS = {
+    "bytes_per_token_mapped": 102, "bytes_per_token_archived": 70, "store_kl": 2e-5, "read_tokens_per_s": 500_000,
+    "positions": 1_024, "smallest_tail": 1e-4, "largest_tail": 0.5,
+}  # fmt: skip
+AT_LEAST = ("read_tokens_per_s", "positions", "largest_tail")
+COVERED = ("positions", "smallest_tail", "largest_tail")
+"""What the rows must reach for store_kl to say anything."""
+_RANGE = "store_kl says nothing of positions and tails that are not among these rows: take more with --positions"
+REASONS = {
+    "bytes_per_token_mapped": "at K = 32 ids of two bytes and a code of one take 96 of it, the rest is tokens, tails, spans and names: "
+    "larger with a vocabulary over 65,536 (four bytes an id)",
+    "bytes_per_token_archived": "sorted ids as differences and codes, compressed: ids spread widely, or codes near uniform, compress less",
+    "store_kl": "rounding of the codes on each position's logarithmic grid and of the tail in fp16",
+    "read_tokens_per_s": "a row's ids are widened and its codes exponentiated in numpy; short passages pay more for each",
+    **dict.fromkeys(COVERED, _RANGE),
+}  # fmt: skip
 PUBLISHED = {"DistillKit, K = 50": 114, "Megatron, K = 32": 160}
 """What others publish of theirs, for the picture."""
 Floats = npt.NDArray[np.floating[Any]]
@@ -72,49 +89,58 @@ class Material:
     rows: list[TargetRow]
     vocab_size: int
     source: str
+    real: bool = False
+    """Whether a reference wrote them."""
     target: Path | None = None
     """A finished target, to be weighed as it is."""
 
 
-def reference_rows(style: str, positions: int) -> Material:
-    """Rows of a real reference in float64.
+def trial_of(style: str) -> Trial:
+    """The largest recipe trial of the style whose references stand, or the quick one.
 
     Raises:
         ValueError: model or text is not here; `make setup` fetches both.
     """
+    trials = [trial(size, style) for size in (LARGE, FULL, QUICK)]
+    return next((place for place in trials if place.references_stand), trials[-1])
+
+
+def reference_rows(place: Trial, positions: int) -> tuple[list[TargetRow], str]:
+    """Rows of cross-fitted references in float64, and which references these are; passages of all folds take turns."""
     import torch
 
-    from timbre import road
-    from timbre.config import release_config
-    from timbre.corpus.documents import read_documents
-    from timbre.corpus.passages import select_passages
     from timbre.models import load_model, load_tokenizer, model_facts
+    from timbre.targets.material import gather
+    from timbre.targets.reference import passages_to_score
     from timbre.targets.scoring import PlainModel
 
-    store, config = ArtifactStore(settings().home), release_config(style)
-    built = road.find(config, store)
-    for name in ("model", "corpus"):
-        if name not in built:
-            built[name] = road.build(name, config, store, built)
-    model, target, adapter = built["model"], built.get("target"), built.get("adapter")
-    if target is not None:
-        passages = [Passage(row.doc_id, row.index, 0, "", row.token_ids_T.astype(np.int32)) for row in TargetReader(target.path)]
-        how = f"with its adapter {adapter.digest[:12]}" if adapter is not None else "without an adapter: none stands here"
-        source = f"passages of the target {target.digest[:12]}, scored by the model {how}"
-    else:
-        documents = read_documents(built["corpus"], "train")
-        budget = {"budget_tokens": positions + PASSAGE, "passage_tokens": PASSAGE, "seed": 0}
-        passages = select_passages(documents, load_tokenizer(model), **budget)
-        source = f"the packaged model as it is on the corpus {style!r}: no target stands here yet, `timbre run` builds one"
-    vocab_size = int(model_facts(model)["vocab_size"])
+    standing, facts = place.references_stand, model_facts(place.model)
+    folders = place.reference_folders()
+    config = place.size.target(RECIPES[PLAIN], place.seed)
+    training = gather(config, place.corpus, load_tokenizer(place.model), facts["context"]).training
     torch.set_num_threads(settings().threads)
-    scorer = PlainModel(load_model(model, adapter=adapter), 1.0, vocab_size)
     rows: list[TargetRow] = []
-    for passage in passages:
-        if sum(len(row) for row in rows) < positions:
-            probs = torch.cat([chunk.double().softmax(-1) for chunk in scorer.log_probs([passage])]).cpu().numpy()
-            rows.append(_row(passage.doc_id, passage.token_ids, probs, np.arange(len(probs)) % 2 * 0.5))
-    return Material(rows, vocab_size, source, target.path if target is not None else None)
+    for fold, folder in folders.items():
+        scorer, wanted = PlainModel(load_model(place.model, adapter=folder), 1.0, facts["vocab_size"]), positions / len(folders)
+        for passage in passages_to_score(training, fold):
+            if wanted > 0:
+                probs = torch.cat([chunk.double().softmax(-1) for chunk in scorer.log_probs([passage])]).cpu().numpy()
+                rows.append(_row(passage.doc_id, passage.token_ids, probs, np.arange(len(probs)) % 2 * 0.5))
+                wanted -= len(probs)
+    how = "left by" if standing else "trained now for"
+    source = (
+        f"passages scored by the cross-fitted references {place.references.digest[:12]}, {how} the recipe trial of size {place.size.name}"
+    )
+    return rows, source
+
+
+def standing_target(style: str) -> Path | None:
+    """The finished target of the style's release, where there is one."""
+    from timbre import road
+    from timbre.config import release_config
+
+    target = road.find(release_config(style), ArtifactStore(settings().home)).get("target")
+    return None if target is None else target.path
 
 
 def material(style: str, positions: int, *, small: bool) -> Material:
@@ -122,11 +148,20 @@ def material(style: str, positions: int, *, small: bool) -> Material:
     vocab_size, why = (8_192, "asked for by --small") if small else (49_152, "")
     if not small:
         try:
-            return reference_rows(style, positions)
+            place = trial_of(style)
+            rows, source = reference_rows(place, positions)
+            return Material(rows, model_vocabulary(place), source, real=True, target=standing_target(style))
         except (ValueError, IntegrityError) as error:
             why = str(error)
-    rows = list(synthetic_rows(min(positions, 1024) if small else positions, vocab_size))
-    return Material(rows, vocab_size, f"generated from a seed: {why}")
+    made = list(synthetic_rows(min(positions, 2048) if small else positions, vocab_size))
+    return Material(made, vocab_size, f"generated from a seed: {why}")
+
+
+def model_vocabulary(place: Trial) -> int:
+    """True vocabulary size of the trial's model."""
+    from timbre.models import model_facts
+
+    return int(model_facts(place.model)["vocab_size"])
 
 
 def weigh(target: Path) -> dict[str, float]:
@@ -158,6 +193,16 @@ def measure(rows: list[TargetRow], vocab_size: int, repetitions: int, copies: in
         "positions": len(divergence), "smallest_tail": float(tails.min()), "largest_tail": float(tails.max()), "top_k": K,
         "archive_share": archived / mapped, "repetitions": repetitions,
     }  # fmt: skip
+
+
+def judged(found: Mapping[str, float], rows: Material) -> tuple[dict[str, float], dict[str, str]]:
+    """`against_goals`; store_kl is missed, too, where the rows are none of a reference's, or do not reach as far as they must."""
+    shares, missed = against_goals(found, GOALS, at_least=AT_LEAST, reasons=REASONS)
+    lacking = [f"{name} was not reached" for name in COVERED if name in missed] + ([] if rows.real else ["the rows are made up"])
+    if lacking:
+        missed["store_kl"] = f"{', '.join(lacking)}, so that its value proves nothing"
+        print(f"store_kl counts as missed: {missed['store_kl']}")
+    return shares, missed
 
 
 def _write(folder: Path, rows: list[TargetRow], vocab_size: int, copies: int) -> None:
@@ -212,17 +257,17 @@ def main() -> None:
     if from_where.target is not None:
         found |= weigh(from_where.target)
     print(f"rows: {from_where.source}\n")
-    shares = against_goals(found, GOALS, at_least=["read_tokens_per_s"])
+    shares, missed = judged(found, from_where)
     reach = f"{found['smallest_tail']:.1e} … {found['largest_tail']:.2f}"
     print(f"\n{found['positions']} positions, tails {reach}, worst KL {found['store_kl_worst']:.1e}")
     if from_where.target is not None:
         sizes = f"{found['target_bytes_per_token_mapped']:.1f} mapped, {found['target_bytes_per_token_archived']:.1f} archived"
         print(f"the target that stands here, K = {found['target_top_k']}: {sizes} bytes a token")
-    bars = {f"timbre: {name}": share for name, share in shares.items()} | {
+    bars = {f"timbre: {name}": share for name, share in shares.items() if name in list(GOALS)[:4]} | {
         f"{name}, bytes a token": size / GOALS["bytes_per_token_mapped"] for name, size in PUBLISHED.items()
     }
     finish(
-        found | {"rows": from_where.source},
+        found | {"rows": from_where.source, "missed": missed},
         given,
         bars,
         "The target store",

@@ -23,6 +23,7 @@ from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, W
 from timbre.config import Frozen, SamplerConfig, TargetConfig
 from timbre.corpus.documents import read_documents
 from timbre.corpus.passages import Passage, select_passages
+from timbre.models.adapters import WEIGHTS as ADAPTER_WEIGHTS
 from timbre.settings import settings
 from timbre.training.stage import STAGE as TRAINING
 
@@ -66,6 +67,19 @@ class Trial:
     @cached_property
     def references(self) -> Artifact:
         return self.store.build(_REFERENCES, self.size.target(RECIPES[PLAIN], self.seed), {"corpus": self.corpus, "model": self.model})
+
+    @property
+    def references_stand(self) -> bool:
+        """Whether `references` needs no training."""
+        config = self.size.target(RECIPES[PLAIN], self.seed)
+        key = _REFERENCES.key(config, {"corpus": self.corpus, "model": self.model})
+        return self.store.find(_REFERENCES.name, key) is not None
+
+    def reference_folders(self) -> dict[int, Path]:
+        """The adapter of each fold: it has never seen that fold's documents."""
+        names = self.references.manifest.files
+        folders = {Path(name).parent for name in names if name.endswith(ADAPTER_WEIGHTS)}
+        return {int(folder.parent.name.removeprefix("fold-")): self.references.path / folder for folder in sorted(folders)}
 
     def target(self, recipe: Recipe) -> Artifact:
         """Raises TargetRefused where the recipe's bracket is no better than the base model on unseen documents."""

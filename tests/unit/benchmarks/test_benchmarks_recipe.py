@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import benchmarks.recipe
 import benchmarks.store
+from benchmarks.recipe import try_out
 from benchmarks.recipe_verdict import Setting, better_calibrated, likelier, nearer, verdict
-from benchmarks.recipes import PLAIN, RECIPES, SMALL, chosen
-from benchmarks.store import material, weigh
+from benchmarks.recipes import FULL, PLAIN, RECIPES, SMALL, Recipe, chosen
+from benchmarks.store import AT_LEAST, GOALS, Material, judged, material, reference_rows, weigh
 from benchmarks.tiny import tiny_corpus, tiny_model
 from benchmarks.trial import Trial
-from timbre import road
 from timbre.artifacts import ArtifactStore
 from timbre.evaluation.measuring import Figure, Human
 from timbre.progress import SILENT
@@ -106,22 +107,87 @@ def test_targets_of_shared_references_are_the_releases_own_bytes(trial: Trial) -
     assert ours.manifest.files == theirs.manifest.files and len(ours.manifest.files) > 5
 
 
-def test_the_store_benchmark_scores_the_passages_of_the_target_that_stands(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = trial.target(RECIPES["cool"])
-    monkeypatch.setattr(road, "find", lambda *_: {"model": trial.model, "corpus": trial.corpus, "target": target})
-    found = material("literary", 200, small=False)
-    assert target.digest[:12] in found.source and found.target == target.path
-    for scored, stored in zip(found.rows, TargetReader(target.path), strict=False):
-        assert np.array_equal(scored.token_ids_T, stored.token_ids_T)
-        np.testing.assert_allclose(scored.probs_TK.sum(axis=1) + scored.tail_T, 1, atol=1e-6)  # float32 logits
-    assert sum(len(row) for row in found.rows) >= 200
-    assert weigh(target.path)["target_tokens"] == sum(len(row.token_ids_T) for row in TargetReader(target.path))
+def test_the_store_benchmark_scores_each_passage_by_the_adapter_that_never_saw_it(trial: Trial) -> None:
+    """Rows are those of the finished target, before the mixture and unrounded; its codes are a log grid of a few percent."""
+    folders = trial.reference_folders()
+    assert sorted(folders) == [0, 1] and trial.references_stand
+    rows, source = reference_rows(trial, 400)
+    assert trial.references.digest[:12] in source and "left by the recipe trial of size small" in source
+    assert sum(len(row) for row in rows) >= 400
+    stored = {(row.doc_id, row.token_ids_T.tobytes()): row for row in TargetReader(trial.target(RECIPES["alpha-50"]).path)}
+    matched = 0
+    for row in rows:
+        np.testing.assert_allclose(row.probs_TK.sum(axis=1) + row.tail_T, 1, atol=1e-6)  # float32 logits
+        other = stored.get((row.doc_id, row.token_ids_T.tobytes()))
+        if other is not None:
+            matched += 1
+            mixed = [
+                float(probs[ids == y].sum()) for probs, ids, y in zip(row.probs_TK[1::2], row.ids_TK[1::2], row.observed[1::2], strict=True)
+            ]
+            kept = [
+                float(probs[ids == y].sum())
+                for probs, ids, y in zip(other.probs_TK[1::2], other.ids_TK[1::2], other.observed[1::2], strict=True)
+            ]
+            np.testing.assert_allclose(mixed, kept, atol=0.02)
+    assert matched > 5
+    assert weigh(trial.target(RECIPES["alpha-50"]).path)["target_tokens"] > 0
 
 
-def test_without_a_model_rows_are_generated_and_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_benchmark_takes_the_largest_trial_whose_references_stand(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = replace(trial, seed=99)
+    assert not absent.references_stand
+    monkeypatch.setattr(benchmarks.store, "trial", lambda size, _: trial if size is FULL else absent)
+    assert benchmarks.store.trial_of("literary") is trial
+    monkeypatch.setattr(benchmarks.store, "trial", lambda *_: absent)
+    assert benchmarks.store.trial_of("literary") is absent, "trained where none stand"
+
+
+def test_without_a_model_rows_are_generated_and_prove_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def missing(*_: object) -> None:
         raise ValueError("the model was never fetched")
 
-    monkeypatch.setattr(road, "find", missing)
+    monkeypatch.setattr(benchmarks.store, "trial", missing)
     monkeypatch.setattr(benchmarks.store, "synthetic_rows", lambda *_: [])
-    assert material("literary", 10, small=False).source == "generated from a seed: the model was never fetched"
+    found = material("literary", 10, small=False)
+    assert found.source == "generated from a seed: the model was never fetched"
+    good = dict.fromkeys(GOALS, 0.0) | dict.fromkeys(AT_LEAST, 1e9)
+    assert judged(good, found)[1] == {"store_kl": "the rows are made up, so that its value proves nothing"}
+    assert "store_kl counts as missed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "value"), [("positions", 1_023), ("smallest_tail", 2e-4), ("largest_tail", 0.4)])
+def test_a_divergence_over_too_narrow_rows_is_a_miss(name: str, value: float) -> None:
+    good: dict[str, float] = dict.fromkeys(GOALS, 0.0) | dict.fromkeys(AT_LEAST, 1e9)
+    rows = Material([], 8, "a reference", real=True)
+    assert judged(good, rows)[1] == {}
+    missed = judged(good | {name: value}, rows)[1]
+    assert set(missed) == {name, "store_kl"} and f"{name} was not reached" in missed["store_kl"]
+
+
+@pytest.mark.parametrize("error", [ValueError("no target"), FloatingPointError("no distribution")])
+def test_a_recipe_that_fails_on_test_is_in_neither_table_and_the_trial_goes_on(
+    error: Exception, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settings_of(_: Trial, recipe: Recipe, split: str, __: object) -> list[Setting]:
+        if recipe.name == "cool" and split == "test":
+            raise error
+        return [setting(recipe.name, 4.0, 1.0 if recipe.name == "cool" else 3.0)]
+
+    monkeypatch.setattr(benchmarks.recipe, "settings_of", settings_of)
+    rows: dict[str, list[Setting]] = {"validation": [], "test": []}
+    refused: dict[str, str] = {}
+    human: Any = dict.fromkeys(rows)
+    for name in ("sft", "dft", "cool"):
+        try_out(trial, RECIPES[name], human, rows, refused)
+    assert [one.recipe for one in rows["validation"]] == [one.recipe for one in rows["test"]] == ["sft", "dft"]
+    assert refused == {"cool": str(error)} and verdict(rows["validation"], rows["test"], PLAIN)["default"] == "dft"
+    with pytest.raises(type(error)):
+        monkeypatch.setattr(benchmarks.recipe, "BASELINE", "cool")
+        try_out(trial, RECIPES["cool"], human, rows, refused)
+
+
+def test_every_baseline_the_issue_names_has_a_row_and_only_sft_is_the_rival() -> None:
+    objectives = {recipe.objective for recipe in RECIPES.values()}
+    assert {"sft", "label_smoothing", "gem", "emo", "dpo", "forward_kl"} <= objectives
+    assert {recipe.objective for recipe in RECIPES.values() if recipe.rival} == {"sft"}
+    assert not any(RECIPES[name].distribution for name in ("gem", "emo", "dpo"))
