@@ -11,6 +11,8 @@ from typing import Any
 
 BUG, INPUT, GATE_FAIL, INCONCLUSIVE, WAITING, INTEGRITY, LOST_RACE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 130
 _FULL = "the disk is full"
+OF_REFUSAL = {"FAIL": GATE_FAIL, "INCONCLUSIVE": INCONCLUSIVE, "PASS": INPUT}
+"""By the verdict that stands in the way of a promotion. Behind PASS no gate failed: another policy has to be asked for."""
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -25,7 +27,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         return _full_disk(error), INPUT
     for kinds, code, sentence in _table():
         if isinstance(error, kinds):
-            return sentence(error), code
+            return sentence(error), code if isinstance(code, int) else code(error)
     if not os.environ.get("TIMBRE_DEBUG") and not isinstance(error, RuntimeError):
         traceback.print_exception(error)
     return f"{type(error).__name__}: {error}", BUG
@@ -51,15 +53,15 @@ def _full_disk(error: BaseException) -> str:
     return f"{_FULL} under {folder} ({free:,.0f} MiB free); nothing half-written stays: free some space and run the same command again"
 
 
-def _table() -> list[tuple[tuple[type[BaseException], ...], int, Callable[[Any], str]]]:
-    """Kinds of error, exit code and sentence; the first that fits counts."""
+def _table() -> list[tuple[tuple[type[BaseException], ...], int | Callable[[Any], int], Callable[[Any], str]]]:
+    """Kinds of error, exit code (or what tells it) and sentence; the first that fits counts."""
     interrupted = "interrupted; run the same command again to go on where it stopped"
-    refused = (_loaded("timbre.registry.promotion", "PromotionRefused"), _loaded("timbre.targets.admission", "TargetRefused"))
     return [
         ((KeyboardInterrupt, _loaded("prefect.exceptions", "TerminationSignal")), INTERRUPTED, lambda error: interrupted),
         ((_loaded("timbre.artifacts", "IntegrityError"),), INTEGRITY, str),
         ((_loaded("timbre.registry.ledger", "CompareAndSetLost"),), LOST_RACE, str),
-        (refused, GATE_FAIL, str),
+        ((_loaded("timbre.registry.promotion", "PromotionRefused"),), lambda error: OF_REFUSAL[error.outcome], str),
+        ((_loaded("timbre.targets.admission", "TargetRefused"),), GATE_FAIL, str),
         ((_loaded("pydantic", "ValidationError"),), INPUT, _fields),
         ((PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError), INPUT, _file),
         ((ValueError,), INPUT, str),

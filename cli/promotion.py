@@ -21,7 +21,11 @@ def promote(
     reason: Annotated[str, typer.Option(help="Written in the ledger.")] = "by hand",
     json_output: Json = False,
 ) -> None:
-    """Make a registered version champion. It needs a PASS verdict about that very bundle; there is no force."""
+    """Make a registered version champion. It needs a PASS verdict about that very bundle; there is no force.
+
+    Exit code 3 or 4 if the verdict is FAIL or INCONCLUSIVE, 2 if it is PASS under a policy that was edited since or that
+    asks for less than what certified a champion before.
+    """
     from tasks.moves import promote_version
     from timbre.config import ModelConfig
 
@@ -36,7 +40,7 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Written in the ledger.")] = "by hand",
     json_output: Json = False,
 ) -> None:
-    """Swap champion and previous."""
+    """Swap champion and previous, if evidence and bundle of the previous one still open."""
     from tasks.moves import roll_back
     from timbre.config import ModelConfig
 

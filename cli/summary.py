@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cli.errors import GATE_FAIL, INCONCLUSIVE, WAITING
+from cli.errors import OF_REFUSAL, WAITING
 from cli.options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -19,11 +19,9 @@ _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
 
 def exit_code(config: "ReleaseConfig", released: "Released") -> int:
-    """0 promoted or nothing to do, 3 FAIL, 4 INCONCLUSIVE, 5 passed and waiting for approval."""
-    if released.verdict == "FAIL" or released.refused:
-        return GATE_FAIL
-    if released.verdict == "INCONCLUSIVE":
-        return INCONCLUSIVE
+    """0 promoted or nothing to do, 2 passed under a policy that is not enough, 3 FAIL, 4 INCONCLUSIVE, 5 passed and waiting."""
+    if released.verdict != "PASS" or released.refused:
+        return OF_REFUSAL[released.verdict]
     waiting = config.publish.promotion == "manual" and released.champion != released.version and not released.promoted
     return WAITING if waiting else 0
 

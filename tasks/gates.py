@@ -1,10 +1,14 @@
 """The verdict, and what the Prefect UI shows of it: the gate table and where to look."""
 
 from prefect import State
-from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.stage import Built, run_stage, stage_task
+from tasks.standing import base_of, moves_of, registered_name
+from tasks.stores.mlflow import MlflowStore
+from tasks.training import run_name
 from timbre.config import ReleaseConfig
+from timbre.settings import settings
 
 
 @stage_task("verdict")
@@ -16,16 +20,40 @@ def judge(
     state = run_stage("verdict", config, target, corpus, adapter, bundle, base_evaluation, evaluation, *baseline)
     verdict = state.result()
     assert isinstance(verdict, Built)
-    artifact = verdict.open()
-    gates = artifact.json("verdict.json")["gates"]
+    gates = verdict.open().json("verdict.json")["gates"]
     columns = ("name", "verdict", "value", "low", "high", "margin", "n", "clusters")
     create_table_artifact(
         table=[{column: _short(gate.get(column)) for column in columns} for gate in gates],
         key=f"gates-{config.style}",
         description=f"Gates of {config.style} under policy {config.gate.policy}",
     )
-    create_link_artifact(artifact.file("report.html").as_uri(), link_text="report", key=f"report-{config.style}")
+    create_markdown_artifact(
+        _where_to_look(config, corpus, adapter, bundle, verdict),
+        key=f"report-{config.style}",
+        description=f"Where report, Data Docs and bundle of {config.style} lie",
+    )
     return state
+
+
+def _where_to_look(config: ReleaseConfig, corpus: Built, adapter: Built, bundle: Built, verdict: Built) -> str:
+    """Paths as text to copy: a browser opens no file that a page from a server links to.
+
+    A verdict that was just made is published next, in the run named here; of an older one the ledger knows the version.
+    """
+    found: dict[str, object] = {
+        "report": verdict.open().file("report.html"),
+        "Data Docs": corpus.open().file("data_docs/index.html"),
+        "bundle": bundle.open().path,
+        "MLflow experiment": f"timbre-{config.style}",
+    }
+    if not verdict.cached:
+        parameters = {"profile": config.profile, "model": base_of(config.model)}
+        found["MLflow run"] = MlflowStore.open(settings()).run_for(adapter.open().manifest.key, config.style, run_name(config), parameters)
+    model = registered_name(config.style, config.model)
+    if known := [move for move in moves_of(config.style) if move.model == model and move.verdict == verdict.digest]:
+        found["MLflow version"] = f"{model} v{known[-1].version}"
+    rows = "\n".join(f"| {what} | `{where}` |" for what, where in found.items())
+    return f"| what | where |\n|---|---|\n{rows}\n"
 
 
 def _short(value: object) -> object:

@@ -29,4 +29,4 @@ def roll_back(style: str, model: ModelConfig, reason: str) -> Move:
     with publishing() as ledger:
         if ledger.latest(name) is None:
             raise ValueError(f"{name} has no champion, so there is nothing to roll back; see `timbre status`")
-        return promotion.rollback(name, MlflowStore.open(settings()), ledger, reason=reason)
+        return promotion.rollback(name, MlflowStore.open(settings()), ledger, open_store(), reason=reason)

@@ -7,7 +7,7 @@ from tasks.standing import known_style, moves_of, open_store, publishing
 from timbre.artifacts import IntegrityError
 from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHALLENGER, ModelRegistry
-from timbre.registry.promotion import gone, repair
+from timbre.registry.promotion import gone, heal
 from timbre.settings import settings
 
 
@@ -29,10 +29,8 @@ def models() -> list[dict[str, Any]]:
 
 def _row(name: str, store: ModelRegistry, ledger: Ledger) -> dict[str, Any]:
     champion, problems = ledger.latest(name), gone(name, store, ledger)
+    heal(name, store, ledger)
     versions = store.versions(name)
-    if champion is not None and champion.version in {version.number for version in versions}:
-        repair(name, store, ledger)
-        versions = store.versions(name)
     return {
         "model": name,
         "champion": champion.version if champion else None,

@@ -10,11 +10,12 @@ from prefect.cache_policies import NO_CACHE
 from tasks.comparison import compare_with_champion, comparison_page
 from tasks.stage import Built
 from tasks.standing import base_of, open_store, publishing, registered_name
-from tasks.stores.mlflow import MlflowStore
+from tasks.stores.mlflow import MlflowStore, fail_runs
 from tasks.training import adapter_key, complete_curve, run_name
 from timbre.artifacts import Artifact
 from timbre.config import Frozen, ReleaseConfig
-from timbre.registry.ports import CHAMPION
+from timbre.registry.ledger import Ledger, Move
+from timbre.registry.ports import CHAMPION, Version
 from timbre.registry.promotion import PromotionRefused, publish, repair
 from timbre.settings import settings
 
@@ -73,16 +74,11 @@ def publish_candidate(config: ReleaseConfig, steps: dict[str, Built], data_tags:
             return settled.beside(known.replaced_version, comparison_page(name, known.version, known.replaced_version))
         store = MlflowStore.open(settings())
         if known is None:
-            run = _record(config, steps, verdict, store, outcome)
-            lineage = _lineage(config, steps, data_tags) | {"timbre.run": run}
             try:
-                version, move = publish(
-                    name, bundle, verdict, lineage, store, ledger, open_store(), promotion=config.publish.promotion, reason="timbre run"
-                )
-            except PromotionRefused as error:
-                refused, move = str(error), None
-                version = next(item for item in store.versions(name) if item.verdict == verdict.digest)
-            store.end_run(run)
+                version, move, refused = _publish(config, steps, data_tags, (verdict, bundle), store, ledger)
+            except BaseException:
+                fail_runs()
+                raise
         else:
             repair(name, store, ledger)
             version, move = next(item for item in store.versions(name) if item.number == known.version), None
@@ -99,6 +95,37 @@ def publish_candidate(config: ReleaseConfig, steps: dict[str, Built], data_tags:
     if version is None or rival is None or outcome != "PASS":
         return released
     return released.beside(rival, compare_with_champion(config.style, config.model, version.number, rival))
+
+
+def _publish(
+    config: ReleaseConfig,
+    steps: dict[str, Built],
+    data_tags: dict[str, str],
+    judged: tuple[Artifact, Artifact],
+    store: MlflowStore,
+    ledger: Ledger,
+) -> tuple[Version | None, Move | None, str]:
+    """Record the candidate in its run, register it, and promote it if that is automatic.
+
+    Args:
+        judged: the verdict, and the bundle that it is about.
+
+    Returns:
+        The version (None after FAIL), the move (None if there was none), and why a PASS was not promoted.
+    """
+    name, (verdict, bundle) = registered_name(config.style, config.model), judged
+    run = _record(config, steps, verdict, store, str(verdict.json("verdict.json")["verdict"]))
+    lineage = _lineage(config, steps, data_tags) | {"timbre.run": run}
+    refused, move = "", None
+    try:
+        version, move = publish(
+            name, bundle, verdict, lineage, store, ledger, open_store(), promotion=config.publish.promotion, reason="timbre run"
+        )
+    except PromotionRefused as error:
+        refused = str(error)
+        version = next(item for item in store.versions(name) if item.verdict == verdict.digest)
+    store.end_run(run)
+    return version, move, refused
 
 
 def _record(config: ReleaseConfig, steps: dict[str, Built], verdict: Artifact, store: MlflowStore, outcome: str) -> str:

@@ -13,7 +13,7 @@ from timbre.staging import sweep
 def only_run(home: Path) -> Iterator[None]:
     """Hold the run lock of this home; in a process that holds it already, nothing happens.
 
-    What killed builds left is swept away first.
+    What killed builds left is swept away first. When an error ends the run, its run in MLflow ends as FAILED.
 
     Raises:
         ValueError: another process holds it; the sentence names that process and since when.
@@ -34,7 +34,13 @@ def only_run(home: Path) -> Iterator[None]:
     try:
         holder.write_text(f"process {os.getpid()}, since {datetime.now():%H:%M:%S}")
         sweep(home)
-        yield
+        try:
+            yield
+        except BaseException:
+            from tasks.stores.mlflow import fail_runs
+
+            fail_runs()
+            raise
     finally:
         holder.unlink(missing_ok=True)
         lock.release()

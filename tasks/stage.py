@@ -6,6 +6,7 @@ death of a worker; a cancelled flow takes the whole group with it.
 
 import functools
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -18,10 +19,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from tasks.standing import open_store
+from tasks.stores.dvc_commands import DvcError
 from tasks.stores.processes import run_group
 from timbre import road
 from timbre.artifacts import Artifact, IntegrityError
 from timbre.config import Frozen, ReleaseConfig
+
+_DVC_SAYS = re.compile(r"exited with (-?\d+)")
+
+
+class Killed(RuntimeError):
+    """A signal ended the process of a stage: a lack of memory, a crash in native code, somebody's `kill`."""
 
 
 class Built(Frozen):
@@ -46,8 +54,8 @@ def find(step: str, config: ReleaseConfig, upstream: tuple[Built, ...]) -> Artif
 def stage_task(step: str) -> Callable[[Callable[..., State[Built]]], Callable[..., Built]]:
     """Make a function that returns a state into a Prefect task whose call gives the `Built`, or raises what it raised.
 
-    A crash (a lack of memory, a kill) is tried once more, since every stage goes on where it stopped; a refusal of the
-    input is not.
+    What a signal ended (a lack of memory, a kill) is tried once more, since every stage goes on where it stopped. A
+    refusal of the input is not, and a bug neither: it would come again at the end of the same hours.
     """
 
     def decorate(function: Callable[..., State[Built]]) -> Callable[..., Built]:
@@ -58,7 +66,7 @@ def stage_task(step: str) -> Callable[[Callable[..., State[Built]]], Callable[..
             cache_policy=NO_CACHE,
             retries=1,
             retry_delay_seconds=2,
-            retry_condition_fn=lambda _task, _run, state: isinstance(state.result(raise_on_failure=False), RuntimeError),
+            retry_condition_fn=lambda _task, _run, state: _was_killed(state.result(raise_on_failure=False)),
         )
 
         @functools.wraps(function)
@@ -92,6 +100,7 @@ def run_command(command: list[str], *, accepted: tuple[int, ...] = (0,)) -> None
 
     Raises:
         ValueError, IntegrityError: the command ended with Timbre's exit code for that kind; the text is its last line.
+        Killed: a signal ended it.
         RuntimeError: it ended with any other code.
     """
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
@@ -106,10 +115,22 @@ def run_command(command: list[str], *, accepted: tuple[int, ...] = (0,)) -> None
             raise ValueError(last)
         case 6:
             raise IntegrityError(last)
-        case _ if code < 0:
-            raise RuntimeError(f"{' '.join(command[1:])} was ended by {signal.Signals(-code).name}; run the same command again to go on")
+        case _ if (ending := _signal_of(code)) is not None:
+            raise Killed(f"{' '.join(command[1:])} was ended by {ending.name}; run the same command again to go on")
         case _:
             raise RuntimeError(f"{' '.join(command[1:])} ended with exit code {code}:\n{text}")
+
+
+def _signal_of(code: int) -> signal.Signals | None:
+    """The signal behind an exit code, the system's (−9) or a shell's (137); 130 is how `timbre` leaves when interrupted."""
+    number = -code if code < 0 else code - 128
+    return next((ending for ending in signal.Signals if ending == number), None)
+
+
+def _was_killed(error: object) -> bool:
+    """Whether a signal ended the stage, which DVC passes on in words only."""
+    codes = _DVC_SAYS.findall(str(error)) if isinstance(error, DvcError) else []
+    return isinstance(error, Killed) or any(_signal_of(int(code)) is not None for code in codes[-1:])
 
 
 def _in_process_group(step: str, config: ReleaseConfig, upstream: tuple[Built, ...]) -> Artifact:

@@ -41,7 +41,8 @@ def publishing() -> Iterator[Ledger]:
     """The ledger, for whoever moves aliases: a run, a worker and a person at the command line take turns in this home."""
     from filelock import FileLock
 
-    with closing(open_ledger()) as ledger, FileLock(settings().home / "publish.lock"):
+    settings().home.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings().home / "publish.lock"), closing(open_ledger()) as ledger:
         yield ledger
 
 

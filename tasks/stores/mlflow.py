@@ -4,6 +4,7 @@ MLflow sets aliases last-writer-wins and registers the same source twice; the le
 `timbre.verdict` tag decides what is registered already.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ _KEY = "timbre.adapter_key"
 _BATCH = 1000
 _PAGE = 100
 BUNDLE = "bundle"
+_going: dict[str, "MlflowStore"] = {}
+"""Runs that this process has begun or gone on with, and not ended yet."""
 
 
 class MlflowStore:
@@ -47,7 +50,13 @@ class MlflowStore:
         """The id of the run of this adapter key; the same run again after a crash, so that nothing is doubled.
 
         MLflow has no unique key for runs. Two that search and create at once look again afterwards: the older run stays.
+        Whoever asks ends it (`end_run`), or lets `fail_runs` do so when something goes wrong on the way.
         """
+        run = self._run_for(key, style, name, parameters)
+        _going[run] = self
+        return run
+
+    def _run_for(self, key: str, style: str, name: str, parameters: Mapping[str, Any]) -> str:
         experiment = self._experiment(f"timbre-{style}")
         if (found := self._oldest(experiment, key)) is not None:
             return found
@@ -98,6 +107,7 @@ class MlflowStore:
             self._client.log_artifact(run, str(verdict.file(name)))
 
     def end_run(self, run: str, *, ok: bool = True) -> None:
+        _going.pop(run, None)
         self._client.set_terminated(run, "FINISHED" if ok else "FAILED")
 
     def models(self) -> list[str]:
@@ -150,7 +160,12 @@ class MlflowStore:
             self._client.delete_registered_model_alias(model, alias)
 
     def download(self, version: Version, folder: Path) -> Path:
-        return Path(self._client.download_artifacts(version.tags["timbre.run"], f"{BUNDLE}/{version.bundle}", str(folder)))
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return Path(self._client.download_artifacts(version.tags["timbre.run"], f"{BUNDLE}/{version.bundle}", str(folder)))
+        except (MlflowException, OSError) as error:
+            raise ValueError(f"MLflow does not give the bundle of {version.model} v{version.number}: {error}") from error
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -165,6 +180,15 @@ class MlflowStore:
                 found = self._client.get_experiment_by_name(name)  # another run made it meanwhile
         assert found is not None
         return str(found.experiment_id)
+
+
+def fail_runs() -> None:
+    """End as FAILED what this process has begun and not ended; for whoever passes an error on, which this must not replace."""
+    for run, store in list(_going.items()):
+        try:
+            store.end_run(run, ok=False)
+        except Exception as error:
+            warnings.warn(f"MLflow's run {run} could not be ended and still says RUNNING: {error}", stacklevel=2)
 
 
 def _all(search: Callable[..., Any], **options: Any) -> Iterator[Any]:

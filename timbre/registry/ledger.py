@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import DateTime, Engine, String, UniqueConstraint, create_engine, select, update
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import IntegrityError as DuplicateKeyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -55,6 +56,7 @@ class Move:
     replaced_version: int | None
     reason: str
     at: datetime
+    """In UTC, and says so."""
     applied: bool
     """Whether the aliases are known to have followed; if not, they are repaired at the next start."""
 
@@ -64,7 +66,10 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self._engine: Engine = create_engine(url)
-        _Base.metadata.create_all(self._engine)
+        try:
+            _Base.metadata.create_all(self._engine)
+        except DatabaseError:  # another process made the table between our look and our CREATE; if not, this raises again
+            _Base.metadata.create_all(self._engine)
 
     def moves(self, model: str | None = None) -> list[Move]:
         query = select(_Row).order_by(_Row.id)
@@ -85,7 +90,9 @@ class Ledger:
 
         Raises:
             CompareAndSetLost: another move followed `seen` already.
+            ValueError: a text is longer than its column; PostgreSQL would refuse it, SQLite would not.
         """
+        _check_lengths(model=model, verdict=verdict, policy=policy, reason=reason)
         row = _Row(
             model=model,
             sequence=1 if seen is None else seen.sequence + 1,
@@ -118,6 +125,14 @@ class Ledger:
         self._engine.dispose()
 
 
+def _check_lengths(**texts: str) -> None:
+    for name, text in texts.items():
+        kind = _Row.__table__.columns[name].type
+        assert isinstance(kind, String) and kind.length is not None
+        if len(text) > kind.length:
+            raise ValueError(f"the {name} has {len(text)} characters, and the ledger takes {kind.length}: shorten it")
+
+
 def _move(row: _Row) -> Move:
     kind: MoveKind = "rollback" if row.kind == "rollback" else "promote"
     return Move(
@@ -130,6 +145,11 @@ def _move(row: _Row) -> Move:
         row.strictness,
         row.replaced_version,
         row.reason,
-        row.at,
+        _in_utc(row.at),
         row.applied,
     )
+
+
+def _in_utc(at: datetime) -> datetime:
+    """SQLite gives back what was written without its zone, PostgreSQL in the zone of the session."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -44,7 +44,11 @@ class ModelRegistry(Protocol):
         ...
 
     def download(self, version: Version, folder: Path) -> Path:
-        """Fetch the version's bundle into `folder` and return where it lies."""
+        """Fetch the version's bundle into `folder` and return where it lies.
+
+        Raises:
+            ValueError: it cannot be fetched; the sentence says why.
+        """
         ...
 
 

@@ -1,23 +1,36 @@
 """Promotion and rollback: a ledger row first, then the aliases, which can always be repaired from the ledger.
 
 There is no force. A version becomes champion only on a PASS verdict about that very bundle, and a verdict under a
-weaker policy cannot replace a champion that was certified under a stricter one. The policy must be the one in force,
-word for word, and what did not pass under an earlier wording does not pass by rewording: margins are written before the
-figures are seen.
+weaker policy cannot replace a champion that was certified under a stricter one (timbre.registry.strictness). The policy
+must be the one in force, word for word, and what did not pass under an earlier wording does not pass by rewording:
+margins are written before the figures are seen.
 """
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from timbre.artifacts import MANIFEST, Artifact, ArtifactStore, sha256_file
+from timbre.artifacts import MANIFEST, Artifact, ArtifactStore, IntegrityError
 from timbre.registry.ledger import Ledger, Move
 from timbre.registry.ports import CHALLENGER, CHAMPION, PREVIOUS, ModelRegistry, Version
-from timbre.settings import settings
+from timbre.registry.strictness import policy_in_force, why_weaker
+from timbre.statistics import Verdict
+
+_ROUNDS = 10
+"""So often `repair` looks again; each round is a move that somebody else made meanwhile, and repairs after."""
 
 
 class PromotionRefused(Exception):
-    """The evidence does not allow this promotion. The message says which part of it."""
+    """The evidence does not allow this promotion. The message says which part of it.
+
+    `outcome` is the verdict that stands in the way: FAIL (also for evidence about something else) or INCONCLUSIVE; PASS
+    if every gate passed and it is the policy that does not allow it.
+    """
+
+    def __init__(self, message: str, outcome: Verdict) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 def certify(version: Version, store: ArtifactStore) -> dict[str, Any]:
@@ -28,25 +41,29 @@ def certify(version: Version, store: ArtifactStore) -> dict[str, Any]:
         ValueError: the verdict artifact is not in this home.
         IntegrityError: it is damaged.
     """
-    verdict: dict[str, Any] = store.open("verdict", version.verdict).json("verdict.json")
-    if verdict["subject"]["bundle"] != version.bundle:
-        raise PromotionRefused(
-            f"{version.model} v{version.number}: its verdict is about another bundle; run `timbre run` for fresh evidence"
-        )
-    if verdict["verdict"] != "PASS":
-        failing = ", ".join(gate["name"] for gate in verdict["gates"] if gate["verdict"] != "PASS")
-        raise PromotionRefused(f"{version.model} v{version.number}: the verdict is {verdict['verdict']} ({failing}); only PASS is promoted")
+    verdict = _evidence(version, store)
     _check_policy(version, verdict, store)
+    return verdict
+
+
+def _evidence(version: Version, store: ArtifactStore) -> dict[str, Any]:
+    """The PASS verdict about the bundle of `version`, whatever its policy; it raises what `certify` does."""
+    verdict: dict[str, Any] = store.open("verdict", version.verdict).json("verdict.json")
+    who = f"{version.model} v{version.number}"
+    if verdict["subject"]["bundle"] != version.bundle:
+        raise PromotionRefused(f"{who}: its verdict is about another bundle; run `timbre run` for fresh evidence", "FAIL")
+    if (outcome := verdict["verdict"]) != "PASS":
+        failing = ", ".join(gate["name"] for gate in verdict["gates"] if gate["verdict"] != "PASS")
+        raise PromotionRefused(f"{who}: the verdict is {outcome} ({failing}); only PASS is promoted", outcome)
     return verdict
 
 
 def _check_policy(version: Version, verdict: dict[str, Any], store: ArtifactStore) -> None:
     """The policy of a PASS verdict is the one in force, and was not reworded after figures of this candidate were seen."""
     policy, who = verdict["policy"], f"{version.model} v{version.number}"
-    path = settings().root / "mlflow" / "policies" / f"{policy['name']}.toml"
-    if not path.is_file() or sha256_file(path) != policy.get("digest"):
+    if policy_in_force(policy) is None:
         raise PromotionRefused(
-            f"{who}: the policy {policy['name']!r} was edited after this verdict; `timbre run` judges by the wording in force"
+            f"{who}: the policy {policy['name']!r} was edited after this verdict; `timbre run` judges by the wording in force", "PASS"
         )
     folder = store.home / "artifacts" / "verdict"
     ours = _built_at(folder / version.verdict)
@@ -61,7 +78,8 @@ def _check_policy(version: Version, verdict: dict[str, Any], store: ArtifactStor
         if reworded and same and outcome != "PASS" and when <= ours:
             raise PromotionRefused(
                 f"{who}: the same evidence was {outcome} under an earlier wording of the policy {policy['name']!r}; a margin is written "
-                "before the figures are seen. Measure anew (`timbre run --set evaluation.seed=…`)"
+                "before the figures are seen. Measure anew (`timbre run --set evaluation.seed=…`)",
+                "PASS",
             )
 
 
@@ -74,20 +92,18 @@ def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: Ar
     """Make `version` champion; a version that is champion already stays so, without a new row.
 
     Raises:
-        PromotionRefused: see `certify`; or the champion was certified under a stricter policy.
+        PromotionRefused: see `certify`; or a champion of this model was certified under a stricter policy.
         CompareAndSetLost: somebody else promoted meanwhile.
     """
     verdict = certify(version, store)
-    seen = ledger.latest(version.model)
+    moves = ledger.moves(version.model)
+    seen = moves[-1] if moves else None
     if seen is not None and seen.version == version.number:
         repair(version.model, registry, ledger)
         return seen
     policy = verdict["policy"]
-    if seen is not None and policy["strictness"] < seen.strictness:
-        raise PromotionRefused(
-            f"{version.model} v{version.number} passed policy {policy['name']!r}, but the champion v{seen.version} is certified under the "
-            f"stricter {seen.policy!r}: run `timbre run --profile {seen.policy}`"
-        )
+    if weaker := why_weaker(verdict, moves, store):
+        raise PromotionRefused(f"{version.model} v{version.number} passed policy {policy['name']!r}, but {weaker}", "PASS")
     move = ledger.append(
         seen,
         model=version.model,
@@ -102,20 +118,26 @@ def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: Ar
     return move
 
 
-def rollback(model: str, registry: ModelRegistry, ledger: Ledger, *, reason: str) -> Move:
-    """Swap champion and previous.
+def rollback(model: str, registry: ModelRegistry, ledger: Ledger, store: ArtifactStore, *, reason: str) -> Move:
+    """Swap champion and previous, if what made the previous one champion still holds: its evidence and its bundle.
+
+    The policy it passed may have been edited since: it is not judged again.
 
     Raises:
-        ValueError: there is no previous champion to return to, or its version was deleted from the registry.
+        ValueError: there is no previous champion to return to, its version was deleted from the registry, its evidence
+            is not on this machine, or its bundle cannot be had.
+        IntegrityError: evidence or bundle is damaged.
     """
     seen = ledger.latest(model)
     if seen is None or seen.replaced_version is None:
         raise ValueError(f"{model} has no previous champion to roll back to; see `timbre history`")
-    if seen.replaced_version not in {version.number for version in registry.versions(model)}:
+    returning = next((version for version in registry.versions(model) if version.number == seen.replaced_version), None)
+    if returning is None:
         raise ValueError(
             f"{model} v{seen.replaced_version}, the champion before, is gone from the registry, so nothing was rolled back: "
             "restore it there, or promote another version"
         )
+    _check_return(returning, registry, store)
     certified = next(move for move in reversed(ledger.moves(model)) if move.version == seen.replaced_version)
     move = ledger.append(
         seen,
@@ -129,6 +151,35 @@ def rollback(model: str, registry: ModelRegistry, ledger: Ledger, *, reason: str
     )
     repair(model, registry, ledger)
     return move
+
+
+def _check_return(version: Version, registry: ModelRegistry, store: ArtifactStore) -> None:
+    """The evidence of a champion before opens here, and its bundle here or from the registry. Raises what `rollback` does."""
+    who = f"{version.model} v{version.number}, the champion before"
+    nothing = "so nothing was rolled back"
+    try:
+        _evidence(version, store)
+    except ValueError as error:
+        raise ValueError(f"the evidence of {who}, is not on this machine, {nothing}: do this where it was made ({error})") from error
+    except IntegrityError as error:
+        raise IntegrityError(f"the evidence of {who}, is damaged, {nothing}: {error}") from error
+    try:
+        _open_bundle(version, registry, store)
+    except ValueError as error:
+        raise ValueError(f"the bundle of {who}, is not to be had, {nothing}: {error}") from error
+    except IntegrityError as error:
+        raise IntegrityError(f"the bundle of {who}, is damaged, {nothing}: {error}") from error
+
+
+def _open_bundle(version: Version, registry: ModelRegistry, store: ArtifactStore) -> None:
+    """Open the bundle of `version`, verified; one that is not on this machine is fetched for it and not kept."""
+    if (store.home / "artifacts" / "bundle" / version.bundle).exists():
+        store.open("bundle", version.bundle)
+        return
+    with tempfile.TemporaryDirectory(prefix="timbre-bundle-") as folder:
+        fetched = Artifact.open(registry.download(version, Path(folder)))
+    if fetched.digest != version.bundle:
+        raise IntegrityError(f"the registry holds bundle {fetched.digest[:12]}, its tag says {version.bundle[:12]}")
 
 
 def gone(model: str, registry: ModelRegistry, ledger: Ledger) -> list[str]:
@@ -148,26 +199,44 @@ def gone(model: str, registry: ModelRegistry, ledger: Ledger) -> list[str]:
 def repair(model: str, registry: ModelRegistry, ledger: Ledger) -> None:
     """Make the aliases say what the ledger says. Harmless when they do already; run at every start.
 
+    Two machines may do so at once, and the one that knows the older move may set its alias last. So each looks again
+    afterwards, until the move that it followed is the latest.
+
     Raises:
         ValueError: the champion's version was deleted from the registry.
     """
     state = ledger.latest(model)
-    if state is None:
-        return
-    versions = {version.number: version for version in registry.versions(model)}
+    for _ in range(_ROUNDS):
+        if state is None:
+            return
+        _set_aliases(state, registry)
+        ledger.mark_applied(state)
+        followed, state = state, ledger.latest(model)
+        if state is None or state.sequence == followed.sequence:
+            return
+
+
+def heal(model: str, registry: ModelRegistry, ledger: Ledger) -> None:
+    """`repair`, except that a champion that is gone from the registry (see `gone`) is no hindrance to what comes next."""
+    state = ledger.latest(model)
+    if state is not None and state.version in {version.number for version in registry.versions(model)}:
+        repair(model, registry, ledger)
+
+
+def _set_aliases(state: Move, registry: ModelRegistry) -> None:
+    versions = {version.number: version for version in registry.versions(state.model)}
     if state.version not in versions:
-        raise ValueError(f"{model} v{state.version} is champion in the ledger but gone from the registry: restore it, or roll back")
+        raise ValueError(f"{state.model} v{state.version} is champion in the ledger but gone from the registry: restore it, or roll back")
     holders = {alias: version.number for version in versions.values() for alias in version.aliases}
     if holders.get(CHAMPION) != state.version:
-        registry.set_alias(model, CHAMPION, state.version)
+        registry.set_alias(state.model, CHAMPION, state.version)
     if state.replaced_version is None or state.replaced_version not in versions:
         if PREVIOUS in holders:
-            registry.delete_alias(model, PREVIOUS)
+            registry.delete_alias(state.model, PREVIOUS)
     elif holders.get(PREVIOUS) != state.replaced_version:
-        registry.set_alias(model, PREVIOUS, state.replaced_version)
+        registry.set_alias(state.model, PREVIOUS, state.replaced_version)
     if holders.get(CHALLENGER) == state.version:
-        registry.delete_alias(model, CHALLENGER)
-    ledger.mark_applied(state)
+        registry.delete_alias(state.model, CHALLENGER)
 
 
 def publish(
@@ -185,11 +254,13 @@ def publish(
     """Register a judged bundle and, when it passed and promotion is automatic, promote it.
 
     A FAIL is not registered. The run digest (the verdict's) makes it idempotent: a verdict that was published before
-    gets no second version, and one that the ledger has seen is not promoted again, also after a rollback.
+    gets no second version, and one that the ledger has seen is not promoted again, also after a rollback. Aliases that did
+    not follow an earlier move are repaired first, whatever this verdict says.
 
     Returns:
         The version (None after FAIL), and the move that this call made (None if it made none).
     """
+    heal(model, registry, ledger)
     outcome = verdict.json("verdict.json")["verdict"]
     if outcome == "FAIL":
         return None, None

@@ -182,9 +182,9 @@ def test_a_weaker_policy_cannot_replace_a_champion_of_a_stricter_one(house: Hous
 def test_rollback_swaps_and_swaps_back(house: House) -> None:
     house.publish("a")
     house.publish("b")
-    rollback(MODEL, house.registry, house.ledger, reason="bad smell")
+    rollback(MODEL, house.registry, house.ledger, house.store, reason="bad smell")
     assert house.registry.holders == {"champion": 1, "previous": 2}
-    rollback(MODEL, house.registry, house.ledger, reason="false alarm")
+    rollback(MODEL, house.registry, house.ledger, house.store, reason="false alarm")
     assert house.registry.holders == {"champion": 2, "previous": 1}
     assert [move.kind for move in house.ledger.moves(MODEL)] == ["promote", "promote", "rollback", "rollback"]
 
@@ -192,7 +192,7 @@ def test_rollback_swaps_and_swaps_back(house: House) -> None:
 def test_a_cached_run_after_a_rollback_does_not_promote_again(house: House) -> None:
     house.publish("a")
     house.publish("b")
-    rollback(MODEL, house.registry, house.ledger, reason="bad smell")
+    rollback(MODEL, house.registry, house.ledger, house.store, reason="bad smell")
     house.publish("b")
     assert house.registry.holders["champion"] == 1
 
@@ -200,7 +200,7 @@ def test_a_cached_run_after_a_rollback_does_not_promote_again(house: House) -> N
 def test_rollback_without_previous_says_so(house: House) -> None:
     house.publish("a")
     with pytest.raises(ValueError, match="no previous champion"):
-        rollback(MODEL, house.registry, house.ledger, reason="x")
+        rollback(MODEL, house.registry, house.ledger, house.store, reason="x")
 
 
 def test_rollback_to_a_version_that_is_gone_moves_nothing(house: House) -> None:
@@ -208,7 +208,7 @@ def test_rollback_to_a_version_that_is_gone_moves_nothing(house: House) -> None:
     house.publish("b")
     del house.registry.items[0]
     with pytest.raises(ValueError, match=r"v1, the champion before, is gone .* nothing was rolled back"):
-        rollback(MODEL, house.registry, house.ledger, reason="x")
+        rollback(MODEL, house.registry, house.ledger, house.store, reason="x")
     assert [move.version for move in house.ledger.moves(MODEL)] == [1, 2]
     assert house.registry.holders["champion"] == 2
     repair(MODEL, house.registry, house.ledger)
