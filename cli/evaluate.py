@@ -1,7 +1,9 @@
 """`timbre evaluate`: any texts against human ones, and the self-check of the Style Diversity Score."""
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +30,7 @@ def evaluate(
     slop: Annotated[list[Path], typer.Option(help="File of phrases to look for, one a line (repeatable).")] = [],  # noqa: B006
     other: Annotated[list[str], typer.Option(help="NAME=PATH of human text in another style (repeatable).")] = [],  # noqa: B006
     page: Annotated[Path, typer.Option(help="Where the page is written.")] = Path("evaluation.html"),
-    calibration: Annotated[str | None, typer.Option(help="Style whose `make calibration` gives score and gap closed.")] = None,
+    calibration: Annotated[str | None, typer.Option(help="Style calibrated with --model: gives score and gap closed.")] = None,
     self_check: Annotated[
         bool, typer.Option("--self-check", help="Check the score itself instead: builds, or finds, a calibration.")
     ] = False,
@@ -41,11 +43,11 @@ def evaluate(
     """Measure texts against human ones, without a model, or check the score itself.
 
     Every metric stands beside its human value, its noise between human halves, and a 95% interval. Exit code 4 where there
-    is too little text to tell; --self-check ends with 3 where the score fails a check.
+    is too little text, or too few documents, to tell; --self-check ends with 3 where the score fails a check.
 
     \b
     timbre evaluate drafts/ --against essays/
-    timbre evaluate samples.jsonl --against book.txt --slop cliches.txt
+    timbre evaluate samples.jsonl --against books/ --slop cliches.txt
     timbre evaluate --self-check --style literary
     """
     if self_check:
@@ -60,7 +62,7 @@ def evaluate(
     others = dict(_named(assignment) for assignment in other)
     _check_page(page, [texts, against, *slop, *others.values()])
     request = Request(texts, against, words, most, tuple(slop), others)
-    comparison = compare_texts(request, encoder=packaged_encoder(), calibrated=_calibrated(calibration))
+    comparison = compare_texts(request, encoder=packaged_encoder(), calibrated=_calibrated(calibration, model))
     replaced = page.exists()
     write_page(comparison, page, (texts.name or str(texts), against.name or str(against)))
     if json_output:
@@ -101,14 +103,18 @@ def _print(comparison: "Comparison", page: Path, replaced: bool) -> None:
         _print_figures(comparison)
     if comparison.score is not None and comparison.score.value is not None:
         score = comparison.score
-        print(f"\nStyle Diversity Score {score.value:.0f} of 100 [{score.low:.0f}, {score.high:.0f}]")
+        span = f" [{score.low:.0f}, {score.high:.0f}]" if score.low is not None else ", without an interval"
+        print(f"\nStyle Diversity Score {score.value:.0f} of 100{span}")
+        if comparison.score_warning:
+            console.print(comparison.score_warning, markup=False)
     elif comparison.no_score:
         console.print(f"\nNo Style Diversity Score: {comparison.no_score}.", markup=False)
     if comparison.overused:
         phrases = ", ".join(f"{row.phrase} ×{number(row.ratio)}" for row in comparison.overused[:8])
         console.print(f"Overused: {phrases}", markup=False)
     for side, row in comparison.read.items():
-        print(f"{side}: {row['read']} read, {row['too_short']} too short, {row['passages']} passages of {comparison.words} words")
+        print(f"{side}: {row['read']} read, {row['empty']} empty, {row['too_short']} too short")
+        print(f"{side}: {row['passages']} passages of {comparison.words} words, of {row['documents']} documents")
     for name, why in comparison.missing.items():
         console.print(f"not measured: {name} ({why})", markup=False)
     if comparison.copied:
@@ -152,7 +158,7 @@ def _self_check(style: str, profile: str, model: str, prompts: int, json_output:
     built = {name: road.build(name, release, store, {}) for name in ("model", "corpus")}
     config = CalibrationConfig(prompts=prompts, encoder=packaged_encoder() is not None)
     artifact = calibration(config, built["model"], built["corpus"], store)
-    write_atomically(_pointer(style), json.dumps({"digest": artifact.digest}).encode())
+    write_atomically(_pointer(style, model), json.dumps({"digest": artifact.digest, "model": model}).encode())
     summary = artifact.json("calibration.json")
     if json_output:
         print(json.dumps(summary | {"digest": artifact.digest}))
@@ -167,17 +173,20 @@ def _self_check(style: str, profile: str, model: str, prompts: int, json_output:
         raise typer.Exit(GATE_FAIL)
 
 
-def _pointer(style: str) -> Path:
+def _pointer(style: str, model: str) -> Path:
+    """Where the newest calibration of a style with this base model is noted; a folder is itself, from wherever it is named."""
     from timbre.settings import settings
 
-    return settings().home / "calibration" / f"{style}.json"
+    named = str(Path(model).resolve()) if Path(model).is_dir() else model
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(named).name)[:60]
+    return settings().home / "calibration" / style / f"{readable}-{hashlib.sha256(named.encode()).hexdigest()[:12]}.json"
 
 
-def _calibrated(style: str | None) -> "Calibrated | None":
-    """What the calibration of a style left, or None if none is asked for.
+def _calibrated(style: str | None, model: str) -> "Calibrated | None":
+    """What the calibration of a style with this base model left, or None if none is asked for.
 
     Raises:
-        ValueError: no such style, or it has not been calibrated here.
+        ValueError: no such style, or it has not been calibrated here with this model.
     """
     if style is None:
         return None
@@ -187,9 +196,14 @@ def _calibrated(style: str | None) -> "Calibrated | None":
     from timbre.settings import settings
 
     known_style(style)
-    if not _pointer(style).is_file():
-        raise ValueError(f"{style} has not been calibrated here: `timbre evaluate --self-check --style {style}` does that once")
-    artifact = ArtifactStore(settings().home).open("calibration", json.loads(_pointer(style).read_bytes())["digest"])
+    pointer = _pointer(style, model)
+    if not pointer.is_file():
+        others = sorted(json.loads(each.read_bytes())["model"] for each in pointer.parent.glob("*.json"))
+        raise ValueError(
+            f"{style} has not been calibrated here with {model}: `timbre evaluate --self-check --style {style} --model {model}` does that "
+            "once" + (f"; it has been with {', '.join(others)} (name one with --model)" if others else "")
+        )
+    artifact = ArtifactStore(settings().home).open("calibration", json.loads(pointer.read_bytes())["digest"])
     return read_calibrated(artifact, style)
 
 

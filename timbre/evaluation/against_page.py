@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from timbre.evaluation.against import SHARED_MOST, Comparison, in_sets
+from timbre.evaluation.against import Comparison, in_sets
 from timbre.evaluation.measuring import Figure
 from timbre.evaluation.metrics import GROUPS, METRIC
 from timbre.page.charts import band_row, steps
@@ -14,9 +14,14 @@ _VERDICT = {"not told apart": "PASS", "told apart": "FAIL", "INCONCLUSIVE": "INC
 _HEADLINES = {
     "not told apart": "These texts are not told apart from the human ones.",
     "told apart": "These texts are told apart from the human ones.",
-    "INCONCLUSIVE": "There is too little text to tell.",
 }
-_SHARED = "The same texts stand on both sides."
+_REASONS = {
+    "few": "There is too little text to tell.",
+    "short": "Too many of these texts end early to tell.",
+    "documents": "There are too few documents to tell.",
+    "empty": "Too many of these texts are empty to tell.",
+    "shared": "The same texts stand on both sides.",
+}
 _WORDS = {"inside": "within the human band", "outside": "{} the human band", "unclear": "perhaps {} the human band"}
 
 
@@ -40,11 +45,10 @@ def page_context(comparison: Comparison, names: tuple[str, str]) -> dict[str, An
     """What the template shows."""
     human_lengths, own_lengths = comparison.lengths
     own = comparison.read["texts"]["passages"]
-    shared = comparison.copied > SHARED_MOST * own
     return {
         "comparison": comparison,
         "names": names,
-        "headline": _SHARED if shared else _HEADLINES[comparison.verdict],
+        "headline": _HEADLINES.get(comparison.verdict) or _REASONS[comparison.reason],
         "sets": in_sets(comparison.count, own, comparison.read["human"]["passages"]),
         "mark": _VERDICT[comparison.verdict],
         "groups": [(group, rows) for group in (*GROUPS, "beside") if (rows := _rows(comparison, group))],

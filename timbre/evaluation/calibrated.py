@@ -20,4 +20,4 @@ def read_calibrated(calibration: Artifact, style: str, length: float | None = No
             texts.setdefault(row["set"], []).append(row["text"])
     failures = [f"{check['name']}: asked {check['asked']}" for check in summary["checks"] if not check["passed"]]
     anchors = {GREEDY: texts["greedy_anchor"], HOT: texts["hot_anchor"]}
-    return Calibrated(style, summary["definition"], anchors, texts["base"], failures)
+    return Calibrated(style, summary["definition"], anchors, texts["base"], failures, summary.get("count"))

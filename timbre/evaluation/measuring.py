@@ -142,7 +142,8 @@ def measure(texts: Sequence[str], reference: Reference, clusters: Sequence[Hasha
 
     Args:
         texts: at least `reference.count`; more are used through random subsets of that size.
-        clusters: the prompt or document of each text, for the intervals; None makes each text its own.
+        clusters: the prompt or document of each text, for the intervals; None makes each text its own. Of a single one no
+            interval can be given: no figure has one then, and its replicates are NaN.
 
     Raises:
         ValueError: fewer texts than the reference was made for.
@@ -160,8 +161,11 @@ def measure(texts: Sequence[str], reference: Reference, clusters: Sequence[Hasha
         for name, between in measures.distances.items():
             distances[name].append(between(first, second))
     values |= {name: _average(list_) for name, list_ in distances.items()}
-    halves, factor = half_samples(list(clusters) if clusters is not None else len(texts), _HALVES, reference.seed)
-    replicates = _replicates(measures, halves, len(texts) + np.arange(len(reference.features.texts)))
+    if clusters is not None and len(set(clusters)) < 2:
+        replicates, factor = {name: np.full(_HALVES, np.nan) for name in values}, 1.0
+    else:
+        halves, factor = half_samples(list(clusters) if clusters is not None else len(texts), _HALVES, reference.seed)
+        replicates = _replicates(measures, halves, len(texts) + np.arange(len(reference.features.texts)))
     return {
         metric.name: _figure(metric.name, values[metric.name], replicates[metric.name], factor, own, clusters, reference)
         for metric in METRICS

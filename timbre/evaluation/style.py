@@ -6,7 +6,7 @@ that value are of the same count and the same length.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,8 @@ def measure_voice(rows: Sequence[Row], human: HumanSide, style: str, voices: Seq
         documents.setdefault(row["style"], []).append(row["cluster"])
     if small := [name for name in texts if len(texts[name]) < 2 * VOICE_LEAST]:
         return None, f"{small[0]} has {len(texts[small[0]])} human passages of this length; {2 * VOICE_LEAST} are the least"
-    report = voice_consistency([row["text"] for row in rows if row["kind"] == "style"], style, texts, documents)
+    own = [row for row in rows if row["kind"] == "style"]
+    report = voice_consistency([row["text"] for row in own], style, texts, documents, [row["cluster"] for row in own])
     why = None if report.trusted else "the classifier does not tell unseen human texts of these styles apart"
     return bounded(asdict(report)), why
 
@@ -129,7 +130,12 @@ def style_score(rows: Sequence[Row], human: HumanSide, calibrated: Calibrated | 
         return {"no_score": f"the calibration holds {len(sets[short[0]])} {short[0]} texts and {reference.count} are needed"}
     own = _measured([row for row in rows if row["kind"] == "style"], reference)
     score, gaps = score_and_gaps(own, reference, sets, calibrated.definition)
-    return {"diversity_score": bounded(asdict(score)) | {"definition": calibrated.definition}, "gap_closed": gaps}
+    if all(np.isnan(figure.replicates).all() for figure in own.values()):
+        score = replace(score, low=None, high=None)  # no figure has an interval: a single prompt, or no value at all
+    found = bounded(asdict(score)) | {"definition": calibrated.definition, "calibrated_count": calibrated.count}
+    if (warning := calibrated.warning(reference.count)) is not None:
+        found["sentence"] = warning
+    return {"diversity_score": found, "gap_closed": gaps, "gap_closed_base": "at temperature 1, nothing cut off"}
 
 
 def bounded(value: Any) -> Any:
@@ -142,8 +148,7 @@ def bounded(value: Any) -> Any:
 
 
 def _measured(rows: Sequence[Row], reference: Reference) -> dict[str, Figure]:
-    clusters = [row["cluster"] for row in rows]
-    return measure([row["text"] for row in rows], reference, clusters if len(set(clusters)) > 1 else None)
+    return measure([row["text"] for row in rows], reference, [row["cluster"] for row in rows])
 
 
 def _rows(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:

@@ -1,13 +1,16 @@
 """Any folder or file of texts, read and cut into passages of one length."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from timbre.corpus.readers import SUFFIXES, read_file, read_text
 from timbre.corpus.sources import Source, SourceFile
-from timbre.evaluation.words import pieces
+from timbre.evaluation.words import has_word, pieces
 
 _FIELDS = ("text", "completion", "generation", "output", "response")
 _NAMES = ("doc_id", "document", "prompt_id", "prompt", "author")
@@ -28,15 +31,27 @@ class Text:
 
 @dataclass(frozen=True)
 class Passages:
-    """Passages of exactly as many words, and how many texts gave none."""
+    """Passages of exactly as many words, and how many texts gave none: empty ones (without a word), and others that are too short."""
 
     texts: list[str]
     documents: list[str]
     read: int
     too_short: int
+    empty: int
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def empty_share(self) -> float:
+        """Share of the texts that were read without a word in them; 0 where none was read."""
+        return self.empty / max(self.read, 1)
+
+    @property
+    def documents_like(self) -> float:
+        """How many documents of one size tell as much: 1/Σ(share of the passages)², so a novel among notes counts as about one."""
+        counts = np.array(list(Counter(self.documents).values()), float)
+        return float(counts.sum() ** 2 / (counts**2).sum()) if len(counts) else 0.0
 
 
 def read_texts(path: Path) -> list[Text]:
@@ -60,11 +75,12 @@ def read_texts(path: Path) -> list[Text]:
 def passages(texts: Sequence[Text], length: int, most: int) -> Passages:
     """Up to `most` passages of exactly `length` words: the first of every text, then the second of every text, and so on.
 
-    Nothing of a text is measured that is shorter; it is counted. A huge text gives no more passages than are asked for.
+    Nothing of a text is measured that is shorter; it is counted, and apart from those the texts without a word. A huge text
+    gives no more passages than are asked for.
     """
     live = [(text, pieces(text.text, length)) for text in texts]
     found: list[tuple[str, str]] = []
-    too_short, first = 0, True
+    too_short, empty, first = 0, 0, True
     while live and len(found) < most:
         still: list[tuple[Text, Iterator[str]]] = []
         for text, source in live:
@@ -72,13 +88,15 @@ def passages(texts: Sequence[Text], length: int, most: int) -> Passages:
                 break
             piece = next(source, None)
             if piece is None:
-                too_short += first
+                nothing = first and not has_word(text.text)
+                empty += nothing
+                too_short += first and not nothing
                 continue
             if len(found) < most:
                 found.append((piece, text.document))
             still.append((text, source))
         live, first = still, False
-    return Passages([piece for piece, _ in found], [document for _, document in found], len(texts), too_short)
+    return Passages([piece for piece, _ in found], [document for _, document in found], len(texts), too_short, empty)
 
 
 def _visible(file: Path, folder: Path) -> bool:

@@ -1,12 +1,13 @@
 """Voice: is a text nearer to its own style than to the others? A classifier that has only ever seen human text."""
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from timbre.evaluation.style_features import StyleRuler
-from timbre.statistics import Interval, bootstrap_interval
+from timbre.statistics import Interval, bootstrap_interval, clustered_proportion
 
 _RIDGE = 1.0
 _FOLDS = 5
@@ -54,42 +55,73 @@ class VoiceReport:
     share: Interval
     human_share: Interval
     nearest: dict[str, int]
+    balanced: Interval
+    """Share of unseen human texts whose style is told right, mean over the styles: a classifier that always says "own" has 1 of S."""
     trusted: bool
-    """Whether the classifier tells unseen human texts apart: the lower bound of its share is above chance."""
+    """Whether the classifier tells unseen human texts apart: the lower 95% bound of `balanced` is above chance, 1 of S."""
 
 
 def voice_consistency(
-    texts: Sequence[str], style: str, human: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[Hashable]]
-) -> VoiceReport:
+    texts: Sequence[str], style: str, human: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[Hashable]],
+    clusters: Sequence[Hashable] | None = None,
+) -> VoiceReport:  # fmt: skip
     """How many of `texts` sound most like `style`, which is one of `human`.
 
-    The human share is cross-validated: a text is judged by a classifier that saw no text of its document.
+    The human shares are cross-validated: a text is judged by a classifier that saw no text of its document. All intervals are
+    by document, since passages of one are told right or wrong together.
+
+    Args:
+        documents: the document of each human text.
+        clusters: the document or prompt of each of `texts`; None makes each its own.
     """
     voices = Voices.of(human)
     own = voices.styles.index(style)
     nearest_N = voices.probabilities(texts).argmax(1)
-    unseen = _cross_validated(style, human, documents)
-    human_share = bootstrap_interval([float(hit) for hit, _ in unseen], [name for _, name in unseen])
+    unseen = _cross_validated(human, documents)
+    recalls = {name: _recall(found) for name, found in unseen.items()}
+    balanced = balanced_accuracy(list(recalls.values()))
     return VoiceReport(
-        style, tuple(name for name in voices.styles if name != style), bootstrap_interval((nearest_N == own).astype(float)), human_share,
-        {name: int((nearest_N == index).sum()) for index, name in enumerate(voices.styles)}, human_share.low > 1 / len(voices.styles),
+        style, tuple(name for name in voices.styles if name != style), bootstrap_interval((nearest_N == own).astype(float), clusters),
+        recalls[style], {name: int((nearest_N == index).sum()) for index, name in enumerate(voices.styles)}, balanced,
+        balanced.low > 1 / len(voices.styles),
     )  # fmt: skip
 
 
+def balanced_accuracy(recalls: Sequence[Interval]) -> Interval:
+    """The mean of independent shares, one a style, with an interval made from theirs (MOVER: Zou & Donner 2008, eq. 1, for a mean).
+
+    Without a lower bound for one of them (a single document) there is none for the mean.
+    """
+    mean = sum(each.mean for each in recalls) / len(recalls)
+    low = mean - math.sqrt(sum((each.mean - each.low) ** 2 for each in recalls)) / len(recalls)
+    high = mean + math.sqrt(sum((each.high - each.mean) ** 2 for each in recalls)) / len(recalls)
+    return Interval(mean, low, high, sum(each.n for each in recalls), sum(each.clusters for each in recalls))
+
+
+def _recall(found: Sequence[tuple[bool, Hashable]]) -> Interval:
+    """Share of texts told right, by document; unlike a bootstrap's its bounds stay honest where all are right."""
+    if not found:
+        return Interval(0.0, -math.inf, math.inf, 0, 0)
+    return clustered_proportion([float(hit) for hit, _ in found], [document for _, document in found])
+
+
 def _cross_validated(
-    style: str, human: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[Hashable]]
-) -> list[tuple[bool, Hashable]]:  # fmt: skip
+    human: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[Hashable]]
+) -> dict[str, list[tuple[bool, Hashable]]]:  # fmt: skip
+    """Style -> (told right, document) of every text that a classifier could be asked about which saw nothing of its document."""
     number = {name: {doc: index % _FOLDS for index, doc in enumerate(dict.fromkeys(documents[name]))} for name in human}
-    results: list[tuple[bool, Hashable]] = []
+    results: dict[str, list[tuple[bool, Hashable]]] = {name: [] for name in human}
     for fold in range(_FOLDS):
         kept = {name: [text for text, doc in zip(human[name], documents[name], strict=True) if number[name][doc] != fold] for name in human}
-        held = [(text, doc) for text, doc in zip(human[style], documents[style], strict=True) if number[style][doc] == fold]
-        if not held or min(map(len, kept.values())) < LEAST:
+        if min(map(len, kept.values())) < LEAST:
             continue
         voices = Voices.of(kept)
-        nearest = voices.probabilities([text for text, _ in held]).argmax(1)
-        results += [(bool(index == voices.styles.index(style)), doc) for index, (_, doc) in zip(nearest, held, strict=True)]
-    return results or [(False, "nothing could be held out")]
+        for own, style in enumerate(voices.styles):
+            held = [(text, doc) for text, doc in zip(human[style], documents[style], strict=True) if number[style][doc] == fold]
+            if held:
+                nearest = voices.probabilities([text for text, _ in held]).argmax(1)
+                results[style] += [(bool(index == own), doc) for index, (_, doc) in zip(nearest, held, strict=True)]
+    return results
 
 
 def _fit(features_NF: np.ndarray, label_N: np.ndarray, weight_N: np.ndarray, styles: int) -> np.ndarray:

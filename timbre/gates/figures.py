@@ -47,12 +47,14 @@ class CategoryTable:
 
 
 def single_figures(measured: Sequence[Side]) -> list[dict[str, Any]]:
-    """Rows of figures that any side has: title, unit, and the scaled value of every side."""
+    """Rows of figures that any side has: title, unit, and of every side the scaled value and its 95% interval or None."""
     rows = []
     for path, title, unit, scale in _SINGLE:
         values = [_at(side.summary, path) for side in measured]
         if any(value is not None for value in values):
-            rows.append({"title": title, "unit": unit, "values": [None if value is None else value * scale for value in values]})
+            spans = [_span(side.summary, path, scale) for side in measured]
+            scaled = [None if value is None else value * scale for value in values]
+            rows.append({"title": title, "unit": unit, "values": scaled, "spans": spans})
     return rows
 
 
@@ -170,6 +172,13 @@ def _is_figure(cell: Any) -> bool:
 
 def _figure_of(tables: Mapping[str, _Rows], title: str, name: str) -> Figure | None:
     return tables.get(title, {}).get(name, (None, None))[1]
+
+
+def _span(summary: Any, path: str, scale: float) -> tuple[float, float] | None:
+    """The interval that stands beside a value or mean in its mapping."""
+    parent, _, name = path.rpartition(".")
+    low, high = (_at(summary, f"{parent}.{end}") for end in ("low", "high"))
+    return (low * scale, high * scale) if name in ("value", "mean") and low is not None and high is not None else None
 
 
 def _at(summary: Any, path: str) -> float | None:

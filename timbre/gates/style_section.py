@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from timbre.evaluation.metrics import METRIC
-from timbre.gates.evidence import Evidence
+from timbre.gates.evidence import BASE, Evidence
 from timbre.page.charts import Line, curves
 from timbre.page.radar import BAND, Shape, radar
 
@@ -44,15 +44,18 @@ def style_rows(measured: Sequence[Side]) -> list[dict[str, Any]]:
     """Per style metric: human value and band, the value of every side and where it lies, and the share of the rival's
     distance to human text that is gone in the candidate.
 
-    The distance counts from the edge of the human band (mean ± 1.64σ of human split halves): 1 − excess/excess(base).
+    The distance counts from the edge of the human band (mean ± 1.64σ of human split halves): 1 − excess/excess(base). Where
+    the candidate's summary has gap_closed, which is against the base at its own sampler, and the base is the rival, its figures
+    are shown and no others; else the base that the page shows is the one. `closed_against` says how that was sampled.
     """
+    given, against = _gaps(measured)
     ours, theirs = (_figures(measured[place].summary, "style") for place in (-1, 0))
     rows = []
     for metric, figures in sorted(ours.items(), key=lambda pair: (pair[1].get("group") == _BESIDE, pair[0])):
         value, base = figures.get("value"), theirs.get(metric, {}).get("value")
         human, low, high = (figures.get(name) for name in ("human", "human_low", "human_high"))
-        closed = None
-        if value is not None and base is not None and low is not None and high is not None:
+        closed = given.get(metric) if given is not None else None
+        if given is None and value is not None and base is not None and low is not None and high is not None:
             excess, excess_base = (max(0.0, low - one, one - high) for one in (value, base))
             closed = 1 - excess / excess_base if excess_base > 0 else None
         each = [_figures(side.summary, "style").get(metric, {}) for side in measured]
@@ -60,10 +63,38 @@ def style_rows(measured: Sequence[Side]) -> list[dict[str, Any]]:
             {
                 "metric": metric.replace("_", " "), "meaning": METRIC[metric].meaning if metric in METRIC else "",
                 "beside": figures.get("group") == _BESIDE, "human": human, "low": low, "high": high, "closed": closed,
+                "closed_against": against,
                 "sides": [{"value": one.get("value"), "place": _where(one)} for one in each],
+                "plain": _plain(measured, metric),
             }
         )  # fmt: skip
     return rows
+
+
+def _gaps(measured: Sequence[Side]) -> tuple[Mapping[str, Any] | None, str]:
+    """The summary's gap closed a metric, or None where the page's own is to be counted; and how the base was sampled."""
+    own, rival = measured[-1].summary, measured[0]
+    gaps = own.get("gap_closed")
+    if rival.name == BASE and isinstance(gaps, Mapping):
+        return gaps, str(own.get("gap_closed_base", "at temperature 1, nothing cut off"))
+    sampler = _mapping(rival.summary.get("sampler"))
+    return None, f"as it is served ({sampler_in_words(sampler)})" if sampler else "as it is served"
+
+
+def sampler_in_words(sampler: Mapping[str, Any]) -> str:
+    """As a page says it: "temperature 0.8, top p 0.95"."""
+    parts = [f"temperature {sampler.get('temperature', 1):g}"]
+    parts += [f"top p {sampler['top_p']:g}"] if sampler.get("top_p", 1) != 1 else []
+    parts += [f"top k {sampler['top_k']}"] if sampler.get("top_k") else []
+    return ", ".join(parts)
+
+
+def _plain(measured: Sequence[Side], metric: str) -> list[dict[str, Any]] | None:
+    """The metric of every side's plain samples, where the candidate has them."""
+    if not _figures(measured[-1].summary, "style_plain"):
+        return None
+    figures = [_figures(side.summary, "style_plain").get(metric, {}) for side in measured]
+    return [{"value": one.get("value"), "place": _where(one)} for one in figures]
 
 
 def radar_panel(measured: Sequence[Side]) -> dict[str, Any] | None:

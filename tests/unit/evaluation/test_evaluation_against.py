@@ -41,7 +41,7 @@ def test_fresh_human_text_is_not_told_apart_and_looped_text_is(comparisons: dict
     assert fresh.verdict == "not told apart" and "can tell deviations above" in fresh.why
     assert greedy.verdict == "told apart" and "Furthest away" in greedy.why
     assert (fresh.count, fresh.words) == (54, 60)
-    assert fresh.read["human"] == {"read": 110, "too_short": 0, "passages": 108}
+    assert fresh.read["human"] == {"read": 110, "empty": 0, "too_short": 0, "passages": 108, "documents": 108}
 
 
 def test_too_few_texts_are_inconclusive_and_say_how_many_would_do(tmp_path: Path, write: Any, sides: dict[str, Path]) -> None:
@@ -49,7 +49,8 @@ def test_too_few_texts_are_inconclusive_and_say_how_many_would_do(tmp_path: Path
     found = compare_texts(Request(few, sides["human"], words=60))
     assert found.verdict == "INCONCLUSIVE" and "50 and 100 would do" in found.why and found.figures
     none = compare_texts(Request(folder(tmp_path / "short", ["too short", "😀", ""]), sides["human"], words=60))
-    assert none.verdict == "INCONCLUSIVE" and not none.figures and none.read["texts"]["too_short"] == 3
+    assert none.verdict == "INCONCLUSIVE" and not none.figures
+    assert (none.read["texts"]["too_short"], none.read["texts"]["empty"]) == (1, 2)
     write_page(none, tmp_path / "none.html", ("short", "human"))
     tags((tmp_path / "none.html").read_text())
     json.dumps(none.summary(), allow_nan=False)
@@ -59,6 +60,57 @@ def test_texts_that_end_early_do_not_escape(tmp_path: Path, write: Any, sides: d
     mixed = folder(tmp_path / "mixed", write(54, 64, 2) + ["Stopped."] * 20)
     found = compare_texts(Request(mixed, sides["human"], words=60, most=54))
     assert found.verdict == "INCONCLUSIVE" and "20 of 74 texts hold fewer" in found.why
+
+
+@pytest.mark.parametrize("side", ["own", "human"])
+def test_one_huge_document_a_side_is_no_evidence_either_way(tmp_path: Path, write: Any, sides: dict[str, Path], side: str) -> None:
+    """Positive control of false passes and of false alarms: windows of one document are not independent texts."""
+    own, human = sides["fresh"], sides["human"]
+    (tmp_path / "novel.txt").write_text(" ".join(write(110, 60, 21)))
+    if side == "own":
+        own = tmp_path / "novel.txt"
+    else:
+        human = tmp_path / "novel.txt"
+    found = compare_texts(Request(own, human, words=60, most=54))
+    assert (found.verdict, found.reason) == ("INCONCLUSIVE", "documents")
+    assert "come from one document" in found.why and "6 documents of about one size on either side would do" in found.why
+    assert found.figures and found.read["texts" if side == "own" else "human"]["documents"] == 1
+    intervals = [figure.interval for figure in found.figures.values() if figure.value is not None]
+    assert all(interval is None for interval in intervals) if side == "own" else any(intervals)
+    write_page(found, tmp_path / "page.html", ("own", "human"))
+    assert "There are too few documents to tell." in (tmp_path / "page.html").read_text()
+
+
+def test_a_looped_novel_is_not_told_apart_on_windows_that_are_one_document(tmp_path: Path, write: Any, sides: dict[str, Path]) -> None:
+    (tmp_path / "loop.txt").write_text(" ".join(write(54, 60, 3, "greedy")))
+    assert compare_texts(Request(tmp_path / "loop.txt", sides["human"], words=60, most=54)).verdict == "INCONCLUSIVE"
+
+
+def test_a_novel_among_notes_counts_as_about_one_document(tmp_path: Path, write: Any, sides: dict[str, Path]) -> None:
+    mixed = folder(tmp_path / "mixed", [" ".join(write(48, 60, 2)), *write(6, 64, 12)])
+    found = compare_texts(Request(mixed, sides["human"], words=60, most=54))
+    assert found.reason == "documents" and "come from 7 documents, so unequal that they tell no more than 1.3" in found.why
+
+
+def test_empty_generations_are_counted_apart_and_never_vanish_from_a_good_verdict(
+    tmp_path: Path, write: Any, sides: dict[str, Path]
+) -> None:
+    texts = write(54, 64, 2)
+
+    def compared(name: str, texts: list[str], human: Path = sides["human"]) -> Comparison:
+        return compare_texts(Request(folder(tmp_path / name, texts), human, words=60, most=54))
+
+    some = compared("some", [*texts, "", " \n\t", "…"])
+    assert (some.verdict, some.reason) == ("INCONCLUSIVE", "empty")
+    assert some.why.startswith("3 of 57 texts are empty (5.3%; on the human side 0.0%).") and some.read["texts"]["empty"] == 3
+    write_page(some, tmp_path / "page.html", ("some", "human"))
+    assert "Too many of these texts are empty to tell." in (tmp_path / "page.html").read_text()
+    looped = compared("looped", [*write(54, 64, 3, "greedy"), "", "", ""])
+    assert looped.verdict == "told apart" and "3 of 57 texts are empty" in looped.why
+    human = folder(tmp_path / "human", [*write(110, 64, 1), *[""] * 8])
+    assert compared("alike", [*texts, "", "", ""], human).verdict == "not told apart", "people leave as many empty"
+    many = compared("many", [*texts, *[""] * 20])
+    assert many.reason == "short" and "20 of 74 texts hold fewer than 60 words (20 of them none at all)" in many.why
 
 
 def test_one_huge_document_gives_no_more_than_is_asked_for(tmp_path: Path) -> None:
@@ -145,6 +197,10 @@ def test_score_needs_a_calibration_that_passed(sides: dict[str, Path], write: An
     scored = compare_texts(request, calibrated=Calibrated("made", "group means", anchors, base))
     assert scored.score is not None and scored.score.value is not None and scored.score.value <= 10
     assert any(gap is not None and gap < 0 for gap in scored.gaps.values())
+    assert scored.score_warning is None
+    larger = compare_texts(request, calibrated=Calibrated("made", "group means", anchors, base, count=120))
+    assert larger.score == scored.score and "calibrated with sets of 120 texts and is used with 54" in (larger.score_warning or "")
+    assert compare_texts(request, calibrated=Calibrated("made", "group means", anchors, base, count=108)).score_warning is None
     failed = compare_texts(request, calibrated=Calibrated("made", "group means", anchors, base, ["unseen human text: asked at least 95"]))
     assert failed.score is None and "unseen human text" in (failed.no_score or "") and not failed.gaps
     short = compare_texts(request, calibrated=Calibrated("made", "group means", {**anchors, "greedy": ["few words"] * 54}, base))
@@ -170,6 +226,33 @@ def test_command_fits_eighty_columns_and_speaks_json(home: Path, sides: dict[str
     report = json.loads(spoken.output.splitlines()[-1])
     assert report["verdict"] == "not told apart" and report["metrics"]["mattr"]["low"] <= report["metrics"]["mattr"]["value"]
     assert "sentence encoder" in report["not_measured"]["mmd_content"] and (tmp_path / "b.html").is_file()
+    (tmp_path / "novel.txt").write_text(" ".join(write(54, 60, 2)))
+    one = CliRunner().invoke(app, ["evaluate", str(tmp_path / "novel.txt"), *run[2:], "--page", str(tmp_path / "d.html")])
+    assert one.exit_code == 4 and one.output.startswith("INCONCLUSIVE") and "mattr" in one.output
     few = CliRunner().invoke(app, ["evaluate", str(slop), "--against", str(sides["human"]), "--page", str(tmp_path / "c.html")])
     assert few.exit_code == 4 and few.output.startswith("INCONCLUSIVE")
     assert isinstance(CliRunner().invoke(app, ["evaluate", str(slop)]).exception, ValueError)
+
+
+def test_each_base_model_has_a_calibration_of_its_own(home: Path) -> None:
+    from cli.evaluate import _calibrated, _pointer
+    from timbre.artifacts import ArtifactStore, Stage, Workspace, write_atomically
+    from timbre.config import TrainingConfig
+    from timbre.progress import SILENT
+
+    def calibration(base: str, seed: int) -> str:
+        def build(_config: TrainingConfig, _inputs: Any, work: Workspace) -> None:
+            lines = [{"set": name, "length": 1.0, "text": base} for name in ("greedy_anchor", "hot_anchor", "base")]
+            (work.output / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+            (work.output / "calibration.json").write_text(json.dumps({"definition": "group means", "checks": [], "count": 9}))
+
+        return ArtifactStore(home, SILENT).build(Stage("calibration", 1, build), TrainingConfig(seed=seed), {}).digest
+
+    for seed, model in enumerate(("small", "org/large")):
+        write_atomically(_pointer("literary", model), json.dumps({"digest": calibration(model, seed), "model": model}).encode())
+    for model in ("small", "org/large"):
+        found = _calibrated("literary", model)
+        assert found is not None and found.base == [model] and found.count == 9
+    with pytest.raises(ValueError, match=r"with third: .*--model third.*it has been with org/large, small"):
+        _calibrated("literary", "third")
+    assert _calibrated(None, "small") is None

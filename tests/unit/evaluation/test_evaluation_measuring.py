@@ -163,9 +163,37 @@ def test_voice_knows_writers_it_learnt_and_doubts_what_it_cannot_tell(write: Any
     twins = voice_consistency(
         write(20, 80, 3), "plain", {"plain": plain, "twin": write(40, 80, 9)}, {"plain": documents["plain"], "twin": documents["loud"]}
     )
-    assert not twins.trusted
+    assert not twins.trusted and twins.balanced.low <= 0.5 <= twins.balanced.high
     with pytest.raises(ValueError, match="two or more styles"):
         Voices.of({"plain": plain})
+
+
+def test_a_classifier_that_always_says_own_is_not_trusted(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    human = {"plain": write(40, 80, 1), "twin": write(40, 80, 9)}
+    documents: dict[str, list[Any]] = {name: list(range(40)) for name in human}
+    monkeypatch.setattr(Voices, "probabilities", lambda self, texts: np.tile([1.0, 0.0], (len(texts), 1)))
+    report = voice_consistency(write(20, 80, 3), "plain", human, documents)
+    assert report.human_share.mean == 1 and report.balanced.mean == 0.5 and not report.trusted
+
+
+def test_voice_counts_documents_and_not_their_passages(write: Any) -> None:
+    human = {"plain": write(40, 80, 1), "loud": [text.replace(".", "!") for text in write(40, 80, 2)]}
+    apart: dict[str, list[Any]] = {name: list(range(40)) for name in human}
+    few: dict[str, list[Any]] = {name: [index // 20 for index in range(40)] for name in human}
+    own = write(20, 80, 3)
+    wide, narrow = (voice_consistency(own, "plain", human, documents) for documents in (few, apart))
+    assert narrow.trusted and not wide.trusted, "two documents a style are too few to trust it"
+    assert (wide.balanced.clusters, narrow.balanced.clusters) == (4, 80) and wide.balanced.low < narrow.balanced.low
+    one: dict[str, list[Any]] = {**apart, "loud": [0] * 40}
+    assert not voice_consistency(own, "plain", human, one).trusted
+    assert voice_consistency(own, "plain", human, apart, ["p"] * 20).share.low == -math.inf
+
+
+def test_texts_of_one_document_have_figures_and_no_intervals(write: Any) -> None:
+    reference = Reference.of(write(24, 60, 1), 8, splits=20)
+    alone, apart = measure(write(8, 60, 2), reference, ["one"] * 8), measure(write(8, 60, 2), reference)
+    assert {name: figure.value for name, figure in alone.items()} == {name: figure.value for name, figure in apart.items()}
+    assert all(figure.interval is None and figure.place in ("unclear", "outside") for figure in alone.values())
 
 
 def test_style_features_are_those_of_the_ruler(write: Any) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from timbre.evaluation import lexical, repetition
 from timbre.evaluation.distribution import GramCounts, sentence_lengths, wasserstein
 from timbre.evaluation.measuring import Reference, figure_row, measure
-from timbre.evaluation.words import scripts, sentences, tokens, words
+from timbre.evaluation.style_features import SHAPE, raw_features
+from timbre.evaluation.words import pieces, scripts, sentences, tokens, words
 from timbre.evaluation.wrong_script import wrong_script_rates
 
 VOCABULARY = ["the", "a", "sea", "ship", "and", "of", "mast", "gull", "storm", "it"]
@@ -131,6 +132,51 @@ def test_words_sentences_and_scripts_of_many_languages() -> None:
     assert sentences("One\n\nTwo. 你好。世界") == ["One", "Two.", "你好。", "世界"]
     assert sentences("... !!! 😀") == []
     assert scripts("ab Ж 你 😀 1") == {"LATIN": 2, "CYRILLIC": 1, "CJK": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("हिन्दी में", ["हिन्दी", "में"]), ("צה\u05f4ל", ["צה\u05f4ל"]), ("שָׁלוֹם עֲלֵיכֶם", ["שָׁלוֹם", "עֲלֵיכֶם"]),
+        ("لُغَةٌ جميلة", ["لُغَةٌ", "جميلة"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("cafe\u0301 noir", ["cafe\u0301", "noir"]),
+        ("か\u3099東・京ー", ["か\u3099", "東", "京", "ー"]),
+        ("\U00020000\U00020001", ["\U00020000", "\U00020001"]),
+        ("สวัสดีครับ", ["สวัสดีครับ"]),
+    ],
+)  # fmt: skip
+def test_a_word_keeps_the_marks_that_stand_on_its_letters(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+    assert list(pieces(text, len(expected))) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("كيف حالك؟ أنا بخير.", ["كيف حالك؟", "أنا بخير."]), ("یہ گھر ہے۔ وہ باغ ہے۔", ["یہ گھر ہے۔", "وہ باغ ہے۔"]),
+        ("यह घर है। वह बाग है।यह ॥१॥ गीत", ["यह घर है।", "वह बाग है।", "यह ॥१॥", "गीत"]),
+        ("「行く。」そして帰る。終わり", ["「行く。", "そして帰る。", "終わり"]),
+        ("He paid 3.50. Then 1.5 more", ["He paid 3.50.", "Then 1.5 more"]),
+    ],
+)  # fmt: skip
+def test_sentences_end_where_their_script_ends_them(text: str, expected: list[str]) -> None:
+    assert sentences(text) == expected
+
+
+def test_a_question_is_one_in_every_script() -> None:
+    questions = ("Where is it? There it was.", "أين هو؟ كان هناك.", "在哪里？在那里。")
+    asks = SHAPE.index("sentences that ask or exclaim")
+    assert [raw_features(text, ())[asks] for text in questions] == [0.5] * 3
+
+
+def test_symbols_and_forms_of_letters_are_no_scripts_of_their_own() -> None:
+    assert scripts("1ª 2º xⁿ Ａ K Å ﬁ") == {"LATIN": 8}
+    assert scripts("5 µm, ℕ, 𝐀, rockʼn") == {"LATIN": 6}
+    assert scripts("人々 ー ｱ") == {"CJK": 2, "KATAKANA": 2}
+    human = ["The old gate is near the sea."] * 4
+    assert wrong_script_rates(["A 5 µm film, the 1ª of xⁿ."], human) == (0.0, 0.0)
+    assert wrong_script_rates(["The gate у моря."], human)[0] == 1.0
 
 
 def compared(own: list[str], human: list[str], seed: int = 0, splits: int = 5) -> dict[str, dict[str, Any]]:

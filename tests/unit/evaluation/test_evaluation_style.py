@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,11 @@ def test_the_score_is_there_where_its_calibration_passed_and_else_says_why(human
     found = style_score(own, human, read_calibrated(calibrated(True), "made", 1.0))
     assert found["diversity_score"]["value"] > 80 and found["diversity_score"]["definition"] == "group means"
     assert any(gap is not None for gap in found["gap_closed"].values())
+    assert "sentence" not in found["diversity_score"] and found["gap_closed_base"] == "at temperature 1, nothing cut off"
+    more = style_score(own, human, replace(read_calibrated(calibrated(True), "made", 1.0), count=100))["diversity_score"]
+    assert more["value"] == found["diversity_score"]["value"] and "sets of 100 texts and is used with 24" in more["sentence"]
+    alone = style_score([row | {"cluster": "d"} for row in own], human, read_calibrated(calibrated(True), "made", 1.0))["diversity_score"]
+    assert alone["value"] == found["diversity_score"]["value"] and alone["low"] is alone["high"] is None
     assert style_score(own, human, read_calibrated(calibrated(False), "made"))["no_score"].startswith("its calibration fails")
     assert "diversity_score" not in style_score(own, human, None)
 

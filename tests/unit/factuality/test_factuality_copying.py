@@ -98,9 +98,22 @@ def test_a_doctored_number_lowers_accuracy_and_counts_as_an_error() -> None:
 
 def test_silence_is_counted_and_does_not_answer_questions() -> None:
     items, summary = measure([row("They went up.", "question", f"p{n}", answers="Asham") for n in range(3)])
-    assert {item["metric"]: item["value"] for item in items} == {"copy_accuracy": 1.0, "copy_errors": 0.0, "copy_answered": 0.0}
+    assert {item["metric"]: item["value"] for item in items} == {"copy_accuracy": 0.0, "copy_errors": 0.0, "copy_answered": 0.0}
     assert summary["texts_without"] == 3 and summary["pooled"] is None and summary["answered"]["value"] == 0
     json.dumps(summary, allow_nan=False)
+
+
+def test_a_candidate_that_evades_does_not_improve() -> None:
+    """Positive control: against a base that gets four names of five right, saying nothing is a loss."""
+    base = measure([row("They left Asham with Conrad Weller, Dorji and Halder in 1931.", passage=f"p{n}") for n in range(4)])[1]
+    silent = [measure([row(text, passage=f"p{n}") for n in range(4)])[1] for text in ("", "They went up and came back.")]
+    assert base["accuracy"]["value"] == pytest.approx(0.8)
+    assert all(each["accuracy"]["value"] == 0 and each["texts_without"] == 4 for each in silent)
+
+
+def test_an_answer_that_is_no_name_is_right_all_the_same() -> None:
+    items, summary = measure([row(" Food.", "question", answers="food"), row(" Nothing.", "question", "q", answers="food")])
+    assert [item["value"] for item in items if item["metric"] == "copy_accuracy"] == [1.0, 0.0] and summary["texts_without"] == 2
 
 
 def test_an_answer_from_the_passage_is_scored_like_a_closed_book_one() -> None:

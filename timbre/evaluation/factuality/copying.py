@@ -122,9 +122,9 @@ def measure(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> tuple[list[Row]
     """Items and summary of generated summaries and answers.
 
     Items, one a text, cluster the passage:
-        copy_accuracy   share of the text's names and numbers that are right; 1 for a text that names nothing, so that base
-                        and candidate have the same items. `texts_without` says how many did: a model that goes silent
-                        shows there and in copy_answered, not here.
+        copy_accuracy   share of the text's names and numbers that are right. A text that names nothing copied nothing: 0, or 1
+                        where it answers its question all the same ("Grey."), so that base and candidate have the same items
+                        and silence is no gain. `texts_without` says how many named nothing.
         copy_errors     wrong names and numbers in the text.
         copy_answered   questions only: 1 if an accepted answer stands in the first sentence.
 
@@ -139,13 +139,21 @@ def measure(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> tuple[list[Row]
         raise ValueError("no texts about passages were generated: raise evaluation.copying_passages")
     checked = [check(row["text"], f"{row['prompt']}\n{row['about']['passage']}") for row in rows]
     items: list[Row] = []
-    for row, found in zip(rows, checked, strict=True):
+    values = [_score(row, found) for row, found in zip(rows, checked, strict=True)]
+    for row, found, value in zip(rows, checked, values, strict=True):
         item = {"item": f"{row['prompt_id']}/{row['sample']}", "cluster": row["cluster"]}
-        items.append({"metric": "copy_accuracy", **item, "value": found.accuracy})
+        items.append({"metric": "copy_accuracy", **item, "value": value})
         items.append({"metric": "copy_errors", **item, "value": float(len(found.wrong))})
         if row["about"]["task"] == "question":
             items.append({"metric": "copy_answered", **item, "value": float(correct(row))})
-    return items, _summary(rows, checked, items, seed)
+    return items, _summary(rows, checked, values, items, seed)
+
+
+def _score(row: Mapping[str, Any], found: "Checked") -> float:
+    """The text's copy_accuracy."""
+    if found.found or row["about"]["task"] != "question":
+        return found.accuracy
+    return float(correct(row))
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,8 @@ class Checked:
 
     @property
     def accuracy(self) -> float:
-        return self.right / self.found if self.found else 1.0
+        """Right ones of those found; 0 where there are none."""
+        return self.right / self.found if self.found else 0.0
 
 
 def check(text: str, given: str) -> Checked:
@@ -190,9 +199,10 @@ def _asked(passage: str, request: str, task: str, tokenizer: "PreTrainedTokenize
     return text, tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def _summary(rows: Sequence[Mapping[str, Any]], checked: Sequence[Checked], items: Sequence[Row], seed: int) -> dict[str, Any]:
+def _summary(
+    rows: Sequence[Mapping[str, Any]], checked: Sequence[Checked], values: Sequence[float], items: Sequence[Row], seed: int
+) -> dict[str, Any]:
     clusters = [row["cluster"] for row in rows]
-    values = [one.accuracy for one in checked]
     errors = bootstrap_interval([len(one.wrong) for one in checked], clusters, seed=seed)
     known = errors.clusters > 1
     answered = [item for item in items if item["metric"] == "copy_answered"]
