@@ -25,7 +25,9 @@ wanted=$( (cat requirements.lock pyproject.toml infra/install.sh; "$python" -V; 
 [ "$(cat .venv/.installed 2>/dev/null)" = "$wanted" ] && exit 0
 
 echo "setup: installing into .venv (a few minutes the first time)"
-[ -x .venv/bin/python ] && .venv/bin/python -c "import sys; sys.exit('$("$python" -c 'import sys; print(sys.version)' | head -1)' != sys.version.splitlines()[0])" 2>/dev/null \
+# A venv of another Python is made anew, and so is one whose making was interrupted: python comes first there, pip last.
+{ .venv/bin/python -c "import sys; sys.exit('$("$python" -c 'import sys; print(sys.version)' | head -1)' != sys.version.splitlines()[0])" \
+  && .venv/bin/python -m pip --version; } >/dev/null 2>&1 \
   || { rm -rf .venv; "$python" -m venv .venv; }
 rm -f .venv/.installed
 # A build of torch kept in the folders of PIP_FIND_LINKS (a CPU wheel) goes first, if the lock knows its hash.

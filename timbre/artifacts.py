@@ -17,8 +17,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -152,9 +152,10 @@ class Artifact:
             wrong = ", ".join(sorted(present ^ set(manifest.files)))
             raise IntegrityError(f"{path}: files and manifest disagree about {wrong}")
         hash_of = hashes.sha256 if hashes is not None else sha256_file
-        for name, record in manifest.files.items():
-            if hash_of(path / name) != record.sha256:
-                raise IntegrityError(f"{path / name}: its sha256 is not the one in the manifest; remove {path} to have it built again")
+        with hashes.written_once() if hashes is not None else nullcontext():
+            for name, record in manifest.files.items():
+                if hash_of(path / name) != record.sha256:
+                    raise IntegrityError(f"{path / name}: its sha256 is not the one in the manifest; remove {path} to have it built again")
         if manifest.digest != _digest(manifest.key, manifest.files, manifest.timings):
             raise IntegrityError(f"{manifest_path}: its digest does not follow from its files")
         if manifest.key != _key(manifest.stage, manifest.stage_version, manifest.config, manifest.inputs):
@@ -197,6 +198,7 @@ class HashCache:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, str] = {}
+        self._waits = self._changed = False
         if path.exists():
             try:
                 self._known = json.loads(path.read_bytes())
@@ -208,9 +210,26 @@ class HashCache:
         identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
         if identity not in self._known:
             self._known[identity] = sha256_file(path)
-            with suppress(OSError):  # a full disk or a read-only home costs speed, not the answer
-                write_atomically(self._path, json.dumps(self._known).encode())
+            self._changed = True
+            if not self._waits:
+                self._write()
         return self._known[identity]
+
+    @contextmanager
+    def written_once(self) -> Iterator[None]:
+        """Inside, what is learnt stays in memory; it is written at the end, also of a block that fails."""
+        self._waits, outer = True, self._waits
+        try:
+            yield
+        finally:
+            self._waits = outer
+            if self._changed and not outer:
+                self._write()
+
+    def _write(self) -> None:
+        with suppress(OSError):  # a full disk or a read-only home costs speed, not the answer
+            write_atomically(self._path, json.dumps(self._known).encode())
+        self._changed = False
 
 
 class ArtifactStore:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from timbre.artifacts import sha256_file, write_atomically
 from timbre.config import Frozen
+from timbre.corpus.consent import ground_of, is_recorded
 from timbre.corpus.curation import FEW_DOCUMENTS, SECTION_WORDS
 from timbre.corpus.loading import known_suffix, raw_documents
 from timbre.corpus.readers import SUFFIXES, read_file
@@ -52,11 +53,13 @@ def add_source(
     Args:
         author: of every text that names none itself.
         licence: SPDX expression, or the terms in words.
-        consent: on what ground the texts may be used; by default, that the one who adds them says so under `licence`.
+        consent: on what ground the author's manner may be learnt; by default what `licence` itself says of that: own work and
+            the public domain count as consent, other licences as none recorded.
         home: where it is kept; default `settings().home`.
 
     Returns:
-        The new `<home>/sources/<name>/source.toml`. Adding the same files again returns the one that stands.
+        The new `<home>/sources/<name>/source.toml`. Adding the same files again returns the one that stands; a consent that
+        was not recorded then is recorded now.
 
     Raises:
         ValueError: something is missing, empty, unreadable, not text, or already taken. Nothing is registered then.
@@ -75,13 +78,13 @@ def add_source(
     records = tuple(SourceFile(name=file, sha256=sha256_file(where), size=where.stat().st_size) for file, where in sorted(files.items()))
     source = Source(
         name=name, kind="local", description=description or f"Added from {path.name}.", licence=licence.strip(),
-        consent=consent or f"Added by its user, who states the licence {licence.strip()}.", files=records, author=author.strip(),
+        consent=(consent or "").strip() or ground_of(licence), files=records, author=author.strip(),
         date=date, language=language, research_only=research_only,
     )  # fmt: skip
     folder = home / "sources" / name
     if (taken := source_paths(home).get(name)) is not None or folder.exists():
         taken = taken or folder / "source.toml"
-        if taken.exists() and find_source(name, home)[1] == source:
+        if taken.exists() and _is_same(taken, find_source(name, home)[1], source, asked=consent is not None):
             _join(home, style, name, source)
             return taken
         raise ValueError(f"a source named {name!r} is there already ({taken}); choose another with `--name`, or remove it")
@@ -97,6 +100,23 @@ def add_source(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder / "source.toml"
+
+
+def _is_same(entry: Path, old: Source, new: Source, *, asked: bool) -> bool:
+    """Whether `new` is the source that stands; where nothing but its consent was missing, that is written down first.
+
+    Args:
+        asked: whether a consent was given this time; else the one that stands is good.
+    """
+    if old == new:
+        return True
+    if old.model_copy(update={"consent": new.consent}) != new:
+        return False
+    if asked and is_recorded(old.consent, old.licence):
+        return False
+    if asked:
+        write_atomically(entry, _toml(new).encode())
+    return True
 
 
 def style_size(style: str, home: Path | None = None) -> Size | None:

@@ -3,6 +3,7 @@
 Nothing is dropped in silence: each document that is read is kept, or stands among the rejected with its reason.
 """
 
+import json
 import re
 import warnings
 from collections import Counter
@@ -21,6 +22,8 @@ from timbre.corpus.splits import Item, assign_folds, assign_splits, draw
 
 FEW_DOCUMENTS = 10
 SECTION_WORDS = 400
+_PLACE = re.compile(r"(?:(?::\d+(?:#\d+)?|#\d+)(?:\.gz)?)?\Z")
+"""A file's own name ends as a reader knows it, so that digits after the last mark are never part of it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def curate(
     if not kept:
         reasons = Counter(item.reason for item in result.rejected)
         said = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "the sources hold none"
-        raise ValueError(f"no document is left for style {config.style!r} ({said}): add text, or lower corpus.min_words")
+        raise ValueError(f"no document is left for style {config.style!r} ({said}): {_advice(result.rejected, config)}")
     items = [Item(draft.doc_id, draft.author, draft.date, cleaning.count_tokens(draft.text)) for draft in kept]
     if config.max_documents is not None and len(kept) > config.max_documents:
         chosen = draw(items, config.max_documents, config.seed)
@@ -79,6 +82,18 @@ def curate(
         items = [item for item in items if item.doc_id in chosen]
     _split(kept, items, config, split_by_date, result)
     return result
+
+
+def _advice(rejected: Sequence[Rejected], config: CorpusConfig) -> str:
+    """What to do where everything was rejected; another language is one to allow, not a text to add."""
+    languages = Counter(item.detail for item in rejected if item.reason == Reason.LANGUAGE)
+    other = any(item.reason != Reason.LANGUAGE for item in rejected) or not rejected
+    advice = ["add text, or lower corpus.min_words"] if other else []
+    if languages:
+        wanted = json.dumps([name for name, _ in languages.most_common()])
+        kept, found = (", ".join(names) for names in (config.languages, sorted(languages)))
+        advice.insert(0, f"corpus.languages keeps {kept}, and they are in {found}; to keep them: --set 'corpus.languages={wanted}'")
+    return "; or ".join(advice)
 
 
 def _cleaned(documents: Sequence[RawDocument], source: Source, found: Counter[str]) -> Iterator[Draft]:
@@ -91,17 +106,23 @@ def _cleaned(documents: Sequence[RawDocument], source: Source, found: Counter[st
 
 def _short_names(names: Sequence[str]) -> list[str]:
     """Names without the folders that all share, and without endings unless two would be the same then."""
-    folders = [PurePosixPath(name.partition("#")[0]).parent.parts for name in names]
+    folders = [PurePosixPath(_parts(name)[0]).parent.parts for name in names]
     shared = sum(1 for level in zip(*folders, strict=False) if len(set(level)) == 1) if folders else 0
     short = [_short(name, shared, ending=False) for name in names]
     return short if len(set(short)) == len(short) else [_short(name, shared, ending=True) for name in names]
 
 
 def _short(name: str, shared: int, *, ending: bool) -> str:
-    stem, mark, part = name.partition("#")
-    file, colon, row = stem.partition(":")
+    file, place = _parts(name)
     path = PurePosixPath(*PurePosixPath(file).parts[shared:])
-    return str(path if ending else path.with_suffix("")) + colon + row + mark + part
+    return str(path if ending else path.with_suffix("")) + place
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The file of a document, and its place in there: `:row` and `#chapter` as the readers put them behind its name."""
+    match = _PLACE.search(name)
+    assert match is not None
+    return name[: match.start()], match[0]
 
 
 def _private_names(documents: Sequence[RawDocument]) -> frozenset[str]:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from timbre.artifacts import Artifact
+from timbre.corpus.consent import is_recorded
 
 _COLUMNS = ("doc_id", "author", "source", "licence", "consent", "split", "n_tokens")
-_NO_CONSENT = frozenset({"", "none", "no", "unknown", "not asked", "not recorded", "n/a"})
 
 
 def provenance(corpus: Artifact) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def provenance(corpus: Artifact) -> dict[str, Any]:
     for row in rows:
         author = str(row["author"] or "")
         tokens[author] += int(row["n_tokens"])
-        asked[author] &= str(row["consent"] or "").strip().lower().rstrip(".") not in _NO_CONSENT
+        asked[author] &= is_recorded(str(row["consent"] or ""), str(row["licence"] or ""))
     train = [int(row["n_tokens"]) for row in rows if row["split"] == "train"]
     if not tokens.total() or not sum(train):
         raise ValueError("documents.parquet holds no token to learn from")
