@@ -47,6 +47,11 @@ def _consent_gate(studio: Any, scene: Any, policy: str, licence: str, consent: s
         ("MIT", "not asked", "FAIL"),
         ("MIT", "asked by letter on 3 May 2024", "PASS"),
         ("own work", "unknown", "FAIL"),
+        ("MIT", "refused", "FAIL"),
+        ("MIT", "Permission withheld by the estate.", "FAIL"),
+        ("MIT", "request pending", "FAIL"),
+        ("own work", "The author has not answered yet.", "FAIL"),
+        ("MIT", "used without the author's consent", "FAIL"),
     ],
 )
 def test_a_single_author_is_learnt_only_with_a_ground_beyond_the_licence(

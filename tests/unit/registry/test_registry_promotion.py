@@ -1,8 +1,10 @@
 """Who is champion: by evidence, once, and reversibly."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from timbre.registry.promotion import PromotionRefused, gone, promote, publish, 
 from timbre.settings import settings
 
 MODEL = "timbre-literary"
+Gate = Mapping[str, Any]
 
 
 @dataclass
@@ -24,6 +27,7 @@ class MemoryRegistry:
     items: list[Version] = field(default_factory=list)
     holders: dict[str, int] = field(default_factory=dict)
     dies: bool = False
+    kept: dict[str, Path] = field(default_factory=dict)
 
     def versions(self, model: str) -> list[Version]:
         return [
@@ -43,7 +47,9 @@ class MemoryRegistry:
         self.holders.pop(alias, None)
 
     def download(self, version: Version, folder: Path) -> Path:
-        return folder
+        if version.bundle not in self.kept:
+            raise ValueError(f"no bundle of v{version.number} is kept here")
+        return self.kept[version.bundle]
 
 
 class Say(Frozen):
@@ -64,10 +70,10 @@ class House:
     def bundle(self, name: str) -> Artifact:
         return self.store.build(Stage("bundle", 1, _write), Say(text=name, name="model.onnx"), {})
 
-    def verdict(self, bundle: Artifact, outcome: str = "PASS", strictness: int = 1, wording: str | None = None) -> Artifact:
+    def verdict(
+        self, bundle: Artifact, outcome: str = "PASS", strictness: int = 1, wording: str | None = None, gates: Sequence[Gate] = ()
+    ) -> Artifact:
         """`wording`: digest of the policy file; that of the file in force unless given."""
-        import json
-
         name = "quick" if strictness == 1 else "standard"
         digest = wording or sha256_file(settings().root / "mlflow" / "policies" / f"{name}.toml")
         text = json.dumps(
@@ -75,7 +81,7 @@ class House:
                 "verdict": outcome,
                 "policy": {"name": name, "strictness": strictness, "digest": digest},
                 "subject": {"bundle": bundle.digest, "candidate": "c", "base": "b"},
-                "gates": [{"name": "held_out_nll", "verdict": outcome}],
+                "gates": [{"name": "held_out_nll", "kind": "superiority", "metric": "nll", "verdict": outcome}, *gates],
             }
         )
         return self.store.build(Stage("verdict", 1, _write), Say(text=text, name="verdict.json"), {})
@@ -203,6 +209,79 @@ def test_rollback_without_previous_says_so(house: House) -> None:
         rollback(MODEL, house.registry, house.ledger, house.store, reason="x")
 
 
+def test_a_rollback_to_a_weaker_policy_lowers_nothing_that_is_asked(house: House) -> None:
+    house.publish("a", strictness=1)
+    house.publish("b", strictness=2)
+    rollback(MODEL, house.registry, house.ledger, house.store, reason="bad smell")
+    with pytest.raises(PromotionRefused, match=r"v2 was certified under the stricter 'standard', and a rollback does not lower") as refusal:
+        house.publish("c", strictness=1)
+    assert refusal.value.outcome == "PASS", "no gate failed"
+    assert house.registry.holders == {"champion": 1, "previous": 2, "challenger": 3}
+
+
+CEILING = {"name": "memorisation", "kind": "ceiling", "metric": "longest", "verdict": "PASS", "limit": 49}
+
+
+@pytest.mark.parametrize(
+    ("gates", "weaker"),
+    [
+        ([], True),
+        ([CEILING | {"limit": 60}], True),
+        ([CEILING | {"metric": "something easier"}], True),
+        ([CEILING], False),
+        ([CEILING | {"limit": 39}], False),
+    ],
+)
+def test_the_same_rank_does_not_hide_a_weaker_gate(house: House, gates: list[Gate], weaker: bool) -> None:
+    """The champion's policy was edited afterwards: what its verdict says of its gates is what must be shown again."""
+    first, second = house.bundle("a"), house.bundle("b")
+    rest = {"model": MODEL, "registry": house.registry, "ledger": house.ledger, "store": house.store, "promotion": "auto", "reason": "test"}
+    champion = house.verdict(first, gates=[CEILING])
+    publish(bundle=first, verdict=champion, lineage={}, **rest)  # type: ignore[arg-type]
+    path = house.store.home / "artifacts" / "verdict" / champion.digest
+    reworded = house.verdict(first, wording="0" * 64, gates=[CEILING])
+    path.rename(path.with_name("aside"))
+    reworded.path.rename(path)  # the champion's verdict as it would stand had the policy been worded otherwise
+    house.store.open = lambda stage, digest: Artifact(path if digest == champion.digest else path.with_name(digest), reworded.manifest)  # type: ignore[method-assign]
+    candidate = house.verdict(second, gates=gates)
+    if weaker:
+        with pytest.raises(PromotionRefused, match=r"now asks for less than the one that certified v1 \(memorisation\)"):
+            publish(bundle=second, verdict=candidate, lineage={}, **rest)  # type: ignore[arg-type]
+    else:
+        publish(bundle=second, verdict=candidate, lineage={}, **rest)  # type: ignore[arg-type]
+    assert house.registry.holders["champion"] == (1 if weaker else 2)
+
+
+@pytest.mark.parametrize("lost", ["verdict", "bundle"])
+@pytest.mark.parametrize("how", ["damaged", "absent"])
+def test_rollback_returns_only_to_what_still_opens(house: House, lost: str, how: str) -> None:
+    first, _ = house.publish("a")
+    house.publish("b")
+    digest = first.verdict if lost == "verdict" else first.bundle
+    folder = house.store.home / "artifacts" / lost / digest
+    if how == "damaged":
+        next(file for file in sorted(folder.iterdir()) if file.name != "manifest.json").write_text("something else")
+    else:
+        folder.rename(folder.with_name("elsewhere"))
+    with pytest.raises(IntegrityError if how == "damaged" else ValueError, match=r"v1, the champion before.*nothing was rolled back"):
+        rollback(MODEL, house.registry, house.ledger, house.store, reason="x")
+    assert [move.version for move in house.ledger.moves(MODEL)] == [1, 2] and house.registry.holders["champion"] == 2
+
+
+def test_rollback_takes_the_bundle_from_the_registry_where_it_is_only_there(house: House, tmp_path: Path) -> None:
+    first, _ = house.publish("a")
+    second, _ = house.publish("b")
+    folder = house.store.home / "artifacts" / "bundle" / first.bundle
+    house.registry.kept[first.bundle] = folder.rename(tmp_path / "kept")
+    rollback(MODEL, house.registry, house.ledger, house.store, reason="x")
+    assert house.registry.holders["champion"] == 1
+    other = house.store.home / "artifacts" / "bundle" / second.bundle
+    other.rename(tmp_path / "other")
+    house.registry.kept[second.bundle] = tmp_path / "kept"
+    with pytest.raises(IntegrityError, match="the registry holds bundle"):
+        rollback(MODEL, house.registry, house.ledger, house.store, reason="x")
+
+
 def test_rollback_to_a_version_that_is_gone_moves_nothing(house: House) -> None:
     house.publish("a")
     house.publish("b")
@@ -236,6 +315,28 @@ def test_aliases_that_did_not_follow_are_repaired_from_the_ledger(house: House) 
     assert latest is not None
     assert (latest.version, latest.applied, house.registry.holders["champion"]) == (2, False, 1)
     house.registry.dies = False
+    repair(MODEL, house.registry, house.ledger)
+    assert house.registry.holders == {"champion": 2, "previous": 1}
+
+
+def test_a_fail_after_a_crash_heals_the_aliases_all_the_same(house: House) -> None:
+    house.publish("a")
+    house.registry.dies = True
+    with pytest.raises(ConnectionError):
+        house.publish("b")
+    house.registry.dies = False
+    assert house.publish("c", "FAIL") == (None, None)
+    assert house.registry.holders == {"champion": 2, "previous": 1}
+
+
+def test_an_alias_set_late_by_the_slower_of_two_is_set_right_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While this process repairs after move 1, another one makes move 2 and sets its aliases first."""
+    house.publish("a")
+    house.publish("b")
+    house.registry.holders = {}
+    moves, plain = house.ledger.moves(MODEL), house.ledger.latest
+    answers = [moves[0]]
+    monkeypatch.setattr(house.ledger, "latest", lambda model: answers.pop() if answers else plain(model))
     repair(MODEL, house.registry, house.ledger)
     assert house.registry.holders == {"champion": 2, "previous": 1}
 
