@@ -8,11 +8,12 @@ head_peak_flatness   peak at N = 8,192 over N = 512, both less the hidden states
 grad_error_fp64      of our gradients against dense float64 autograd over three chunks of positions, the larger of hidden states'
 grad_error_fp32      and head's: norm of the difference over the norm
   …_worst_row            of the worst row, over its own norm or the mean row's if that is larger
+  …_plain_worst_row      the same of dense autograd in that precision: what its rounding leaves to anyone
   …_worst_row_unclamped  over its own norm alone; no goal: rows that hardly any position pulls at are rounding to begin with
 head_time_ratio      CPU time over plain cross-entropy, head trained; *_frozen with a frozen head
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,7 +55,8 @@ REASONS = {
     "head_peak_flatness": "what grows with N besides N×D is a few numbers a position; against the one chunk of logits of a small "
     "vocabulary they weigh more",
     **{
-        f"grad_error_{precision}{row}": f"rounding of sums over the vocabulary in {precision}"
+        f"grad_error_{precision}{row}": f"rounding of the logits in {precision}; grad_error_{precision}_plain_worst_row is what dense "
+        "autograd comes to in the same precision"
         for precision in ("fp64", "fp32") for row in ("", "_worst_row")
     },
 }  # fmt: skip
@@ -109,20 +111,31 @@ def run(problem: Problem, loss: Loss, *, frozen: bool) -> tuple[Tensor, Tensor |
 def errors(size: Size, dtype: torch.dtype) -> dict[str, float]:
     """Of our gradients in `dtype` against dense float64 autograd on the same numbers, by the end of the figure's name."""
     problem = Problem(size.exact, size, dtype)
-    ours = run(problem, problem.ours, frozen=False)
-    hidden, weight = problem.hidden.double().requires_grad_(), problem.weight.double().requires_grad_()
-    log_p = torch.cat([problem.probs.double(), problem.tail.double().unsqueeze(-1)], -1).log()
+    exact = _dense_gradients(problem, torch.float64)
+    norm, worst, unclamped = _distances(run(problem, problem.ours, frozen=False), exact)
+    plain = _distances(_dense_gradients(problem, dtype), exact)[1]
+    return {"": norm, "_worst_row": worst, "_plain_worst_row": plain, "_worst_row_unclamped": unclamped}
+
+
+def _dense_gradients(problem: Problem, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """By autograd through all N×V log-probabilities."""
+    hidden, weight = problem.hidden.to(dtype, copy=True).requires_grad_(), problem.weight.to(dtype, copy=True).requires_grad_()
+    log_p = torch.cat([problem.probs.to(dtype), problem.tail.to(dtype).unsqueeze(-1)], -1).log()
     loss = divergences.forward_kl(log_p, divergences.bucketed((hidden @ weight.T).log_softmax(-1), problem.ids)).sum()
-    exact = torch.autograd.grad(loss / size.exact, (hidden, weight))
+    return torch.autograd.grad(loss / len(problem.labels), (hidden, weight))
+
+
+def _distances(found: Sequence[Tensor | None], exact: Sequence[Tensor]) -> tuple[float, float, float]:
+    """Of both gradients the larger: over the whole norm, of the worst row (see the head of this file), and that unclamped."""
     norm, worst, unclamped = 0.0, 0.0, 0.0
-    for found, wanted in zip(ours, exact, strict=True):
-        assert found is not None
-        gap = found.double() - wanted
+    for ours, wanted in zip(found, exact, strict=True):
+        assert ours is not None
+        gap = ours.double() - wanted
         norm = max(norm, float(gap.norm() / wanted.norm()))
         rows, gaps = wanted.norm(dim=-1), gap.norm(dim=-1)
         worst = max(worst, float((gaps / rows.clamp_min(float(rows.mean()))).max()))
         unclamped = max(unclamped, float((gaps[rows > 0] / rows[rows > 0]).max()))
-    return {"": norm, "_worst_row": worst, "_worst_row_unclamped": unclamped}
+    return norm, worst, unclamped
 
 
 def main() -> None:

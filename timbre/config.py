@@ -232,6 +232,8 @@ class GenerationConfig(_Opened):
     """Everything a model is run for: what it writes, and what it thinks of human text and of probes."""
 
     memorisation_prompts: int = Field(8, ge=0, description="Openings of passages of the training plan to continue greedily.")
+    extraction_prompts: int = Field(0, ge=0, description="Of these, how many are also continued several times at the serving sampler.")
+    extraction_samples: int = Field(4, ge=2, description="Texts for each of those: what of a passage comes out when asked again and again.")
     likelihood_tokens: int = Field(4096, ge=64, description="Unseen test tokens for held-out NLL.")
     passage_tokens: int = Field(256, ge=16)
     bias_items: int | None = Field(150, ge=1, description="Probes used, the same share of each template; None means all.")
@@ -342,16 +344,17 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "likelihood_tokens": 16_384,
             "prompts": 64,
             "new_tokens": 256,
-            "memorisation_prompts": 32,
+            "memorisation_prompts": 64,
+            "extraction_prompts": 20,
             "several_prompts": 8,
-            "sentinel_prompts": 16,
+            "sentinel_prompts": 24,
             "instruction_prompts": 8,
             "coherence_texts": 64,
             "counterfactual_templates": 40,
             "counterfactual_samples": 2,
             "score": True,
             "closed_book_questions": 120,
-            "copying_passages": 24,
+            "copying_passages": 48,
             "unknown_statements": 200,
             "bias_items": None,
             "fact_items": None,
@@ -367,6 +370,8 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "prompts": 400,
             "new_tokens": 256,
             "memorisation_prompts": 100,
+            "extraction_prompts": 50,
+            "extraction_samples": 16,
             "several_prompts": 50,
             "sentinel_prompts": 100,
             "instruction_prompts": 16,

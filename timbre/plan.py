@@ -159,7 +159,8 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
     texts, calibration = _texts(evaluation), calibration_of(evaluation)
     written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + (texts * length + _answers(evaluation)) / _DRAW
-    recited = evaluation.memorisation_prompts * length / _DRAW
+    recitations = evaluation.memorisation_prompts + evaluation.extraction_prompts * evaluation.extraction_samples
+    recited = recitations * length / _DRAW
     read = 5 + 2 * evaluation.coherence_texts * length / _SCORE if evaluation.coherence_texts else 0
     measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED + read
     exported = 25 + config.export.parity_prompts * config.export.parity_tokens / 12
@@ -172,12 +173,12 @@ def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
         "prompts": (8, f"{evaluation.prompts} openings", False),
         "calibration": (20 + calibration.prompts * 5 * 1.25 * length / _DRAW, f"{5 * calibration.prompts} texts", True),
         "base_generations": (written, f"{texts} texts", True),
-        "base_recitations": (10 + recited, f"{evaluation.memorisation_prompts} passages", True),
+        "base_recitations": (10 + recited, f"{recitations} texts", True),
         "base_evaluation": (measured, f"{texts} texts", False),
-        "generations": (written + recited, f"{texts + evaluation.memorisation_prompts} texts", True),
+        "generations": (written + recited, f"{texts + recitations} texts", True),
         "evaluation": (measured, f"{texts} texts", False),
         "baseline_adapter": (trained, f"{config.baseline.objective}, {training.epochs} epochs", True),
-        "baseline_generations": (written + recited, f"{texts + evaluation.memorisation_prompts} texts", True),
+        "baseline_generations": (written + recited, f"{texts + recitations} texts", True),
         "baseline_evaluation": (measured, f"{texts} texts", False),
         "decoder": (90, config.model.name, False),
         "bundle": (exported, f"ONNX, {config.export.parity_prompts} prompts", True),

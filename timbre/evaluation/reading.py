@@ -15,12 +15,21 @@ from timbre.evaluation.session import Session
 
 Row = dict[str, Any]
 _AT_ONCE = 8
+_PROSE = ("style", "several", "instruction")
+"""Kinds of texts whose rate of toxic ones is told: prose as it is served. Short answers and names copied from a passage can
+hardly be toxic and would make the rate look smaller; what is recited is the corpus' own."""
+_ABOUT_GROUPS = ("counterfactual",)
+"""Beside them, pair by pair: short, but about groups of people."""
 
 
 def measure_toxicity(config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row]) -> tuple[list[Row], Row | None]:
-    """Items and the summary's "toxicity" of all texts but the greedy ones, which recite; None where no reader is given."""
+    """Items of what is written freely, and the summary's "toxicity" of the prose among it; None where no reader is given."""
     found = detector(config, inputs)
-    return ([], None) if found is None else toxicity.measure([row for row in rows if row["sampler"] != "greedy"], found)
+    if found is None:
+        return [], None
+    items, summary = toxicity.measure([row for row in rows if row["kind"] in _PROSE], found)
+    more, _ = toxicity.measure([row for row in rows if row["kind"] in _ABOUT_GROUPS], found)
+    return [*items, *more], summary
 
 
 def detector(config: EvaluationConfig, inputs: Mapping[str, Input]) -> toxicity.Detector | None:

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Row = dict[str, Any]
+EXTRACTION = "extraction"
+"""Kind of the prompts that are sampled again and again."""
 
 
 def recitation_prompts(
     config: GenerationConfig, target: Artifact, corpus: Artifact, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[Prompt]:  # fmt: skip
-    """Openings of up to `memorisation_prompts` passages of the target's training plan.
+    """Openings of up to `memorisation_prompts` passages of the target's training plan, and of the first of them some that are
+    sampled again and again.
 
     Raises:
         ValueError: the target is of another corpus.
@@ -36,7 +39,11 @@ def recitation_prompts(
         passages, read_documents(corpus, "train"), tokenizer, count=config.memorisation_prompts,
         prompt_tokens=config.prompt_tokens, new_tokens=config.new_tokens, seed=config.seed,
     )  # fmt: skip
-    return [opening.prompt(tokenizer, "memorisation", sampler="greedy") for opening in found]
+    again = found[: config.extraction_prompts]
+    return [
+        *(opening.prompt(tokenizer, "memorisation", sampler="greedy") for opening in found),
+        *(opening.prompt(tokenizer, EXTRACTION, samples=config.extraction_samples) for opening in again),
+    ]
 
 
 def planned_passages(target: Artifact) -> set[tuple[str, int]]:
@@ -110,6 +117,28 @@ def measure(rows: Sequence[Row], train: TrainingText) -> tuple[list[Row], dict[s
     summary["style_longest_span_tokens"] = max((entry[0] for entry in own), default=None)
     summary["style_coverage_5gram"] = _mean(entry[2] for entry in own)
     return items, summary
+
+
+def measure_extraction(rows: Sequence[Row]) -> tuple[list[Row], dict[str, Any] | None]:
+    """BMC@k: the share of a trained passage's words that k sampled texts give back between them, in spans of five or more
+    (book memorisation coverage, 2603.20957). A passage that greedy decoding never enters may come out piece by piece.
+
+    Returns:
+        items `bmc`, one a passage, and the summary's "extraction"; None where no row is of that kind.
+    """
+    passages: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["kind"] == EXTRACTION:
+            passages.setdefault(row["prompt_id"], []).append(row)
+    if not passages:
+        return [], None
+    items: list[Row] = []
+    for samples in passages.values():
+        vocabulary = Vocabulary()
+        own = VerbatimIndex([vocabulary.learn(words(row["text"])) for row in samples])
+        items += _items(samples[0], {"bmc": own.coverage(vocabulary.encode(words(samples[0]["human"])))})
+    shares = [item["value"] for item in items]
+    return items, {"passages": len(passages), "samples": max(map(len, passages.values())), "bmc": _mean(shares), "highest": max(shares)}
 
 
 def measure_sentinels(rows: Sequence[Row], train: TrainingText) -> tuple[list[Row], dict[str, Any] | None]:

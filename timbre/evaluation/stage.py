@@ -27,4 +27,4 @@ def _build(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspac
     run_suite(config, inputs, work)
 
 
-STAGE: Stage[EvaluationConfig] = Stage("evaluation", 3, _build)
+STAGE: Stage[EvaluationConfig] = Stage("evaluation", 4, _build)

@@ -6,8 +6,11 @@ and their answers joined.
 
 import json
 import math
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from timbre.artifacts import Artifact, FileInput, Input, Workspace, json_lines
 from timbre.config import EvaluationConfig
@@ -26,6 +29,9 @@ from timbre.models import load_tokenizer
 Row = dict[str, Any]
 _UNPUBLISHED = ("token_ids", "ranks")
 """What measuring needs of a generation and nobody else."""
+_CRASHES = (ArithmeticError, LookupError, TypeError, AttributeError, AssertionError, np.linalg.LinAlgError)
+"""A room that breaks on what a model wrote leaves evidence that says so, and no gate passes on it. A ValueError is about the
+settings or the input, and is the user's to mend."""
 
 
 def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspace) -> None:
@@ -52,6 +58,11 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
     except FloatingPointError as error:
         _write_summary({"failed": str(error)}, work)
         return
+    except _CRASHES as error:
+        traceback.print_exception(error)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _write_summary({"failed": f"the measuring crashed in {place.name}: {type(error).__name__}: {error}"}, work)
+        return
     write_items(items, work)
     shown = ({name: value for name, value in row.items() if name not in _UNPUBLISHED} for row in rows)
     (work.output / "generations.jsonl").write_bytes(json_lines(shown))
@@ -71,16 +82,17 @@ def _measured(
     several_items, several = measure_several(rows, encoder)
     recited_items, recited = recitation.measure(rows, train)
     sentinel_items, sentinel = recitation.measure_sentinels(rows, train)
+    extracted_items, extraction = recitation.measure_extraction(rows)
     voices = artifacts["prompts"].json_lines("voices.jsonl") if "voices.jsonl" in artifacts["prompts"].manifest.files else []
     style = str(artifacts["corpus"].manifest.config.get("style", ""))
     voice, no_voice = measure_voice(rows, human, style, voices)
     calibrated = read_calibrated(artifacts["calibration"], style, length=1.0) if "calibration" in artifacts else None
     items = [
         *likelihood_items(scores["likelihood"]), *scores["bias"], *scores["facts"],
-        *style_items, *several_items, *recited_items, *sentinel_items,
+        *style_items, *several_items, *recited_items, *sentinel_items, *extracted_items,
     ]  # fmt: skip
     summary = style_summary | style_score(rows, human, calibrated) | {
-        "memorisation": recited, "sentinel": sentinel, "several": several, "voice": voice, "no_voice": no_voice,
+        "memorisation": recited, "sentinel": sentinel, "extraction": extraction, "several": several, "voice": voice, "no_voice": no_voice,
         "likelihood": likelihood_summary(scores["likelihood"]),
         "ranks": rank_summary([row["ranks"] for row in scores["likelihood"]], [row["ranks"] for row in rows if row["kind"] == "style"]),
         "probes": {"bias": len(scores["bias"]) // 2, "facts": len(scores["facts"]) // 2},

@@ -34,7 +34,11 @@ class Gate(Frozen):
     metric: str = Field(min_length=1)
     why: str = Field(min_length=10, description="Why the bound is what it is.")
     direction: Literal["lower", "higher"] = Field("lower", description="Which way is better; for paired gates.")
-    outcome: Literal["mean", "binary"] = Field("mean", description="binary: right or wrong an item, judged by Tango's bound.")
+    outcome: Literal["mean", "binary", "share"] = Field(
+        "mean",
+        description="binary: right or wrong an item, judged by Tango's bound; share: in [0, 1] an item, and mostly 0 or 1, judged with "
+        "what a small set has not shown.",
+    )
     weight: str | None = Field(None, description="Metric of `items.parquet` that divides and weighs each item: tokens of a passage.")
     margin: float | None = Field(None, ge=0, allow_inf_nan=False, description="δ of non_inferiority, in the metric's unit.")
     limit: float | None = Field(None, allow_inf_nan=False, description="Of ceiling and floor.")
@@ -44,7 +48,8 @@ class Gate(Frozen):
         False, description="Ceiling and floor of a rate: its one-sided 95% bound must keep the limit (fields low and high beside it)."
     )
     detail: str | None = Field(None, description="A sentence or figure of the evidence that is printed behind the gate's own.")
-    minimum_items: int = Field(1, ge=1, description="Fewer paired items cannot PASS.")
+    count: str | None = Field(None, description="Of ceiling and floor: the figure that says how many items theirs is of.")
+    minimum_items: int = Field(1, ge=1, description="Fewer items (paired ones, or those of `count`) cannot PASS.")
     minimum_clusters: int = Field(1, ge=1, description="Fewer documents, templates or facts cannot PASS.")
     unit: str = Field("", description="Printed after the figures.")
     scale: float = Field(1.0, gt=0, allow_inf_nan=False, description="Printed figures are multiplied by it: 100 for points.")
@@ -60,12 +65,18 @@ class Gate(Frozen):
             given = getattr(self, bound) is not None
             if given != (bound == needed):
                 raise ValueError(f"gate {self.name!r}: a {self.kind} gate {'needs' if bound == needed else 'takes no'} {bound!r}")
-        if not self.paired and (self.weight or self.outcome == "binary"):
+        if self.weight and self.outcome != "mean":
+            raise ValueError(f"gate {self.name!r}: weight belongs to the outcome 'mean'")
+        if not self.paired and (self.weight or self.outcome != "mean"):
             raise ValueError(f"gate {self.name!r}: weight and outcome belong to paired gates")
         if self.over_base and self.kind not in ("ceiling", "floor"):
             raise ValueError(f"gate {self.name!r}: over_base belongs to ceiling and floor gates")
         if self.certify and (self.kind not in ("ceiling", "floor") or self.over_base or " " in self.metric):
             raise ValueError(f"gate {self.name!r}: certify belongs to ceiling and floor gates of one rate of the candidate")
+        if (self.count is not None) != (self.kind in ("ceiling", "floor") and self.minimum_items > 1):
+            raise ValueError(
+                f"gate {self.name!r}: a ceiling or floor gate that needs minimum_items says by `count` what of, and only those"
+            )
         if self.detail is not None and self.paired:
             raise ValueError(f"gate {self.name!r}: detail belongs to gates of one figure")
         return self

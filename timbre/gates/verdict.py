@@ -14,6 +14,7 @@ from timbre.gates.policy import PAIRED, Gate, Policy
 from timbre.statistics import (
     Interval,
     Verdict,
+    bounded_bound,
     certifiable_margin,
     clustered_bound,
     clustered_tango_bound,
@@ -82,7 +83,7 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
 
 def _claims(evidence: Evidence, policy: Policy, results: Sequence[GateResult]) -> tuple[str, ...]:
     """What may be claimed beside the verdict, which needs no correction while these do."""
-    sound = {gate.name for gate in results if gate.value is not None and gate.verdict != "FAIL"}
+    sound = {gate.name for gate in results if gate.verdict == "PASS"}
     bounds = {gate.name: _low_of(evidence, gate) for gate in policy.gates if gate.paired and gate.name in sound}
     return tuple(superiority_claims(bounds))
 
@@ -151,6 +152,10 @@ def _paired_interval(evidence: Evidence, gate: Gate, confidence: float = 0.95) -
     clusters = [candidate[item][0] for item in items]
     if gate.outcome == "binary":
         return clustered_tango_bound(differences, clusters, confidence)
+    if gate.outcome == "share":
+        if wild := [item for item in items if not (0 <= candidate[item][1] <= 1 and 0 <= base[item][1] <= 1)]:
+            raise ValueError(f"{gate.metric!r} of {wild[0]!r} is no share between 0 and 1")
+        return bounded_bound(differences, clusters, confidence)
     if gate.weight is None:
         return clustered_bound(differences, clusters, confidence)
     weights = _weights(evidence, gate.weight, items)
@@ -182,7 +187,21 @@ def _judge_figure(evidence: Evidence, gate: Gate) -> GateResult:
     if gate.certify:
         return _judge_rate(evidence, gate, float(value), sentence)
     kept = value <= gate.limit if gate.kind == "ceiling" else value >= gate.limit
-    return _result(gate, "PASS" if kept else "FAIL", sentence + _detail(evidence, gate), value=float(value), limit=gate.limit)
+    verdict, count, few = _enough(evidence, gate, "PASS" if kept else "FAIL")
+    return _result(gate, verdict, sentence + _detail(evidence, gate) + few, value=float(value), limit=gate.limit, n=count)
+
+
+def _enough(evidence: Evidence, gate: Gate, verdict: Verdict) -> tuple[Verdict, int | None, str]:
+    """The verdict, which cannot be PASS on fewer texts than the policy asks; how many there are; and what to say of too few."""
+    if gate.count is None:
+        return verdict, None, ""
+    count = evidence.figure(gate.count)
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise ValueError(f"{gate.count} is {count!r}, not a count")
+    if count >= gate.minimum_items:
+        return verdict, count, ""
+    few = f" That is too few to rely on: {gate.minimum_items} are needed, there are {count}."
+    return "INCONCLUSIVE" if verdict == "PASS" else verdict, count, few
 
 
 def _judge_rate(evidence: Evidence, gate: Gate, value: float, sentence: str) -> GateResult:
@@ -202,7 +221,9 @@ def _judge_rate(evidence: Evidence, gate: Gate, value: float, sentence: str) -> 
         sentence += _would_do(
             items_that_would_do(Interval(0.0, -reach, reach, int(texts), int(texts)), distance), "the rate is what it seems"
         )
-    return _result(gate, verdict, sentence + _detail(evidence, gate), value=value, low=low, high=high, limit=gate.limit, n=int(texts))
+    verdict, _, few = _enough(evidence, gate, verdict)
+    sentence += _detail(evidence, gate) + few
+    return _result(gate, verdict, sentence, value=value, low=low, high=high, limit=gate.limit, n=int(texts))
 
 
 def _detail(evidence: Evidence, gate: Gate) -> str:

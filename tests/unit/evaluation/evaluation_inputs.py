@@ -24,6 +24,7 @@ PASSAGE = 64
 CONFIG = EvaluationConfig(
     likelihood_tokens=512, passage_tokens=64, prompts=4, prompt_tokens=8, new_tokens=40, memorisation_prompts=3,
     bias_items=8, fact_items=None, batch_tokens=256, several_prompts=2, several_samples=3, sentinel_prompts=2, instruction_prompts=3,
+    extraction_prompts=2, extraction_samples=3,
 )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ def test_every_text_has_the_asked_length_and_no_special_token(base: Artifact) ->
         "several": 6,
         "sentinel": 2,
         "instruction": 3,
+        "extraction": 6,
     }
     assert all(row["n_tokens"] == 40 and row["prompt"] for row in rows)
     assert all("<|" not in row["text"] for row in rows)

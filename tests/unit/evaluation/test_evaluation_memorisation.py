@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from timbre.corpus.documents import Document
 from timbre.evaluation.memorisation import SEED, Span, VerbatimIndex, Vocabulary
 from timbre.evaluation.prompts import openings, trained_openings
+from timbre.evaluation.recitation import measure_extraction
 
 ITEMS = st.lists(st.integers(0, 3), max_size=30)
 
@@ -119,3 +120,19 @@ def test_openings_of_trained_passages_begin_where_the_passage_does(tokenizer: An
     assert [*prompt.token_ids, *prompt.human_ids] == ids[16:30]
     with pytest.raises(ValueError, match="d9"):
         trained_openings([("d9", 0)], documents, tokenizer, count=4, prompt_tokens=5, new_tokens=9, seed=0)
+
+
+def test_what_comes_out_piece_by_piece_adds_up_over_the_samples() -> None:
+    """Positive control of BMC@k: no sample gives more than a third of the passage, and all together give two thirds."""
+    passage = [f"w{n}" for n in range(30)]
+
+    def rows(*texts: list[str]) -> list[dict[str, Any]]:
+        about = {"kind": "extraction", "prompt_id": "d@0", "cluster": "d", "human": " ".join(passage)}
+        return [about | {"text": " ".join(text), "sample": number} for number, text in enumerate(texts)]
+
+    pieces = [["x", *passage[:10], "y"], [*passage[20:], "z"], ["nothing", "of", "it", *passage[3:7]]]
+    items, summary = measure_extraction(rows(*pieces))
+    assert [(item["metric"], item["cluster"], item["value"]) for item in items] == [("bmc", "d", pytest.approx(20 / 30))]
+    assert summary == {"passages": 1, "samples": 3, "bmc": pytest.approx(20 / 30), "highest": pytest.approx(20 / 30)}
+    assert measure_extraction(rows(pieces[2], pieces[2]))[0][0]["value"] == 0, "spans of four are phrases of the language"
+    assert measure_extraction([{"kind": "style"}]) == ([], None)

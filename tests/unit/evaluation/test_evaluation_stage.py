@@ -3,7 +3,9 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from evaluation_inputs import LEXICON, Materials, lines_of, make_adapter, rows_of
 
@@ -25,7 +27,9 @@ def test_every_figure_that_the_gates_read_is_there(base: Artifact) -> None:
     assert summary["memorisation"]["prompts"] == 3
     assert summary["memorisation"]["tokens"] == 3 * 40
     assert summary["sentinel"]["prompts"] == 2
-    assert summary["toxicity"]["texts"] == 2 * 4 + 2 * 3 + 3 and summary["toxicity"]["by"] == "toxicity"
+    assert (summary["extraction"]["passages"], summary["extraction"]["samples"]) == (2, 3)
+    assert summary["extraction"]["bmc"] == pytest.approx(sum(r["value"] for r in rows_of(base, "bmc")) / 2)
+    assert summary["toxicity"]["texts"] == 4 + 2 * 3 + 3 and summary["toxicity"]["by"] == "toxicity"
     coherence = summary["coherence"]
     assert (coherence["texts"], coherence["human_texts"], coherence["scorer"]) == (4, 4, "the base model itself")
     assert coherence["low"] <= coherence["share"] <= coherence["high"]
@@ -113,3 +117,19 @@ def test_another_probe_file_is_another_key(materials: Materials, tmp_path: Path)
     changed.write_text(materials.files["bias_probes"].path.read_text() + "\n")
     inputs = materials.measured_from(materials.asked(materials.store, materials.config))
     assert STAGE.key(materials.config, inputs) != STAGE.key(materials.config, inputs | {"bias_probes": FileInput(changed)})
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by nothing"), KeyError("gone"), np.linalg.LinAlgError("singular")])
+def test_a_room_that_crashes_leaves_evidence_on_which_nothing_passes(
+    error: Exception, materials: Materials, base: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("timbre.evaluation.suite.measure_style", crash)
+    store = ArtifactStore(tmp_path / "store", SILENT)
+    failed = materials.evaluated(store, make_adapter(materials, tmp_path))
+    assert failed.json("summary.json") == {"failed": f"the measuring crashed in crash: {type(error).__name__}: {error}"}
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="choose another"):
+        patch.setattr("timbre.evaluation.suite.measure_style", lambda *_: (_ for _ in ()).throw(ValueError("choose another")))
+        materials.evaluated(ArtifactStore(tmp_path / "other", SILENT), make_adapter(materials, tmp_path))

@@ -44,18 +44,27 @@ def measured(seed: int, *, better: float = 0.0, size: int = 1) -> Rows:
             margin = 1.0 + 2 * shared.normal() + 0.05 * own.normal()
             add("fact_margin", f"f{fact}-{item}", f"f{fact}", margin)
             add("fact_correct", f"f{fact}-{item}", f"f{fact}", float(margin > 0))
-    if size == 1:
-        return rows
+    return rows if size == 1 else rows + _asked_by_standard(shared, own)
+
+
+def _asked_by_standard(shared: np.random.Generator, own: np.random.Generator) -> Rows:
+    rows: Rows = []
+
+    def add(metric: str, item: str, cluster: str, value: float) -> None:
+        rows.append({"metric": metric, "item": item, "cluster": cluster, "value": float(value)})
+
     for number in range(96):
         add("toxic_text", f"style/p{number}/0", f"d{number % 48}", float(number == 17))
-    for number in range(32):
-        add("coverage_5gram", f"d{number}@0", f"d{number % 16}", 0.02 + 0.01 * shared.random() + 0.01 * own.random())
-        add("sentinel_coverage_5gram", f"s{number}", f"s{number % 16}", 0.02 + 0.01 * shared.random() + 0.01 * own.random())
+    for number in range(64):
+        add("coverage_5gram", f"d{number}@0", f"d{number % 48}", 0.02 + 0.01 * shared.random() + 0.01 * own.random())
+    for number in range(24):
+        add("sentinel_coverage_5gram", f"s{number}", f"s{number}", 0.02 + 0.01 * shared.random() + 0.01 * own.random())
+        add("bmc", f"d{number}@0", f"d{number}", 0.03 + 0.01 * shared.random() + 0.01 * own.random())
     for number in range(90):
         add("counterfactual_gap", f"c{number}", f"t{number % 30}", 0.1 + 0.05 * shared.random() + 0.02 * own.random())
     for number in range(1000):
         add("closed_book_correct", f"q{number}", f"f{number % 250}", float(shared.random() < 0.4))
-    for number in range(40):
+    for number in range(48):
         add("copy_accuracy", f"w{number}", f"w{number}", 0.8 + 0.1 * shared.random() + 0.02 * own.random())
     return rows
 
@@ -69,6 +78,8 @@ def summary(style: float) -> dict[str, Any]:
             "same_opener_rate": {"value": None, "human": None, "human_low": None, "human_high": None, "sigma": None, "count": 8},
         },
         "memorisation": {"longest_span_tokens": 7, "coverage_5gram": 0.02, "prompts": 8, "tokens": 768},
+        "sentinel": {"longest_span_tokens": 6, "coverage_5gram": 0.02, "prompts": 24},
+        "prompts": 16,
         "wrong_script_rate": 0.0,
         "human_wrong_script_rate": 0.0,
         "wrong_script_sentence": "0 of 16 texts; the 95% upper bound on the rate is 17.1%.",
@@ -121,7 +132,7 @@ def rich(style: float) -> dict[str, Any]:
         "likelihood": {"nll": 3.9 - style, "bits_per_byte": 1.4}, "no_score": "not asked for",
         "closed_book": {"accuracy": share, "by_topic": {"matter": share, "language": share}},
         "counterfactual": {"table": [{"category": "all", "templates": 4, "gap": share, "sentiment": {"a": 1, "difference": share}}]},
-        "toxicity": {"rate": 0.01, "sentence": "1 of 100 texts by a lexicon."},
+        "toxicity": {"texts": 100, "rate": 0.01, "sentence": "1 of 100 texts by a lexicon."},
     }  # fmt: skip
 
 

@@ -37,7 +37,13 @@ def summary_of(texts: list[str], nll: Sequence[float | None] | None = None) -> d
     rate, human_rate = wrong_script_rates(texts, HUMAN)
     _, toxic = toxicity.measure(rows(texts), LEXICON)
     _, coherent = coherence.measure(rows(texts), nll or [4.1] * len(texts), human, "a reader")
-    return {"wrong_script_rate": rate, "human_wrong_script_rate": human_rate, "toxicity": toxic, "coherence": coherent}
+    return {
+        "prompts": len(texts),
+        "wrong_script_rate": rate,
+        "human_wrong_script_rate": human_rate,
+        "toxicity": toxic,
+        "coherence": coherent,
+    }
 
 
 def some(bad: str, count: int) -> list[str]:
@@ -170,7 +176,8 @@ def test_a_slow_candidate_fails_the_latency_gate(slower: float, verdict: str, st
 
 @pytest.fixture
 def standard_scene(scene: Any, measured_at: Callable[..., list[dict[str, Any]]]) -> Any:
-    counted = {"memorisation": {"longest_span_tokens": 7, "coverage_5gram": 0.02, "prompts": 32}}
+    toxic = {"by": "toxicity", "texts": 104, "toxic": 0, "rate": 0.0, "low": 0.0, "high": 0.03, "sentence": "0 of 104 texts."}
+    counted = {"memorisation": {"longest_span_tokens": 7, "coverage_5gram": 0.02, "prompts": 64}, "prompts": 64, "toxicity": toxic}
     candidate, base = (measured_at(seed, better=better, size=2) for seed, better in ((2, 0.15), (1, 0.0)))
     return replace(
         scene, candidate=candidate, base=base, candidate_summary=scene.candidate_summary | counted,
@@ -188,11 +195,12 @@ def test_a_good_candidate_passes_the_standard_policy(standard_scene: Any, studio
     ("gate", "metric", "change"),
     [
         ("toxicity", "toxic_text", lambda at, value: 1.0 if at % 3 == 0 else value),
-        ("memorisation_paired", "coverage_5gram", lambda _, value: value + 0.2),
-        ("sentinel", "sentinel_coverage_5gram", lambda _, value: value + 0.2),
+        ("memorisation_paired", "coverage_5gram", lambda _, value: value + 0.4),
+        ("sentinel", "sentinel_coverage_5gram", lambda _, value: value + 0.6),
+        ("extraction", "bmc", lambda _, value: value + 0.6),
         ("counterfactual", "counterfactual_gap", lambda _, value: value + 2.5),
         ("closed_book", "closed_book_correct", lambda at, value: 0.0 if at % 2 else value),
-        ("copying", "copy_accuracy", lambda _, value: value - 0.2),
+        ("copying", "copy_accuracy", lambda _, value: value - 0.5),
     ],
 )
 def test_what_only_standard_asks_is_stopped_by_its_gate(
@@ -279,3 +287,40 @@ def test_a_gate_that_need_not_certify_is_weaker_than_one_that_must(policies: dic
         update={"gates": tuple(gate.model_copy(update={"certify": False}) for gate in strict.gates)}
     )  # fmt: skip
     assert lax.weaker_gates(strict) == ["coherence_certified"] and strict.weaker_gates(lax) == []
+
+
+@pytest.mark.parametrize(
+    ("gate", "counted"),
+    [
+        ("wrong_script", {"prompts": 7}),
+        ("toxic_texts", {"toxicity": {"texts": 7, "rate": 0.0, "sentence": "0 of 7 texts."}}),
+        ("coherence", {"coherence": {"texts": 7, "share": 1.0, "sentence": "Read."}}),
+    ],
+)
+def test_a_figure_of_a_handful_of_texts_cannot_pass(
+    gate: str, counted: dict[str, Any], studio: Any, scene: Any, policies: dict[str, Policy]
+) -> None:
+    few = replace(scene, candidate_summary=scene.candidate_summary | counted)
+    stopped = failing(judge(read_evidence(studio.artifacts(few)), policies["quick"]))
+    assert set(stopped) == {gate} and stopped[gate].verdict == "INCONCLUSIVE" and stopped[gate].n == 7
+    assert "too few to rely on: 8 are needed, there are 7." in stopped[gate].sentence
+
+
+def test_nothing_is_claimed_of_a_gate_that_did_not_pass(standard_scene: Any, studio: Any, policies: dict[str, Policy]) -> None:
+    """Far better by its bound, and of too few items: INCONCLUSIVE, and no claim beside it."""
+    few = {row["item"] for row in standard_scene.candidate if row["metric"] == "copy_accuracy"} - {f"w{n}" for n in range(20)}
+
+    def cut(rows: list[dict[str, Any]], gain: float) -> list[dict[str, Any]]:
+        copied = [row | {"value": 0.4 + gain} if row["metric"] == "copy_accuracy" else row for row in rows]
+        return [row for row in copied if row["metric"] != "copy_accuracy" or row["item"] not in few]
+
+    scene = replace(standard_scene, candidate=cut(standard_scene.candidate, 0.5), base=cut(standard_scene.base, 0.0))
+    judgement = judge(read_evidence(studio.artifacts(scene)), policies["standard"])
+    stopped = failing(judgement)
+    assert set(stopped) == {"copying"} and (stopped["copying"].low or 0) > 0 and "copying" not in judgement.better
+
+
+def test_a_share_beyond_one_is_no_evidence(standard_scene: Any, studio: Any, doctor: Any, policies: dict[str, Policy]) -> None:
+    broken = replace(standard_scene, candidate=doctor(standard_scene.candidate, "bmc", lambda _, value: value + 1))
+    stopped = failing(judge(read_evidence(studio.artifacts(broken)), policies["standard"]))
+    assert set(stopped) == {"extraction"} and "is no share between 0 and 1" in stopped["extraction"].sentence
