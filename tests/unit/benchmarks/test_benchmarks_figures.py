@@ -36,7 +36,9 @@ def test_gradient_errors_are_plain_numbers_over_several_chunks() -> None:
     size = objective.Size(vocabulary=300, width=24, timed=8, compared=8, short=8, long=8, exact=600, top_k=16)
     assert objective.FULL.exact > 2 * 256, "more than two chunks"
     rough, fine = objective.errors(size, torch.float32), objective.errors(size, torch.float64)
-    assert set(rough) == {"", "_worst_row", "_worst_row_unclamped"} and all(isinstance(value, float) for value in rough.values())
+    assert set(rough) == {"", "_worst_row", "_plain_worst_row", "_worst_row_unclamped"} and all(
+        isinstance(value, float) for value in rough.values()
+    )
     assert 1e-9 < rough[""] < 1e-5 and rough[""] < rough["_worst_row"] <= rough["_worst_row_unclamped"]
     assert fine["_worst_row"] < 1e-12
 
