@@ -46,7 +46,8 @@ def status(
         for column in ("model", "champion", "previous", "challenger", "versions", "policy", "since"):
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(_shown(row[str(column.header)], every) for column in table.columns))
+            shown = row | {"since": row["since"] and row["since"][:10]}  # the day fits 80 columns; --json and `history` say when
+            table.add_row(*(_shown(shown[str(column.header)], every) for column in table.columns))
         Console().print(table)
         for row in rows:
             for name in ("report", "data_docs"):
