@@ -76,13 +76,13 @@ def _little(style: str, size: "Size") -> str:
     notes = []
     if size.documents < ENOUGH_DOCUMENTS:
         notes.append(
-            f"note: {style!r} has {size.documents} documents so far; from {ENOUGH_DOCUMENTS} on enough can be held out for a verdict. With "
+            f"note: documents of {style!r} so far: {size.documents}; from {ENOUGH_DOCUMENTS} on enough can be held out for a verdict. With "
             "fewer, long files are cut into sections where they have headings or chapters; else the gates answer INCONCLUSIVE (exit "
             "code 4), and nothing is promoted."
         )
     if size.words < ENOUGH_WORDS:
         notes.append(
-            f"note: {style!r} has {size.words:,} words so far; from about {ENOUGH_WORDS:,} on the profile `quick` trains on as many "
+            f"note: words of {style!r} so far: {size.words:,}; from about {ENOUGH_WORDS:,} on the profile `quick` trains on as many "
             "tokens as it wants. With fewer it learns less, and may not show that it did."
         )
     return "\n".join(fill(note, 80) for note in notes)

@@ -44,7 +44,7 @@ def status(
 
         table = Table(box=None, pad_edge=False)
         for column in ("model", "champion", "previous", "challenger", "versions", "policy", "since"):
-            table.add_column(column, overflow="fold")
+            table.add_column(column, overflow="fold", no_wrap=column == "model")
         for row in rows:
             shown = row | {"since": row["since"] and row["since"][:10]}  # the day fits 80 columns; --json and `history` say when
             table.add_row(*(_shown(shown[str(column.header)], every) for column in table.columns))

@@ -131,7 +131,7 @@ def _guesses(config: ReleaseConfig) -> Iterator[str]:
         yield f"about {tokens:,} training tokens are there and {asked:,} are asked for: the target is built from what there is"
     if size.documents < 4 * (needed := _documents_needed(config)):
         yield (
-            f"about {size.documents} documents are there; the policy {config.gate.policy} needs {needed} held out, or the verdict is "
+            f"documents there: about {size.documents}; the policy {config.gate.policy} needs {needed} held out, or the verdict is "
             f"INCONCLUSIVE at best. Add texts; about {4 * needed} documents give that many"
         )
 

@@ -36,7 +36,8 @@ def assign_splits(
     """
     if len(items) < folds + 2:
         raise ValueError(
-            f"{len(items)} documents are too few to split: {folds} for training, one for validation and one for test are needed; add text"
+            f"too few to split: usable documents here {len(items)}, at least {folds + 2} are needed, {folds} of them for training, "
+            "one for validation and one for test; add text"
         )
     shares = {"test": test_share, "validation": validation_share}
     if by_date:

@@ -73,7 +73,9 @@ def test_text_that_is_none_is_refused_when_it_is_added(typed: Callable[..., tupl
     assert not list(home.glob("sources/*/")) and not list(home.glob("styles/*.toml"))
 
 
-@pytest.mark.parametrize(("sentences", "said"), [(4, "1 documents are too few to split"), (0, "no document is left")])
+@pytest.mark.parametrize(
+    ("sentences", "said"), [(4, "too few to split: usable documents here 1, at least 4 are needed"), (0, "no document is left")]
+)
 def test_one_document_and_nothing_usable_are_refused_when_the_corpus_is_built(
     typed: Callable[..., tuple[int, str]], home: Path, tmp_path: Path, sentences: int, said: str
 ) -> None:

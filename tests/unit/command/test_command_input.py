@@ -160,11 +160,11 @@ def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_p
         (texts / f"{number}.txt").write_text(f"Note {number}: call me Ishmael. " * 20)
     lines = typed(*add).output.splitlines()
     said = " ".join(lines)
-    assert "19 documents so far; from 20 on" in said and "INCONCLUSIVE" in said and "1,900 words so far; from about 4,500" in said
+    assert "so far: 19; from 20 on" in said and "INCONCLUSIVE" in said and "so far: 1,900; from about 4,500" in said
     assert max(map(len, lines[1:])) <= 80
     planned = json.loads(typed("run", "--dry-run", "--style", "notes", "--json").output)["warnings"]
     assert "about 1,852 training tokens are there and 4,096 are asked for" in planned[0]
-    assert "about 19 documents are there; the policy quick needs 5 held out, or the verdict is INCONCLUSIVE" in planned[1]
+    assert "documents there: about 19; the policy quick needs 5 held out, or the verdict is INCONCLUSIVE" in planned[1]
     more = tmp_path / "more"
     more.mkdir()
     (more / "20.txt").write_text("The twentieth note is about whales. " * 600)
