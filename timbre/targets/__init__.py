@@ -5,7 +5,8 @@ reference, scoring         cross-fitted adapters; what a model says of a passage
 ngram                      interpolated back-off without the document at hand
 bracket                    everything but the observed token, step by step
 fitting                    temperature, blend weights and n-gram weight by held-out log score
-principles, debias         written principles as scores; counterfactual swaps
+principles, classifier     written principles as scores; one learnt from examples
+debias                     counterfactual swaps
 blending                   blends by name
 mixture, continuations     the observed token, or what several people wrote
 rows, assembly, stage      what is stored; the stage "target"

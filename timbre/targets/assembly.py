@@ -25,7 +25,7 @@ from timbre.targets.debias import Swap, swap_of
 from timbre.targets.fitting import FittedMixture, fit_mixture, temperatures
 from timbre.targets.material import Material, count_ngrams, gather
 from timbre.targets.principles import Principle, read_all, scorer_of
-from timbre.targets.reference import AdapterKey, Extras, Reference, cross_fit, folds_of, given_mixture, passages_to_score
+from timbre.targets.reference import AdapterKey, Extras, Reference, cross_fit, folds_of, given_mixture, load_reference, passages_to_score
 from timbre.targets.rows import counterfactual_row, target_row
 from timbre.targets.scoring import Draws, PassageScores, Wanted
 from timbre.targets.summary import shaping_summary, summarise
@@ -75,7 +75,7 @@ def assemble(
     header = _header(config, corpus, model, source, facts, len(folds))
     header.check()
     principles = read_all(principle_files or {})
-    shaping = _shaping(config, principles, tokenizer, header.vocab_size)
+    shaping = _shaping(config, principles, tokenizer, header.vocab_size, source)
     _check_room(material, shaping, context)
     adapters = cross_fit(source, material.training, config, workspace.scratch / "reference", workspace.progress, material.style_of)
     ngram, counted = count_ngrams(config, corpus, tokenizer, header.vocab_size) if _wants_ngrams(config) else (None, frozenset())
@@ -135,8 +135,11 @@ def _wants_ngrams(config: TargetConfig) -> bool:
     return config.ngram_weight > 0 or "ngram" in config.fit
 
 
-def _shaping(config: TargetConfig, principles: Mapping[str, Principle], tokenizer: Any, vocab_size: int) -> Shaping:
-    used = tuple((use.strength, scorer_of(principles[use.name], tokenizer, vocab_size)) for use in config.principles)
+def _shaping(config: TargetConfig, principles: Mapping[str, Principle], tokenizer: Any, vocab_size: int, source: Artifact) -> Shaping:
+    def unadapted() -> Any:
+        return load_reference(source)
+
+    used = tuple((use.strength, scorer_of(principles[use.name], tokenizer, vocab_size, unadapted)) for use in config.principles)
     swap = swap_of(principles[config.debias], tokenizer, vocab_size) if config.debias else None
     return Shaping(config.strength, used, swap)
 

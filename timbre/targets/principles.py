@@ -9,14 +9,15 @@ Kinds of scorer:
 - `lexicon`    r is a weight for each listed word that the tokenizer spells with one token, 0 elsewhere; words of several
                tokens are left out, with a warning that counts them.
 - `reference`  r = log P(token | statement, context) − log P(token | context) of the un-adapted reference, within ±`limit`.
-- `classifier` r comes from a `Scorer` of one's own, put in place with `register_classifier`.
+- `classifier` r = log P(kept | context, token) by probes learnt from examples that keep it and that break it, above −`limit`
+               (`timbre.targets.classifier`).
 - `swap`       no reweighting: a table of words that are exchanged (`timbre.targets.debias`).
 
 Files lie in data/principles/, one's own in <home>/principles/. Their bytes are an input of the target's stage.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FOLDER = "principles"
+LEAST_EXAMPLES = 4
+"""Of a classifier, a side."""
 
 
 class Principle(Frozen):
@@ -42,16 +45,22 @@ class Principle(Frozen):
     statement: str = Field(min_length=1, description="The principle, as one would say it to a writer.")
     kind: Literal["lexicon", "reference", "classifier", "swap"]
     words: dict[str, float] = Field(default_factory=dict, description="lexicon: weight of each word, -1..1.")
-    limit: float = Field(5.0, gt=0, allow_inf_nan=False, description="reference: r stays within ±limit, in nats.")
-    version: str = Field("", description="classifier: whatever changes when the classifier does; it is part of the target's key.")
+    limit: float = Field(5.0, gt=0, allow_inf_nan=False, description="reference: r stays within ±limit, in nats; classifier: above −limit.")
+    follows: tuple[str, ...] = Field((), description="classifier: texts that keep the principle.")
+    breaks: tuple[str, ...] = Field((), description="classifier: texts that break it.")
     pairs: tuple[tuple[str, str], ...] = Field((), description="swap: words of equal standing.")
 
     @model_validator(mode="after")
     def _complete(self) -> "Principle":
-        needed = {"lexicon": self.words, "classifier": self.version, "swap": self.pairs}
+        needed = {"lexicon": self.words, "swap": self.pairs}
         if self.kind in needed and not needed[self.kind]:
-            missing = {"lexicon": "words", "classifier": "version", "swap": "pairs"}[self.kind]
+            missing = {"lexicon": "words", "swap": "pairs"}[self.kind]
             raise ValueError(f"a principle of kind {self.kind!r} needs {missing!r}")
+        if self.kind == "classifier" and min(len(self.follows), len(self.breaks)) < LEAST_EXAMPLES:
+            raise ValueError(
+                f"a principle of kind 'classifier' needs {LEAST_EXAMPLES} texts or more in 'follows' and in 'breaks', "
+                f"got {len(self.follows)} and {len(self.breaks)}"
+            )
         if not all(-1 <= weight <= 1 for weight in self.words.values()):
             raise ValueError("the weights of words must lie in -1..1; the strength of a principle is set where it is used")
         return self
@@ -76,14 +85,6 @@ class Scorer(Protocol):
         ...
 
 
-_CLASSIFIERS: dict[str, Scorer] = {}
-
-
-def register_classifier(name: str, scorer: Scorer) -> None:
-    """Put a classifier of one's own in the place of the principle `name`; call it before the target is built."""
-    _CLASSIFIERS[name] = scorer
-
-
 def principle_paths() -> dict[str, Path]:
     """Every known principle by name: shipped ones and the user's own."""
     found = {path.stem: path for path in sorted((settings().home / FOLDER).glob("*.toml"))}
@@ -104,11 +105,14 @@ def principle_path(name: str) -> Path:
     return paths[name]
 
 
-def scorer_of(principle: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_size: int) -> Scorer:
+def scorer_of(principle: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_size: int, network: Callable[[], Any]) -> Scorer:
     """The scorer of a principle for a tokenizer.
 
+    Args:
+        network: loads the un-adapted reference, which a classifier reads its examples with.
+
     Raises:
-        ValueError: a classifier that is not registered, a lexicon without any single-token word, or a table of swaps.
+        ValueError: a classifier that cannot be learnt, a lexicon without any single-token word, or a table of swaps.
     """
     match principle.kind:
         case "lexicon":
@@ -117,12 +121,16 @@ def scorer_of(principle: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_
             ids = tokenizer(principle.statement.strip() + "\n\n", add_special_tokens=False, verbose=False)["input_ids"]
             return Conditioned(np.asarray(ids, dtype=np.int64), principle.limit)
         case "classifier":
-            if principle.name not in _CLASSIFIERS:
-                raise ValueError(
-                    f"no classifier {principle.name!r} here: call timbre.targets.principles.register_classifier({principle.name!r}, …) "
-                    "before the target is built"
-                )
-            return _CLASSIFIERS[principle.name]
+            from timbre.targets.classifier import fit_classifier
+
+            follows, breaks = (
+                [np.asarray(token_of(text.strip(), tokenizer), dtype=np.int64) for text in side]
+                for side in (principle.follows, principle.breaks)
+            )
+            try:
+                return fit_classifier(follows, breaks, network(), vocab_size, principle.limit)
+            except ValueError as error:
+                raise ValueError(f"the principle {principle.name!r}: {error}") from error
         case "swap":
             raise ValueError(f"{principle.name!r} is a table of swaps: name it in target.debias, not in target.principles")
 

@@ -91,6 +91,16 @@ def given_mixture(config: TargetConfig) -> Mixture:
     return Mixture(config.temperature, tuple(part.weight for part in config.blend) or (1.0,), config.ngram_weight)
 
 
+def load_reference(model: Artifact) -> Any:
+    """The reference's model as it is, without an adapter."""
+    import torch
+
+    from timbre.models import load_model
+
+    torch.set_num_threads(settings().threads)  # sums in another order are other bytes
+    return load_model(model)
+
+
 @dataclass(frozen=True, eq=False)
 class Extras:
     """What the bracket has beside the references."""
@@ -106,17 +116,12 @@ class Reference:
     def __init__(
         self, model: Artifact, adapters: Mapping[AdapterKey, Path], config: TargetConfig, vocab_size: int, extras: Extras | None = None
     ) -> None:
-        import torch
-
-        from timbre.models import load_model
-
-        torch.set_num_threads(settings().threads)  # sums in another order are other bytes
         self._config = config
         self._vocab_size = vocab_size
         self._wanted = Wanted(min(config.top_k, vocab_size))  # draws need no K, and may come from a vocabulary below it
         self._adapters = tuple(adapters)
         self._extras = extras or Extras()
-        self._network: Any = load_model(model)
+        self._network: Any = load_reference(model)
         if adapters:
             from peft import PeftModel
 

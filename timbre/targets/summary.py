@@ -11,6 +11,7 @@ from timbre.config import TargetConfig
 from timbre.corpus.passages import Passage
 from timbre.store import TargetReader
 from timbre.targets.bracket import Mixture, Shaping
+from timbre.targets.classifier import Classifier
 from timbre.targets.continuations import Continuations
 from timbre.targets.material import Material
 from timbre.targets.mixture import SparseDistributions
@@ -71,6 +72,7 @@ def shaping_summary(
     if config.principles:
         found["principles"] = [
             {"name": use.name, "strength": use.strength, "left_out_words": list(scorer.left_out) if isinstance(scorer, Lexicon) else []}
+            | ({"examples_told_apart": scorer.accuracy} if isinstance(scorer, Classifier) else {})
             for use, (_, scorer) in zip(config.principles, shaping.principles, strict=True)
         ]
     if shaping.swap is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_targets import corpus_of, document, target_config
@@ -23,10 +24,12 @@ from timbre.progress import SILENT
 from timbre.store import TargetReader, TargetWriter
 from timbre.targets import assembly
 from timbre.targets.blending import blended_style, parse_blend
+from timbre.targets.classifier import Classifier
 from timbre.targets.debias import swap_of
 from timbre.targets.inspect import ORIGINS, inspect_passage, origin_bar, passage_table
 from timbre.targets.page import passage_page
-from timbre.targets.principles import Principle, principle_path, principle_paths, register_classifier, scorer_of
+from timbre.targets.principles import Principle, principle_path, principle_paths, scorer_of
+from timbre.targets.reference import load_reference
 from timbre.targets.stage import build_target, target_inputs
 
 FITTED = target_config(alpha=0.5, 
@@ -262,7 +265,7 @@ def test_prompts_need_a_chat_template(target_store: ArtifactStore, target_corpus
 
 def test_shipped_principles_are_well_formed() -> None:
     paths = principle_paths()
-    assert {"gender", "plain-speech", "fewer-stock-words"} <= set(paths)
+    assert {"gender", "plain-speech", "fewer-stock-words", "concrete-scenes"} <= set(paths)
     assert all(read_toml(path, Principle).name == name for name, path in paths.items())
 
 
@@ -294,30 +297,71 @@ def test_a_principle_that_is_none_is_a_sentence(tmp_path: Path, text: str, sente
 def test_words_of_several_tokens_are_left_out_and_counted(target_model: Artifact) -> None:
     tokenizer = load_tokenizer(target_model)
     with pytest.warns(UserWarning, match="1 words take several tokens"):
-        scorer = scorer_of(Principle(name="p", statement="x", kind="lexicon", words={"the": 1.0, "xylophone": -1.0}), tokenizer, 384)
+        scorer = scorer_of(
+            Principle(name="p", statement="x", kind="lexicon", words={"the": 1.0, "xylophone": -1.0}), tokenizer, 384, pytest.fail
+        )
     (the,) = tokenizer(" the", add_special_tokens=False)["input_ids"]
     assert scorer.weights_V[the] == 1 and scorer.left_out == ("xylophone",)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="no word that this tokenizer"):
-        scorer_of(Principle(name="p", statement="x", kind="lexicon", words={"xylophone": 1.0}), tokenizer, 384)
+        scorer_of(Principle(name="p", statement="x", kind="lexicon", words={"xylophone": 1.0}), tokenizer, 384, pytest.fail)
     table = Principle(name="t", statement="x", kind="swap", pairs=(("the", "xylophone"), ("and", "near")))
     swap = swap_of(table, tokenizer, 384)
     assert (" the", " xylophone") in swap.skipped and swap.anywhere_V[the] == the
     with pytest.raises(ValueError, match="more than one pair"):
         swap_of(table.model_copy(update={"pairs": (("the", "and"), ("and", "near"))}), tokenizer, 384)
     with pytest.raises(ValueError, match=r"name it in target\.debias"):
-        scorer_of(table, tokenizer, 384)
+        scorer_of(table, tokenizer, 384, pytest.fail)
 
 
-def test_a_classifier_is_used_once_it_is_registered(target_model: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    principle = Principle(name="mine", statement="x", kind="classifier", version="1")
-    with pytest.raises(ValueError, match="register_classifier"):
-        scorer_of(principle, load_tokenizer(target_model), 384)
-    from timbre.targets import principles
+FOLLOWS = ("the sea and the ship", "a ship near the sea", "the ship and a sea", "the sea near a ship", "a sea and the ship near")
+BREAKS = ("she said that he was", "he was what she said", "that was what he said", "she was that he said", "what he said she was")
 
-    monkeypatch.setattr(principles, "_CLASSIFIERS", {})
-    scorer = principles.Lexicon(np.zeros(384, np.float32), ())
-    register_classifier("mine", scorer)
-    assert scorer_of(principle, load_tokenizer(target_model), 384) is scorer
+
+def _classifier(model: Artifact, **given: Any) -> Classifier:
+    principle = Principle(name="mine", statement="x", kind="classifier", **({"follows": FOLLOWS, "breaks": BREAKS} | given))
+    scorer = scorer_of(principle, load_tokenizer(model), 384, lambda: load_reference(model))
+    assert isinstance(scorer, Classifier)
+    return scorer
+
+
+def test_a_classifier_favours_the_words_of_the_texts_that_keep_its_principle(target_model: Artifact) -> None:
+    scorer, tokenizer = _classifier(target_model), load_tokenizer(target_model)
+    assert scorer.accuracy >= 0.8
+    kept, broken = (
+        {token for text in side for token in tokenizer(text, add_special_tokens=False)["input_ids"][1:]} for side in (FOLLOWS, BREAKS)
+    )
+    assert scorer.token_odds_V[[*(kept - broken)]].mean() > 0 > scorer.token_odds_V[[*(broken - kept)]].mean()
+    hidden_nD = torch.randn(3, len(scorer.context.weights_D), generator=torch.Generator().manual_seed(0))
+    r_nV = scorer.scores(torch.zeros(3, 384), None, hidden_nD)
+    odds_nV = scorer.context(hidden_nD.double().numpy())[:, None] + scorer.token_odds_V
+    np.testing.assert_allclose(r_nV.numpy(), np.maximum(-np.logaddexp(0, -odds_nV), -scorer.limit), atol=1e-5)
+    swapped = _classifier(target_model, follows=BREAKS, breaks=FOLLOWS)
+    np.testing.assert_allclose(swapped.token_odds_V, -scorer.token_odds_V, atol=1e-3)  # what is kept and what is broken are one question
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"breaks": FOLLOWS}, r"principle 'mine': the classifier tells \d+% of its own examples apart"),
+        ({"follows": ("a", *FOLLOWS)}, "principle 'mine': an example of a classifier must have at least two tokens"),
+        ({"breaks": BREAKS[:3]}, "4 texts or more in 'follows' and in 'breaks', got 5 and 3"),
+    ],
+)
+def test_a_classifier_that_cannot_be_learnt_is_a_sentence(target_model: Artifact, given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        _classifier(target_model, **given)
+
+
+def test_a_target_follows_a_classifier_and_says_how_good_it_is(
+    own_principles: Path, target_corpus: Artifact, target_model: Artifact, target_store: ArtifactStore
+) -> None:
+    (own_principles / "sea.toml").write_text(
+        f'name = "sea"\nstatement = "x"\nkind = "classifier"\nfollows = {json.dumps(FOLLOWS)}\nbreaks = {json.dumps(BREAKS)}\n'
+    )
+    plain = build_target(target_config(), target_corpus, target_model, target_store)
+    built = build_target(target_config(principles=[{"name": "sea", "strength": 0.2}]), target_corpus, target_model, target_store)
+    (said,) = built.json("summary.json")["principles"]
+    assert said["name"] == "sea" and said["examples_told_apart"] >= 0.8 and built.digest != plain.digest
 
 
 def test_a_blend_by_name_becomes_a_style_with_both_sources(home: Path) -> None:
