@@ -5,7 +5,8 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,26 @@ def _fields(error: Any) -> str:
     """Which fields are wrong, and why; what they hold is repeated only where it cannot be a secret."""
     secret = error.title == "Settings"
     return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'value'}: {_reason(item)}"
+        f"{'.'.join(map(str, item['loc'])) or 'value'}: {_reason(item, error.title)}"
         + ("" if secret or not item["loc"] else f" (got {item['input']!r})")
         for item in error.errors()
     )
 
 
-def _reason(item: Any) -> str:
-    return "no such field" if item["type"] == "extra_forbidden" else str(item["msg"].removeprefix("Value error, "))
+def _reason(item: Any, title: str) -> str:
+    if item["type"] != "extra_forbidden":
+        return str(item["msg"].removeprefix("Value error, "))
+    known = _siblings(item["loc"]) if title == "ReleaseConfig" else []
+    near = get_close_matches(str(item["loc"][-1]), known, n=3) or known
+    return "no such field" + (f"; {'known are' if near is known else 'near it:'} {', '.join(near)}" if near else "")
+
+
+def _siblings(place: Sequence[Any]) -> list[str]:
+    """The fields of a release that may stand where one was named that is not there; empty within lists."""
+    from timbre.config import ReleaseConfig
+
+    model: Any = ReleaseConfig
+    for name in place[:-1]:
+        field = getattr(model, "model_fields", {}).get(name)
+        model = field.annotation if field is not None else None
+    return sorted(getattr(model, "model_fields", {}))

@@ -44,10 +44,12 @@ def test_files_that_no_reader_knows_are_counted_and_named(home: Path, tmp_path: 
 def test_a_file_or_field_that_is_wrong_is_named(home: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     (tmp_path / "odd.json").write_text('{"styl": "literary"}')
+    (tmp_path / "within.json").write_text('{"target": {"folds": 3}}')
     for name, words in (
         ("bad.json", "bad.json is not JSON"),
         ("none.json", "none.json: no such file"),
-        ("odd.json", "styl: no such field"),
+        ("odd.json", "styl: no such field; near it: style"),
+        ("within.json", "target.folds: no such field; known are admission_tokens, alpha, "),
     ):
         done = typed("run", "--dry-run", "--config", str(tmp_path / name))
         assert done.exception is not None
