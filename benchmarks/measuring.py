@@ -16,6 +16,7 @@ import torch
 from timbre.settings import settings
 
 Times = dict[str, list[float]]
+LEAST_ROUNDS = 5
 
 
 def arguments(doc: str | None, more: Callable[[argparse.ArgumentParser], None] | None = None) -> argparse.Namespace:
@@ -28,8 +29,8 @@ def arguments(doc: str | None, more: Callable[[argparse.ArgumentParser], None] |
     if more is not None:
         more(parser)
     given = parser.parse_args()
-    if given.rounds < 1:
-        parser.error("--rounds must be at least 1")
+    if given.rounds < (1 if given.small else LEAST_ROUNDS):
+        parser.error(f"--rounds must be at least {LEAST_ROUNDS}, or 1 with --small: a median of fewer says little")
     torch.set_num_threads(settings().threads)
     return given
 

@@ -188,6 +188,7 @@ def figures(full: Times, lora: Times) -> dict[str, float]:
         "step_ratio_lora_chunked_sft": ratio(lora, ours, chunked), "kd_step_ratio": ratio(lora, "resident teacher", sft),
         "kd_step_ratio_full": ratio(full, "resident teacher", sft), 
         "total_cost_ratio": (once + (config.reference_epochs - 1) * crossfit) / whole_sft,
+        "total_cost_ratio_with_admission": (once + (config.reference_epochs - 1) * crossfit + admission) / whole_sft,
         "total_cost_ratio_one_epoch": once / whole_sft,
         "second_student_ratio": second / whole_sft, "admission_share": admission / whole_sft,
         "score_share_of_step": seconds["score"] / seconds[ours], "read_share_of_step": seconds["read"] / seconds[ours],
@@ -212,7 +213,9 @@ def main() -> None:
         ["", "full", "LoRA", "LoRA s"], [[name, ratio(full, name, sft), ratio(lora, name, sft), seconds["lora"][name]] for name in full]
     )
     print(
-        f"\nthe whole cost is over SFT's, {EPOCHS} epochs and {FOLDS} folds; the admission test adds {found['admission_share']:.3f} to it\n"
+        f"\na LoRA step is {found['step_ratio_lora']:.3f} of {sft} and {found['step_ratio_lora_chunked_sft']:.3f} of chunked SFT; with the "
+        f"teacher in the step it would be {found['kd_step_ratio']:.3f}\n"
+        f"the whole cost is over SFT's, {EPOCHS} epochs and {FOLDS} folds; the admission test adds {found['admission_share']:.3f} to it\n"
     )
     _, missed = against_goals(found, GOALS, reasons=REASONS)
     more = {

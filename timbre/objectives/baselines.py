@@ -80,8 +80,8 @@ def teacher_kl_sum(
 ) -> Tensor:  # fmt: skip
     """Sum of KL(P‖Q) with P = α·δ(y) + (1−α)·P_teacher, the teacher's logits computed here, in the step.
 
-    With α = 0 and the base model as teacher it is the KL to base; with targets of the same α it is what the stored
-    distributions save the computing of (GKD with a resident teacher, 2306.13649, on human text).
+    With α = 0 and the base model as teacher it is the KL to base. With α it is GKD's supervised term (2306.13649) with a
+    resident teacher: the cost of a teacher in the step, but not the release's target, whose reference has learnt the corpus.
 
     Raises:
         ValueError: vocabularies that differ, α outside [0, 1], or α without labels.

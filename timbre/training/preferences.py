@@ -30,38 +30,52 @@ def preference_pairs(
 ) -> list[tuple[Example, Example]]:
     """(human text, base's sample) of each passage longer than the opening; both of the same length, loss after the opening.
 
+    The opening is a passage's own prompt where it has one, else its first `prompt_tokens`.
+
     The samples are drawn at temperature 1 and kept in `scratch`, so that a resumed run compares with the same.
 
     Raises:
         ValueError: no passage is longer than the opening.
     """
-    long = [example for example in examples if len(example.token_ids_T) > prompt_tokens]
+    opened = [Example(one.token_ids_T, first_label=one.first_label if one.first_label > 1 else prompt_tokens) for one in examples]
+    long = [example for example in opened if example.positions]
     if not long:
         raise ValueError(f"no passage is longer than {prompt_tokens} tokens: lower training.dpo_prompt_tokens")
     if world.first and not (scratch / _FILE).exists():
-        _sample(model, long, prompt_tokens, vocab_size, seed, scratch / _FILE, progress)
+        _sample(model, long, vocab_size, seed, scratch / _FILE, progress)
     world.wait()
     drawn = _kept(scratch / _FILE)
-    human = [Example(example.token_ids_T, first_label=prompt_tokens) for example in long]
-    return [(own, Example(sample, first_label=prompt_tokens)) for own, sample in zip(human, drawn, strict=True)]
+    return [(own, Example(sample, first_label=own.first_label)) for own, sample in zip(long, drawn, strict=True)]
 
 
-def _sample(
-    model: Any, examples: Sequence[Example], prompt_tokens: int, vocab_size: int, seed: int, path: Path, progress: Progress
-) -> None:
+def _sample(model: Any, examples: Sequence[Example], vocab_size: int, seed: int, path: Path, progress: Progress) -> None:
     from safetensors.numpy import save
 
     home = head_weight(model).device
     model.to(device())  # what is to be sharded waits on the CPU, too slow a place to write
-    batches = [examples[start : start + _BATCH] for start in range(0, len(examples), _BATCH)]
-    rows: list[Any] = []
+    batches = _of_one_opening(examples)
+    rows: dict[int, Any] = {}
     for number, batch in enumerate(progress.track(batches, "sampling the base", len(batches))):
-        openings = torch.tensor(np.stack([example.token_ids_T[:prompt_tokens] for example in batch]).astype(np.int64))
-        longest = max(len(example.token_ids_T) for example in batch)
-        written = _continued(model, openings, longest - prompt_tokens, vocab_size, seed + 1_000_003 * number).numpy()
-        rows += [row[: len(example.token_ids_T)].astype(np.int32) for row, example in zip(written, batch, strict=True)]
+        chosen, opening = [examples[place] for place in batch], examples[batch[0]].first_label
+        openings = torch.tensor(np.stack([example.token_ids_T[:opening] for example in chosen]).astype(np.int64))
+        longest = max(len(example.token_ids_T) for example in chosen)
+        written = _continued(model, openings, longest - opening, vocab_size, seed + 1_000_003 * number).numpy()
+        for place, example, row in zip(batch, chosen, written, strict=True):
+            rows[place] = np.ascontiguousarray(row[: len(example.token_ids_T)].astype(np.int32))
     model.to(home)
-    write_atomically(path, save({f"{number:06d}": np.ascontiguousarray(row) for number, row in enumerate(rows)}))
+    write_atomically(path, save({f"{place:06d}": rows[place] for place in sorted(rows)}))
+
+
+def _of_one_opening(examples: Sequence[Example]) -> list[list[int]]:
+    """Places in `examples`, at most `_BATCH` together, whose openings are equally long."""
+    batches: list[list[int]] = []
+    for place in sorted(range(len(examples)), key=lambda place: examples[place].first_label):
+        last = batches[-1] if batches else []
+        if last and len(last) < _BATCH and examples[last[0]].first_label == examples[place].first_label:
+            last.append(place)
+        else:
+            batches.append([place])
+    return batches
 
 
 def _kept(path: Path) -> list[Any]:

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ from timbre.objectives.head import Head
 from timbre.objectives.registry import Options, Positions, objective
 from timbre.objectives.sparse_kl import Tail, check_mass, cross_entropy_sum
 from timbre.training.adapters import head_of, kind_of
-from timbre.training.data import Batch
+from timbre.training.data import Batch, Example, collate
 
 Loss = Callable[[Tensor, Head], Tensor]
 
@@ -43,7 +44,7 @@ class Student(nn.Module):
         # In a list, so that it is no submodule: it is neither trained nor sharded.
         self._copy = [copy.deepcopy(network).requires_grad_(False)] if compared and self._kind == "full" else []
         if config.packing:
-            _refuse_sliding_windows(network)
+            _check_packing(network)
 
     def forward(self, batch: Batch, loss: Loss) -> Tensor:
         """The loss of a batch's positions."""
@@ -102,11 +103,7 @@ class Student(nn.Module):
         return value
 
     def _hidden(self, network: Any, batch: Batch) -> Tensor:
-        mask = batch.attention_mask_BT
-        if mask.dtype == torch.bool:  # added to the scores, so that every kind of attention takes it
-            dtype = torch.bfloat16 if self._autocast else next(network.parameters()).dtype
-            mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
-        return hidden_states(network, batch.input_ids_BT, mask, batch.position_ids_BT)[batch.counted_BT]
+        return _hidden_states(network, batch, torch.bfloat16 if self._autocast else next(network.parameters()).dtype)
 
     def _base_hidden(self, batch: Batch) -> Tensor:
         """The base's hidden states of the same positions, without gradient."""
@@ -130,8 +127,36 @@ class Student(nn.Module):
         return head_of(self._copy[0] if self._copy else self.network, self.vocab_size, base=True)
 
 
-def _refuse_sliding_windows(network: Any) -> None:
-    config = network.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if "sliding_attention" in kinds or (not kinds and getattr(config, "sliding_window", None)):
-        raise ValueError("training.packing and sliding-window attention do not go together: set training.packing to false")
+def _check_packing(network: Any) -> None:
+    """Refuse a network in which texts that share a row see each other, or that takes no mask of who sees whom.
+
+    Two made-up texts are read in rows of their own and in one row: sliding windows, convolutions and recurrent states show.
+    """
+    config, unfit = network.config.get_text_config(), "training.packing and {} do not go together: set training.packing to false"
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    if kinds or getattr(config, "sliding_window", None):
+        raise ValueError(unfit.format(f"layers of the kind {min(kinds) if kinds else 'sliding_attention'}"))
+    texts = [Example(np.arange(first, first + length) % config.vocab_size) for first, length in ((5, 15), (40, 7), (20, 8))]
+    weight = next(network.parameters())
+    apart, together = (collate(texts, packed=packed).to(weight.device) for packed in (False, True))
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            found = [_hidden_states(network, batch, weight.dtype) for batch in (apart, together)]
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(unfit.format(f"a model of the type {config.model_type}")) from error
+    finally:
+        network.train(training)
+    rows = torch.argsort(together.sequence_N, stable=True)
+    difference = float((found[0] - found[1][rows]).abs().max() / found[0].abs().max())
+    if not difference < (1e-3 if weight.dtype in (torch.float32, torch.float64) else 5e-2):
+        raise ValueError(unfit.format(f"a model of the type {config.model_type}, where texts in one row see each other,"))
+
+
+def _hidden_states(network: Any, batch: Batch, dtype: torch.dtype) -> Tensor:
+    """Last hidden states N×D of the positions that count."""
+    mask = batch.attention_mask_BT
+    if mask.dtype == torch.bool:  # added to the scores, so that every kind of attention takes it
+        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
+    return hidden_states(network, batch.input_ids_BT, mask, batch.position_ids_BT)[batch.counted_BT]

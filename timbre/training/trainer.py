@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -169,8 +170,10 @@ class _Run:
     def _fingerprint(self, replay: Sequence[Example]) -> str:
         text = hashlib.sha256()
         for example in (*(one for group in self.groups for one in group), *self.held_out, *replay):
-            text.update(example.token_ids_T.astype("int64").tobytes() + b"|")
-        return digest_json({"config": self.config.model_dump(mode="json"), "text": text.hexdigest()})
+            text.update(example.token_ids_T.astype("int64").tobytes() + f"|{example.first_label}|".encode())
+            for part in (example.ids_TK, example.probs_TK, example.tail_T):
+                text.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
+        return digest_json({"config": self.config.model_dump(mode="json"), "data": text.hexdigest(), "vocab_size": self.student.vocab_size})
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, or begin with a look at the untrained model."""

@@ -18,7 +18,7 @@ from timbre.models import load_model, load_tokenizer
 from timbre.objectives.registry import OBJECTIVES
 from timbre.progress import SILENT
 from timbre.store import TargetReader
-from timbre.training.adapters import prepare
+from timbre.training.adapters import adapter_parameters, prepare
 from timbre.training.data import Example, collate
 from timbre.training.gradients import Gradients, Means
 from timbre.training.parallel import World
@@ -172,6 +172,34 @@ def test_packing_refuses_sliding_windows(training_inputs: TrainingInputs) -> Non
         Student(model, training_config(packing=True), VOCABULARY)
 
 
+@pytest.mark.parametrize("kind", ["Lfm2", "Bloom", "Mamba"])
+def test_packing_refuses_what_lets_texts_in_one_row_see_each_other(kind: str) -> None:
+    """Convolutions, positions by distance alone, and recurrent states: named, whatever the library would say."""
+    import transformers
+
+    sizes: dict[str, Any] = {
+        "Lfm2": {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "layer_types": ["conv", "full_attention"]},
+        "Bloom": {"n_layer": 2, "n_head": 2}, "Mamba": {"num_hidden_layers": 2, "state_size": 4},
+    }  # fmt: skip
+    config = getattr(transformers, f"{kind}Config")(vocab_size=64, hidden_size=16, **sizes[kind])
+    model = getattr(transformers, f"{kind}ForCausalLM")(config)
+    with pytest.raises(ValueError, match=r"do not go together: set training\.packing to false"):
+        Student(model, training_config(packing=True), 64)
+
+
+@pytest.mark.parametrize("kind", ["Llama", "Qwen2", "Mistral", "GPT2"])
+def test_packing_takes_models_whose_attention_can_be_masked(kind: str) -> None:
+    import transformers
+
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    sizes |= {"sliding_window": None} if kind == "Mistral" else {}
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=64, **({"n_embd": 16, "n_layer": 2, "n_head": 2} if kind == "GPT2" else sizes)
+    )
+    model = getattr(transformers, "GPT2LMHeadModel" if kind == "GPT2" else f"{kind}ForCausalLM")(config)
+    Student(model, training_config(packing=True), 64)
+
+
 @pytest.mark.parametrize("packing", [False, True])
 def test_bf16_autocast_computes_the_step_within_its_precision_and_keeps_weights_in_float32(
     packing: bool, training_inputs: TrainingInputs, uneven: list[Example], answers: list[Example]
@@ -235,6 +263,37 @@ def test_dpo_compares_with_the_same_samples_after_a_restart_and_draws_real_token
     assert len({tuple(sample.token_ids_T[40:]) for _, sample in first}) == 5
     with pytest.raises(ValueError, match=r"lower training\.dpo_prompt_tokens"):
         preference_pairs(model, examples[:5], world=World(), **{**options, "prompt_tokens": 400})
+
+
+def test_dpo_leaves_a_prompt_as_it_is_and_counts_the_answer_only(
+    training_inputs: TrainingInputs, examples: list[Example], tmp_path: Path
+) -> None:
+    rows = [replace(example, first_label=first) for example, first in zip(examples[:4], (1, 30, 1, 30), strict=True)]
+    model = load_model(training_inputs.model)
+    pairs = preference_pairs(model, rows, prompt_tokens=16, vocab_size=VOCABULARY, seed=3, scratch=tmp_path, progress=SILENT, world=World())
+    for row, opening, (human, sample) in zip(rows, (16, 30, 16, 30), pairs, strict=True):
+        assert human.first_label == sample.first_label == opening
+        assert (human.token_ids_T == row.token_ids_T).all() and len(sample.token_ids_T) == len(row.token_ids_T)
+        assert (sample.token_ids_T[:opening] == row.token_ids_T[:opening]).all()
+        assert (sample.token_ids_T[opening:] != row.token_ids_T[opening:]).any()
+
+
+def test_checkpoints_of_another_target_are_not_gone_on_from(
+    training_inputs: TrainingInputs, examples: list[Example], tmp_path: Path
+) -> None:
+    def end(scratch: Path, given: list[Example]) -> dict[str, torch.Tensor]:
+        return adapter_parameters(trained(training_inputs, scratch, given, epochs=1).model)
+
+    def moved(example: Example) -> Example:
+        assert example.probs_TK is not None and example.tail_T is not None
+        return replace(example, probs_TK=example.probs_TK * 0.5, tail_T=1 - (1 - example.tail_T) * 0.5)
+
+    other = [moved(example) for example in examples[:4]]
+    end(tmp_path / "one", examples[:4])
+    with pytest.warns(UserWarning, match="other data or settings"):
+        again = end(tmp_path / "one", other)
+    fresh = end(tmp_path / "two", other)
+    assert all(torch.equal(again[name], fresh[name]) for name in fresh)
 
 
 def test_a_setting_of_another_objective_is_said_to_be_ignored(
