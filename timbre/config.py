@@ -339,7 +339,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
     "quick": {},
     "standard": {
         "target": {"train_tokens": 65_536, "admission_tokens": 8_192},
-        "training": {"epochs": 3, "validation_tokens": 8_192, "evaluate_every": 16, "checkpoint_every": 8},
+        "training": {"epochs": 3, "replay_weight": 0.3, "validation_tokens": 8_192, "evaluate_every": 16, "checkpoint_every": 8},
         "evaluation": {
             "likelihood_tokens": 16_384,
             "prompts": 64,
@@ -364,7 +364,14 @@ _PROFILES: dict[str, dict[str, Any]] = {
     },
     "gpu": {
         "target": {"train_tokens": 1_048_576, "admission_tokens": 32_768, "batch_tokens": 16_384},
-        "training": {"epochs": 3, "batch_tokens": 16_384, "validation_tokens": 32_768, "evaluate_every": 50, "checkpoint_every": 50},
+        "training": {
+            "epochs": 3,
+            "replay_weight": 0.3,
+            "batch_tokens": 16_384,
+            "validation_tokens": 32_768,
+            "evaluate_every": 50,
+            "checkpoint_every": 50,
+        },
         "evaluation": {
             "likelihood_tokens": 65_536,
             "prompts": 400,
