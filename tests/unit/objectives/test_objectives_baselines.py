@@ -35,6 +35,10 @@ def log_q(hidden: Tensor, weight: Tensor) -> Tensor:
     return (hidden @ weight[:V].T).log_softmax(-1)
 
 
+def teacher(hidden: Tensor) -> tuple[Tensor, Head]:
+    return TEACHER_HIDDEN.to(hidden.dtype), Head(TEACHER_WEIGHT.to(hidden.dtype), V)
+
+
 def observed(log_probs: Tensor) -> Tensor:
     return log_probs.gather(-1, LABELS.unsqueeze(-1)).squeeze(-1)
 
@@ -71,19 +75,19 @@ CASES: dict[str, tuple[Loss, Plain]] = {
     "gem": (lambda h, head, chunk: gem_sum(h, head, LABELS, chunk=chunk), plain_gem),
     "emo": (lambda h, head, chunk: emo_sum(h, head, LABELS, chunk=chunk), plain_emo),
     "resident teacher": (
-        lambda h, head, chunk: teacher_kl_sum(h, head, TEACHER_HIDDEN, TEACHER, labels_N=LABELS, alpha=0.3, chunk=chunk),
+        lambda h, head, chunk: teacher_kl_sum(h, head, *teacher(h), labels_N=LABELS, alpha=0.3, chunk=chunk),
         lambda h, w: divergences.forward_kl(teacher_mixture(0.3), log_q(h, w)).sum(),
     ),
     "kl to base": (
-        lambda h, head, chunk: teacher_kl_sum(h, head, TEACHER_HIDDEN, TEACHER, chunk=chunk),
+        lambda h, head, chunk: teacher_kl_sum(h, head, *teacher(h), chunk=chunk),
         lambda h, w: divergences.forward_kl(teacher_mixture(0), log_q(h, w)).sum(),
     ),
-    "dpo": (lambda h, head, chunk: preference_sum(h, head, LABELS, TEACHER_HIDDEN, TEACHER, PAIRS, chunk=chunk), plain_preference),
+    "dpo": (lambda h, head, chunk: preference_sum(h, head, LABELS, *teacher(h), PAIRS, chunk=chunk), plain_preference),
 }
 
 
-def solve(loss: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
-    hidden, weight = HIDDEN.clone().requires_grad_(), WEIGHT.clone().requires_grad_()
+def solve(loss: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    hidden, weight = HIDDEN.to(dtype).clone().requires_grad_(), WEIGHT.to(dtype).clone().requires_grad_()
     value = loss(hidden, weight)
     return [value.detach(), *torch.autograd.grad(value, (hidden, weight))]
 
@@ -94,6 +98,14 @@ def test_value_and_gradients_agree_with_the_plain_form_whatever_the_chunk(name: 
     chunked, plain = CASES[name]
     for found, wanted in zip(solve(lambda h, w: chunked(h, Head(w, V), chunk)), solve(plain), strict=True):
         assert float((found - wanted).norm() / wanted.norm()) <= 1e-6
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float32_agrees_with_the_plain_form_in_float64(name: str) -> None:
+    chunked, plain = CASES[name]
+    for found, wanted in zip(solve(lambda h, w: chunked(h, Head(w, V), 5), torch.float32), solve(plain), strict=True):
+        assert found.dtype == torch.float32
+        assert float((found - wanted).norm() / wanted.norm()) <= 1e-5
 
 
 def test_a_student_that_is_its_teacher_has_no_loss_and_no_gradient() -> None:
