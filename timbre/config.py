@@ -83,7 +83,7 @@ class PrincipleUse(Frozen):
     """A written principle (data/principles/*.toml) and how strongly the target follows it."""
 
     name: str = Field(pattern=r"[a-z0-9][a-z0-9-]{0,47}")
-    strength: float = Field(allow_inf_nan=False, description="β of P·exp(β·r); negative turns the principle around.")
+    strength: float = Field(ge=-100, le=100, description="β of P·exp(β·r); negative turns the principle around.")
 
 
 class TargetConfig(Frozen):
@@ -96,7 +96,7 @@ class TargetConfig(Frozen):
     model_config = ConfigDict(allow_inf_nan=False)
     alpha: float = Field(0.75, ge=0, le=1, description="Weight of the observed token.")
     top_k: int = Field(64, ge=1, description="Tokens stored a position; the rest is the tail mass.")
-    temperature: float = Field(1.0, gt=0, description="Temperature of the reference.")
+    temperature: float = Field(1.0, ge=0.01, le=100, description="Temperature of the reference.")
     train_tokens: int = Field(4096, ge=64, description="Budget of training tokens.")
     passage_tokens: int = Field(256, ge=16, description="Longest passage.")
     admission_tokens: int = Field(2048, ge=64, description="Budget of validation tokens for the admission test.")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbre.corpus.passages import Passage
-from timbre.targets.principles import Principle, spellings, token_of
+from timbre.targets.principles import Principle, token_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,14 +35,28 @@ class Swap:
     after_letter_V: npt.NDArray[np.int64]
     """Where one does: only spellings that bring their own space are words."""
     ends_in_letter_V: npt.NDArray[np.bool_]
+    starts_in_letter_V: npt.NDArray[np.bool_]
+    """Before such a token nothing is swapped: " he" is no word in " heave"."""
     skipped: tuple[tuple[str, str], ...]
     """Pairs of spellings that are not one token each."""
     skipped_ids: tuple[tuple[int, ...], ...] = ()
 
     def ids(self, token_ids: Ids) -> Ids:
         """σ of a text; the same length, and σσ is the text itself."""
+        swapped = self._by_what_stands_before(token_ids)
+        return np.where(self._before_letter(token_ids), token_ids, swapped).astype(token_ids.dtype)
+
+    def _by_what_stands_before(self, token_ids: Ids) -> Ids:
         after_letter = np.concatenate([[False], self.ends_in_letter_V[token_ids[:-1]]])
-        return np.where(after_letter, self.after_letter_V[token_ids], self.anywhere_V[token_ids]).astype(token_ids.dtype)
+        return np.where(after_letter, self.after_letter_V[token_ids], self.anywhere_V[token_ids])
+
+    def _before_letter(self, token_ids: Ids) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = np.append(self.starts_in_letter_V[token_ids[1:]], False)
+        return found
+
+    def within_words(self, token_ids: Ids) -> npt.NDArray[np.bool_]:
+        """Where a word of the table is only the beginning of a longer one, and therefore stays."""
+        return self._before_letter(token_ids) & (self._by_what_stands_before(token_ids) != token_ids)
 
     def passage(self, passage: Passage) -> Passage:
         """The counterfactual passage."""
@@ -56,10 +70,16 @@ class Swap:
         letters = torch.from_numpy(self.ends_in_letter_V).to(log_q_nV.device)
         return log_q_nV.gather(-1, tables[letters[last_n.to(log_q_nV.device)].long()])
 
-    def targets(self, ids_NK: Ids, last_N: Ids) -> Ids:
-        """Sparse ids under σ, given the token before each position; not in order any more."""
-        after_letter = self.ends_in_letter_V[last_N]
-        return np.where(after_letter[:, None], self.after_letter_V[ids_NK], self.anywhere_V[ids_NK])
+    def targets(self, ids_NK: Ids, token_ids: Ids, first_label: int) -> Ids:
+        """Sparse ids under σ for the positions of a text from `first_label` on; not in order any more.
+
+        Where the observed token stays because it only begins a longer word, it and its partner stay here too.
+        """
+        after_letter_N1 = self.ends_in_letter_V[token_ids[first_label - 1 : -1]][:, None]
+        swapped_NK = np.where(after_letter_N1, self.after_letter_V[ids_NK], self.anywhere_V[ids_NK])
+        observed_N1 = token_ids[first_label:][:, None]
+        stays_N1 = self.within_words(token_ids)[first_label:][:, None]
+        return np.where(stays_N1 & ((ids_NK == observed_N1) | (swapped_NK == observed_N1)), ids_NK, swapped_NK)
 
     def changes(self, passage: Passage) -> bool:
         """Whether the passage has a word to swap."""
@@ -78,26 +98,34 @@ def swap_of(table: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_size: 
     """
     if table.kind != "swap":
         raise ValueError(f"target.debias names {table.name!r}, which is of kind {table.kind!r}: name a principle of kind 'swap'")
-    words = [word for pair in table.pairs for word in pair]
+    words = [word.lower() for pair in table.pairs for word in pair]
     if twice := sorted({word for word in words if words.count(word) > 1}):
         raise ValueError(f"{table.name}: {', '.join(twice)} stands in more than one pair: a swap must lead back")
     anywhere, after_letter = np.arange(vocab_size), np.arange(vocab_size)
     skipped, skipped_ids = [], []
     for pair in table.pairs:
-        for one, other in zip(*(list(spellings(word)) for word in pair), strict=True):
+        for one, other in dict.fromkeys(zip(*map(_forms, pair), strict=True)):
             ids = [token_of(spelling, tokenizer) for spelling in (one, other)]
             if any(len(tokens) != 1 or tokens[0] >= vocab_size for tokens in ids):
                 skipped.append((one, other))
                 skipped_ids += [tokens for tokens in ids if tokens]
                 continue
             (a,), (b,) = ids
+            if anywhere[a] != a or anywhere[b] != b:  # "I" is its own capital: its first partner keeps it
+                skipped.append((one, other))
+                continue
             for table_V in (anywhere, after_letter) if one.startswith(" ") else (anywhere,):
                 table_V[[a, b]] = b, a
     if (anywhere == np.arange(vocab_size)).all():
         raise ValueError(f"{table.name}: this tokenizer spells no pair with one token each, so nothing can be swapped: choose other words")
     spelled = tokenizer.batch_decode([[token] for token in range(vocab_size)])
-    letters = np.array([bool(text) and text[-1].isalnum() for text in spelled])
-    return Swap(anywhere, after_letter, letters, tuple(skipped), tuple(tuple(ids) for ids in skipped_ids))
+    ends, starts = (np.array([bool(text) and text[place].isalnum() for text in spelled]) for place in (-1, 0))
+    return Swap(anywhere, after_letter, ends, starts, tuple(skipped), tuple(tuple(ids) for ids in skipped_ids))
+
+
+def _forms(word: str) -> list[str]:
+    """Its spellings in the order of any other word's: as it is, with a capital, in capitals; inside a line and at its beginning."""
+    return [f"{space}{form}" for form in (word, word[:1].upper() + word[1:], word.upper()) for space in (" ", "")]
 
 
 def _occurrences(tokens: Ids, sequence: Sequence[int]) -> int:

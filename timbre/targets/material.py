@@ -1,5 +1,6 @@
 """What a target is made from: training and validation passages of the corpus, in the wanted formats and proportions."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,9 +55,16 @@ def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokeniz
     def drawn(split: str, budget: int) -> list[Passage]:
         passages: list[Passage] = []
         for share, some in _shares(config, documents[split], style_of, split):
-            passages += select_passages(
-                some, tokenizer, budget_tokens=round(share * budget), passage_tokens=config.passage_tokens, seed=config.seed
-            )
+            asked = round(share * budget)
+            chosen = select_passages(some, tokenizer, budget_tokens=asked, passage_tokens=config.passage_tokens, seed=config.seed)
+            held = sum(len(passage.token_ids) for passage in chosen)
+            if config.blend and split == "train" and held < asked - config.passage_tokens:
+                warnings.warn(
+                    f"the style {style_of[some[0].doc_id]!r} has {held:,} of the {asked:,} training tokens of its share, so the blend is "
+                    "not drawn as asked: lower target.train_tokens, or its share",
+                    stacklevel=2,
+                )
+            passages += chosen
         long_enough = [passage for passage in passages if len(passage.token_ids) > 1]  # one token predicts nothing
         return formatted(long_enough, config, tokenizer, texts, context)
 

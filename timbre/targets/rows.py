@@ -37,8 +37,7 @@ def target_row(
 
 def counterfactual_row(row: TargetRow, swap: Swap) -> TargetRow:
     """The row of the swapped passage: the same masses on swapped tokens, since the bracket is symmetric under the swap."""
-    last = row.token_ids_T[row.first_label - 1 : -1]
-    ids = swap.targets(row.ids_TK, last)
+    ids = swap.targets(row.ids_TK, row.token_ids_T, row.first_label)
     order = np.argsort(ids, axis=1)
     return TargetRow(
         row.doc_id, row.index, swap.ids(row.token_ids_T), np.take_along_axis(ids, order, axis=1),

@@ -150,13 +150,14 @@ def test_a_blend_that_can_be_is_taken() -> None:
 
 
 def _swap(vocab: int = 384) -> Swap:
-    """Tokens 40 ↔ 41 and 50 ↔ 51 anywhere, 60 ↔ 61 only where no letter stands before; 10–200 end in letters."""
+    """Tokens 40 ↔ 41 and 50 ↔ 51 anywhere, 60 ↔ 61 only where no letter stands before; 10–200 end in letters, 300–320 begin with one."""
     anywhere = np.arange(vocab)
     anywhere[[40, 41, 50, 51]] = 41, 40, 51, 50
     after_letter = anywhere.copy()
     anywhere[[60, 61]] = 61, 60
     letters = (np.arange(vocab) >= 10) & (np.arange(vocab) < 200)
-    return Swap(anywhere, after_letter, letters, ())
+    begins = (np.arange(vocab) >= 300) & (np.arange(vocab) < 320)
+    return Swap(anywhere, after_letter, letters, begins, ())
 
 
 @pytest.fixture(scope="module")

@@ -21,15 +21,16 @@ from timbre.config import ModelConfig, read_toml
 from timbre.corpus.passages import Passage
 from timbre.models import load_tokenizer, resolve_model
 from timbre.progress import SILENT
-from timbre.store import TargetReader, TargetWriter
+from timbre.store import TargetReader, TargetRow, TargetWriter
 from timbre.targets import assembly
 from timbre.targets.blending import blended_style, parse_blend
 from timbre.targets.classifier import Classifier
-from timbre.targets.debias import swap_of
+from timbre.targets.debias import Swap, swap_of
 from timbre.targets.inspect import ORIGINS, inspect_passage, origin_bar, passage_table
 from timbre.targets.page import passage_page
 from timbre.targets.principles import Principle, principle_path, principle_paths, scorer_of
 from timbre.targets.reference import load_reference
+from timbre.targets.rows import counterfactual_row
 from timbre.targets.stage import build_target, target_inputs
 
 FITTED = target_config(alpha=0.5, 
@@ -362,6 +363,26 @@ def test_a_target_follows_a_classifier_and_says_how_good_it_is(
     built = build_target(target_config(principles=[{"name": "sea", "strength": 0.2}]), target_corpus, target_model, target_store)
     (said,) = built.json("summary.json")["principles"]
     assert said["name"] == "sea" and said["examples_told_apart"] >= 0.8 and built.digest != plain.digest
+
+
+def test_a_swap_leaves_the_beginnings_of_longer_words_alone() -> None:
+    """Tokens 1 and 2 are partners, 5 begins with a letter: in 1 5 there is a longer word, and in 1 6 there is none."""
+    map_V, letter_V = np.array([0, 2, 1, 3, 4, 5, 6]), np.arange(7) == 5
+    swap = Swap(map_V, map_V, np.zeros(7, bool), letter_V, ())
+    text = np.array([3, 1, 5, 1, 6, 2, 2])
+    assert swap.ids(text).tolist() == [3, 1, 5, 2, 6, 1, 1] and (swap.ids(swap.ids(text)) == text).all()
+    assert swap.within_words(text).tolist() == [False, True, False, False, False, False, False]
+    row = TargetRow("d", 0, text, np.array([[1, 2, 4]] * 6), np.array([[0.6, 0.3, 0.1]] * 6, np.float32), np.zeros(6, np.float32), 1)
+    mirrored = counterfactual_row(row, swap)
+    at = [dict(zip(ids.tolist(), probs.tolist(), strict=True)) for ids, probs in zip(mirrored.ids_TK, mirrored.probs_TK, strict=True)]
+    assert at[0] == pytest.approx({1: 0.6, 2: 0.3, 4: 0.1}), "what stays in the text keeps its mass"
+    assert at[2] == pytest.approx({2: 0.6, 1: 0.3, 4: 0.1}), "what is swapped takes it along"
+
+
+def test_a_word_that_is_its_own_capital_goes_with_its_first_partner(target_model: Artifact) -> None:
+    swap = swap_of(Principle(name="t", statement="x", kind="swap", pairs=(("I", "the"),)), load_tokenizer(target_model), 384)
+    every = np.arange(384)
+    assert (swap.anywhere_V[swap.anywhere_V] == every).all() and (swap.after_letter_V[swap.after_letter_V] == every).all()
 
 
 def test_a_blend_by_name_becomes_a_style_with_both_sources(home: Path) -> None:
