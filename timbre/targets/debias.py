@@ -51,12 +51,12 @@ class Swap:
         return np.where(after_letter, self.after_letter_V[token_ids], self.anywhere_V[token_ids])
 
     def _before_letter(self, token_ids: Ids) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = np.append(self.starts_in_letter_V[token_ids[1:]], False)
-        return found
+        return np.append(self.starts_in_letter_V[token_ids[1:]], False)
 
     def within_words(self, token_ids: Ids) -> npt.NDArray[np.bool_]:
         """Where a word of the table is only the beginning of a longer one, and therefore stays."""
-        return self._before_letter(token_ids) & (self._by_what_stands_before(token_ids) != token_ids)
+        found: npt.NDArray[np.bool_] = self._before_letter(token_ids) & (self._by_what_stands_before(token_ids) != token_ids)
+        return found
 
     def passage(self, passage: Passage) -> Passage:
         """The counterfactual passage."""
