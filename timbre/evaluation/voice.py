@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from timbre.evaluation.style_features import StyleRuler
-from timbre.statistics import Interval, bootstrap_interval, clustered_proportion
+from timbre.statistics import Interval, bootstrap_interval, clustered_proportion, fit_logistic, logistic_probabilities
 
 _RIDGE = 1.0
 _FOLDS = 5
@@ -36,14 +36,14 @@ class Voices:
             )
         styles = tuple(sorted(human))
         ruler = StyleRuler.of([text for style in styles for text in human[style]])
-        features_NF = _with_one(ruler([text for style in styles for text in human[style]]))
+        features_NF = ruler([text for style in styles for text in human[style]])
         label_N = np.repeat(np.arange(len(styles)), [len(human[style]) for style in styles])
         weight_N = np.concatenate([np.full(len(human[style]), 1 / len(human[style])) for style in styles]) * len(label_N) / len(styles)
-        return cls(styles, ruler, _fit(features_NF, label_N, weight_N, len(styles)))
+        return cls(styles, ruler, fit_logistic(features_NF, label_N, weight_N, len(styles), ridge=_RIDGE, steps=_STEPS))
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Probability of each style, (texts, styles)."""
-        return _softmax(_with_one(self.ruler(texts)) @ self.weights_FS)
+        return logistic_probabilities(self.ruler(texts), self.weights_FS)
 
 
 @dataclass(frozen=True)
@@ -122,32 +122,3 @@ def _cross_validated(
                 nearest = voices.probabilities([text for text, _ in held]).argmax(1)
                 results[style] += [(bool(index == own), doc) for index, (_, doc) in zip(nearest, held, strict=True)]
     return results
-
-
-def _fit(features_NF: np.ndarray, label_N: np.ndarray, weight_N: np.ndarray, styles: int) -> np.ndarray:
-    from scipy.optimize import minimize
-
-    target_NS = np.eye(styles)[label_N]
-    shape = (features_NF.shape[1], styles)
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights_FS = flat.reshape(shape)
-        probability_NS = _softmax(features_NF @ weights_FS)
-        fit = -float(weight_N @ np.log(np.maximum((probability_NS * target_NS).sum(1), 1e-300)))
-        shrunk_FS = weights_FS * np.r_[0.0, np.ones(shape[0] - 1)][:, None]
-        gradient_FS = features_NF.T @ ((probability_NS - target_NS) * weight_N[:, None]) + _RIDGE * shrunk_FS
-        return fit + _RIDGE / 2 * float((shrunk_FS**2).sum()), gradient_FS.ravel()
-
-    found = minimize(loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS})
-    weights: np.ndarray = found.x.reshape(shape)
-    return weights
-
-
-def _with_one(features_NF: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.ones((len(features_NF), 1)), features_NF], 1)
-
-
-def _softmax(logits_NS: np.ndarray) -> np.ndarray:
-    shifted_NS = np.exp(logits_NS - logits_NS.max(1, keepdims=True))
-    result: np.ndarray = shifted_NS / shifted_NS.sum(1, keepdims=True)
-    return result

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbre.models import head_weight
+from timbre.statistics import fit_logistic
 from timbre.targets.scoring import counted_hidden
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 RIDGE = 1e-2
 """Of features that are standardised and divided by √D, so that a row's length is about 1 whatever the model's width."""
+_STEPS = 1000
 LEAST_RIGHT = 0.6
 """Share of unseen examples that must be told apart; chance is .5."""
 
@@ -75,7 +77,7 @@ def fit_classifier(follows: Sequence[Array], breaks: Sequence[Array], network: A
     """
     import torch
 
-    examples, kept = [*follows, *breaks], np.array([1.0] * len(follows) + [-1.0] * len(breaks))
+    examples, kept = [*follows, *breaks], np.arange(len(follows) + len(breaks)) < len(follows)
     if min(map(len, examples)) < 2:
         raise ValueError("an example of a classifier must have at least two tokens: write whole sentences")
     rows_VD = head_weight(network)[:vocab_size].detach().double().cpu().numpy()
@@ -94,7 +96,7 @@ def fit_classifier(follows: Sequence[Array], breaks: Sequence[Array], network: A
 
 def _told_apart(contexts: Sequence[Array], tokens: Sequence[Array], kept: Array) -> float:
     """Share of examples on the right side of 0 by probes that saw neither them nor their opposite number."""
-    follows, breaks = np.flatnonzero(kept > 0), np.flatnonzero(kept < 0)
+    follows, breaks = np.flatnonzero(kept), np.flatnonzero(~kept)
     right: list[bool] = []
     for turn in range(max(len(follows), len(breaks))):
         out = {int(side[turn]) for side in (follows, breaks) if turn < len(side)}
@@ -104,29 +106,19 @@ def _told_apart(contexts: Sequence[Array], tokens: Sequence[Array], kept: Array)
             probe = _fit([side[at] for at in seen], kept[seen])
             for at in out:
                 odds[at] += float(probe(side[at]).mean())
-        right += [odds[at] * kept[at] > 0 for at in sorted(out)]
+        right += [bool(odds[at] > 0) if kept[at] else bool(odds[at] < 0) for at in sorted(out)]
     return float(np.mean(right))
 
 
 def _fit(examples: Sequence[Array], kept: Array) -> Probe:
     """A probe on all rows of some examples; either side weighs half, each example of a side the same."""
-    from scipy.optimize import minimize
-
-    rows_ND = np.concatenate(examples)
-    label_N = np.repeat(kept, [len(rows) for rows in examples])
-    sides = {side: int((kept == side).sum()) for side in (-1.0, 1.0)}
-    weight_N = np.concatenate([np.full(len(rows), 0.5 / sides[side] / len(rows)) for rows, side in zip(examples, kept, strict=True)])
+    lengths = [len(rows) for rows in examples]
+    rows_ND, label_N = np.concatenate(examples), np.repeat(kept.astype(int), lengths)
+    weight_N = np.repeat(0.5 / np.where(kept, kept.sum(), (~kept).sum()) / lengths, lengths)
     mean_D, spread_D = rows_ND.mean(0), rows_ND.std(0)
     scale_D = 1 / np.where(spread_D > 0, spread_D, 1.0) / np.sqrt(rows_ND.shape[1])
     scaled_ND = (rows_ND - mean_D) * scale_D
-
-    def loss(parameters: Array) -> tuple[float, Array]:
-        weights_D, bias = parameters[:-1], parameters[-1]
-        margin_N = label_N * (scaled_ND @ weights_D + bias)
-        pull_N = -weight_N * label_N / (1 + np.exp(np.clip(margin_N, -500, 500)))
-        value = float(weight_N @ np.logaddexp(0, -margin_N) + RIDGE / 2 * weights_D @ weights_D)
-        return value, np.append(scaled_ND.T @ pull_N + RIDGE * weights_D, pull_N.sum())
-
-    found = minimize(loss, np.zeros(rows_ND.shape[1] + 1), jac=True, method="L-BFGS-B").x
-    weights_D = found[:-1] * scale_D
-    return Probe(weights_D, float(found[-1] - mean_D @ weights_D))
+    weights_F2 = fit_logistic(scaled_ND, label_N, weight_N, 2, ridge=2 * RIDGE, steps=_STEPS)  # a ridge on both sides' weights
+    bias, *odds = weights_F2[:, 1] - weights_F2[:, 0]
+    weights_D = np.array(odds) * scale_D
+    return Probe(weights_D, float(bias - mean_D @ weights_D))
