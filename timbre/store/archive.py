@@ -9,7 +9,7 @@ unpacked is the same artifact.
 Mapped shards are made to be read at once; what is kept for years is better small. Each column becomes planes of bytes that
 look alike: ids ascend at each position, so that their differences are stored, one place in the ranking after another over
 all positions (transposed), low bytes and high bytes apart; codes the same way. Each plane is compressed by zstd. Nothing is
-lost, and `unpack` compares every shard with the sha256 in the header.
+lost; `unpack` compares the header with its digest, every shard with the sha256 in the header, and the rest with the manifest.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from timbre.artifacts import canonical_json, write_atomically
+from timbre.artifacts import MANIFEST, Artifact, canonical_json, write_atomically
 from timbre.store.format import HEADER, SHARDS, DamagedStoreError, StoreHeader, shard_path
 from timbre.store.reader import TargetReader
 from timbre.store.writer import arrow_bytes, list_column
@@ -62,16 +62,13 @@ def unpack(archive: Path, folder: Path) -> StoreHeader:
     """Unpack into the folder `folder`, which must not hold a store; every shard is what it was, byte by byte.
 
     Raises:
-        DamagedStoreError: a file of the archive is missing, cut or altered; nothing is left in `folder` then.
+        IntegrityError: a file of the archive is missing, cut or altered (a shard or the header: DamagedStoreError); nothing is
+            left in `folder` then.
         ValueError: `folder` holds a store already.
     """
     if (folder / SHARDS).exists() or (folder / HEADER).exists():
         raise ValueError(f"{folder} already holds a target: unpack somewhere else")
-    try:
-        header = StoreHeader.model_validate_json((archive / HEADER).read_bytes())
-    except (OSError, ValueError) as error:
-        raise DamagedStoreError(f"{archive / HEADER}: not a readable header ({error})") from error
-    header.check()
+    header = StoreHeader.read(archive / HEADER)
     copied: list[Path] = []
     try:
         for index in range(len(header.shards)):
@@ -79,6 +76,8 @@ def unpack(archive: Path, folder: Path) -> StoreHeader:
         copied = _copy_others(archive, folder)
         write_atomically(folder / HEADER, (archive / HEADER).read_bytes())
         TargetReader(folder)
+        if (folder / MANIFEST).exists():
+            Artifact.open(folder)
     except BaseException:
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
         for path in [folder / HEADER, *copied]:

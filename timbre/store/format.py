@@ -21,8 +21,11 @@ The other coding, `sampled`, holds tokens drawn from the target itself (RS-KD, 2
 mass is left over. `ids` are then the different tokens that were drawn, `codes` (u8) how often, `sizes` (list<u8>) how many
 different ones each position has; there are neither spans nor tails. Read, it looks like the other one: as many tokens a
 position as were drawn, those that are missing filled up with tokens of probability 0.
+
+Every shard's sha256 stands in the header, and the header's own digest in its last line: one flipped bit anywhere is named.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,10 +34,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from timbre.artifacts import IntegrityError
+from timbre.artifacts import IntegrityError, digest_json
 from timbre.config import Frozen
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "header.json"
 PARTIAL = "partial.json"
 SHARDS = "shards"
@@ -72,7 +75,7 @@ class ShardRecord(Frozen):
 
 
 class StoreHeader(Frozen):
-    """`header.json`. A writer is given it without `shards`, and fills these in when the last one stands."""
+    """`header.json`. A writer is given it without `shards` and `digest`, and fills these in when the last shard stands."""
 
     format: int = FORMAT
     coding: Literal["topk", "sampled"] = "topk"
@@ -89,6 +92,36 @@ class StoreHeader(Frozen):
     alpha: float = Field(ge=0, le=1)
     seed: int
     shards: tuple[ShardRecord, ...] = ()
+    digest: str | None = Field(None, description="sha256 of all the above as canonical JSON.")
+
+    @classmethod
+    def read(cls, path: Path) -> "StoreHeader":
+        """The header of a finished store, found to be what was written.
+
+        Raises:
+            DamagedStoreError: missing, cut, altered, without shards, or of another format.
+            TooManyTokensError: K over the vocabulary.
+        """
+        if not path.exists():
+            raise DamagedStoreError(f"{path} is missing: this is no finished target")
+        try:
+            header = cls.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise DamagedStoreError(f"{path}: not a readable header ({error}); fetch or build the target again") from error
+        header.check()
+        if header.digest != header._own_digest():
+            raise DamagedStoreError(f"{path} is altered: its digest does not follow from what it says; fetch or build the target again")
+        if not header.shards:
+            raise DamagedStoreError(f"{path} names no shards: a target without passages; build it again")
+        return header
+
+    def sealed(self, shards: Iterable[ShardRecord]) -> "StoreHeader":
+        """The header of a finished store: with its shards and its digest."""
+        whole = self.model_copy(update={"shards": tuple(shards), "digest": None})
+        return whole.model_copy(update={"digest": whole._own_digest()})
+
+    def _own_digest(self) -> str:
+        return digest_json(self.model_dump(mode="json", exclude={"digest"}, exclude_none=True))
 
     @property
     def rows(self) -> int:
@@ -110,7 +143,7 @@ class StoreHeader(Frozen):
             DamagedStoreError: a format this version does not know.
         """
         if self.format != FORMAT:
-            raise DamagedStoreError(f"target store format {self.format} is not known here (this version reads {FORMAT}); upgrade Timbre")
+            raise DamagedStoreError(f"target store format {self.format}, and this version reads {FORMAT}: build the target again with it")
         if (self.coding == "sampled") != (self.draws is not None):
             raise DamagedStoreError(f"a header with coding {self.coding!r} and draws = {self.draws}: build the target again")
         if self.coding == "sampled" and self.top_k != min(self.draws or 0, self.vocab_size):

@@ -60,7 +60,7 @@ class TargetReader:
             TooManyTokensError: K over the vocabulary.
         """
         self.folder = folder
-        self.header = _read_header(folder / HEADER)
+        self.header = StoreHeader.read(folder / HEADER)
         if tokenizer_digest is not None and tokenizer_digest != self.header.tokenizer_digest:
             raise WrongTokenizerError(
                 f"{folder} holds token ids of tokenizer {self.header.tokenizer_digest[:12]}, the model at hand uses "
@@ -114,14 +114,18 @@ class TargetReader:
         tail = columns["tails"].row(index).astype(np.float32)
         if not ((tail >= 0) & (tail <= 1)).all():
             raise WrongMassError(f"{name} has a tail mass outside 0..1; build the target again")
-        codes = columns["codes"].row(index).reshape(-1, self.header.top_k)
+        ids, codes = columns["ids"].row(index), columns["codes"].row(index)
+        spans = columns["spans"].row(index) if self.header.precision == "u8" else tail
+        if not len(ids) == len(codes) == self.header.top_k * len(tail) or len(spans) != len(tail):
+            raise WrongMassError(f"{name} has not {self.header.top_k} tokens for each of its {len(tail)} tails; build the target again")
+        codes = codes.reshape(-1, self.header.top_k)
         if self.header.precision == "u8":
-            probs = decode(codes, columns["spans"].row(index), tail)
+            probs = decode(codes, spans, tail)
         else:
             if not (codes >= 0).all():
                 raise WrongMassError(f"{name} has a probability below 0; build the target again")
             probs = scaled(codes.astype(np.float32), tail)
-        return columns["ids"].row(index).reshape(-1, self.header.top_k).astype(np.int32), probs, tail
+        return ids.reshape(-1, self.header.top_k).astype(np.int32), probs, tail
 
     def _draws(self, columns: dict[str, Any], index: int, name: str) -> tuple[npt.NDArray[Any], ...]:
         """Ids, probabilities and tails (none) of a row of the coding 'sampled'."""
@@ -166,14 +170,3 @@ class TargetReader:
                 raise DamagedStoreError(f"{path} is missing; fetch or build the target again")
             if sha256_file(path) != shard.sha256:
                 raise DamagedStoreError(f"{path} is cut or altered: its sha256 is not the one in {HEADER}; fetch or build the target again")
-
-
-def _read_header(path: Path) -> StoreHeader:
-    if not path.exists():
-        raise DamagedStoreError(f"{path} is missing: this is no finished target")
-    try:
-        header = StoreHeader.model_validate_json(path.read_bytes())
-    except ValueError as error:
-        raise DamagedStoreError(f"{path}: not a readable header ({error})") from error
-    header.check()
-    return header

@@ -52,7 +52,7 @@ class TargetWriter:
             raise ValueError(f"rows_per_shard must be at least 1, got {rows_per_shard}")
         header.check()
         self._folder = folder
-        self._header = header.model_copy(update={"shards": ()})
+        self._header = header.model_copy(update={"shards": (), "digest": None})
         self._rows_per_shard = rows_per_shard
         self._pending: list[TargetRow] = []
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class TargetWriter:
         self.cut()
         if not self._shards:
             raise ValueError("a target without passages: give the corpus longer or more training documents")
-        header = self._header.model_copy(update={"shards": tuple(self._shards)})
+        header = self._header.sealed(self._shards)
         write_atomically(self._folder / HEADER, header.to_json())
         (self._folder / PARTIAL).unlink(missing_ok=True)
         return header

@@ -8,7 +8,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +136,7 @@ def _wants_ngrams(config: TargetConfig) -> bool:
 
 
 def _shaping(config: TargetConfig, principles: Mapping[str, Principle], tokenizer: Any, vocab_size: int, source: Artifact) -> Shaping:
-    def unadapted() -> Any:
-        return load_reference(source)
-
+    unadapted = cache(partial(load_reference, source))  # once, whatever the number of classifiers
     used = tuple((use.strength, scorer_of(principles[use.name], tokenizer, vocab_size, unadapted)) for use in config.principles)
     swap = swap_of(principles[config.debias], tokenizer, vocab_size) if config.debias else None
     return Shaping(config.strength, used, swap)

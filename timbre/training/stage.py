@@ -56,7 +56,7 @@ def train_on(
 
     target, corpus, model = (_artifact(inputs, name) for name in ("target", "corpus", "model"))
     facts, tokenizer = model_facts(model), load_tokenizer(model)
-    reader = TargetReader(target.path, tokenizer_digest=facts["tokenizer_digest"], corpus_digest=corpus.digest, verify=False)
+    reader = TargetReader(target.path, tokenizer_digest=facts["tokenizer_digest"], corpus_digest=corpus.digest)
     examples = [Example.of_row(row) for row in reader]
     if not examples:
         raise ValueError("the target store holds no passage: build it from a corpus with training documents")
@@ -116,4 +116,4 @@ def _header(reader: "TargetReader") -> dict[str, Any]:
     return {"target_rows": len(reader), "target_top_k": reader.header.top_k, "target_alpha": reader.header.alpha}
 
 
-STAGE: Stage[TrainingConfig] = Stage("adapter", 2, _build)
+STAGE: Stage[TrainingConfig] = Stage("adapter", 3, _build)
