@@ -23,7 +23,7 @@ def arguments(doc: str | None, more: Callable[[argparse.ArgumentParser], None] |
     """The options that these benchmarks share, and what `more` adds."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="something tiny and made up: seconds, and no figure worth quoting")
-    parser.add_argument("--rounds", type=int, default=5, help="alternations (default 5)")
+    parser.add_argument("--rounds", type=int, default=LEAST_ROUNDS, help="alternations (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="the figures as one JSON object on the last line")
     parser.add_argument("--plot", type=Path, help="where the picture goes (default: <home>/benchmarks/)")
     if more is not None:

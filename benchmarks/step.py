@@ -181,14 +181,14 @@ def figures(full: Times, lora: Times) -> dict[str, float]:
     whole_sft = EPOCHS * seconds[sft]
     crossfit = (FOLDS - 1) * seconds[chunked]  # an epoch: each of the folds' adapters sees all documents but its own
     once = crossfit + seconds["score"] + EPOCHS * (seconds[ours] + seconds["read"])
+    whole = once + (config.reference_epochs - 1) * crossfit
     admission = config.admission_tokens / config.train_tokens * (1 + FOLDS) * seconds["score"]
     second = EPOCHS * (seconds[ours] + seconds["read"])
     return {
         "step_ratio_full": ratio(full, ours, sft), "step_ratio_lora": ratio(lora, ours, sft),
         "step_ratio_lora_chunked_sft": ratio(lora, ours, chunked), "kd_step_ratio": ratio(lora, "resident teacher", sft),
         "kd_step_ratio_full": ratio(full, "resident teacher", sft), 
-        "total_cost_ratio": (once + (config.reference_epochs - 1) * crossfit) / whole_sft,
-        "total_cost_ratio_with_admission": (once + (config.reference_epochs - 1) * crossfit + admission) / whole_sft,
+        "total_cost_ratio": whole / whole_sft, "total_cost_ratio_with_admission": (whole + admission) / whole_sft,
         "total_cost_ratio_one_epoch": once / whole_sft,
         "second_student_ratio": second / whole_sft, "admission_share": admission / whole_sft,
         "score_share_of_step": seconds["score"] / seconds[ours], "read_share_of_step": seconds["read"] / seconds[ours],

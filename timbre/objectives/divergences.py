@@ -33,6 +33,10 @@ def jsd(log_p: Tensor, log_q: Tensor, beta: float = 0.5) -> Tensor:
     return beta * _expectation(log_p, log_p, log_m) + (1 - beta) * _expectation(log_q, log_q, log_m)
 
 
+_ROUNDING = 64
+"""In units of the dtype's precision: exp(log q) keeps |log q| units of it at best."""
+
+
 def total_variation(log_p: Tensor, log_q: Tensor) -> Tensor:
     """½·Σ |p − q|, between 0 and 1.
 
@@ -40,12 +44,9 @@ def total_variation(log_p: Tensor, log_q: Tensor) -> Tensor:
     gradient of full size.
     """
     p, q = log_p.exp(), log_q.exp()
-    apart = (p - q).detach().abs() > _ROUNDING * torch.finfo(q.dtype).eps * (p + q).detach()
-    return 0.5 * (p - q).where(apart, 0.0).abs().sum(-1)
-
-
-_ROUNDING = 64
-"""In units of the dtype's precision: exp(log q) keeps |log q| units of it at best."""
+    gap = p - q
+    apart = gap.detach().abs() > _ROUNDING * torch.finfo(q.dtype).eps * (p + q).detach()
+    return 0.5 * gap.where(apart, 0.0).abs().sum(-1)
 
 
 def wasserstein(log_p: Tensor, log_q: Tensor, unit_VD: Tensor) -> Tensor:

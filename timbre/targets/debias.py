@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbre.corpus.passages import Passage
-from timbre.targets.principles import Principle, token_of
+from timbre.targets.principles import Principle, spellings, token_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,20 +43,22 @@ class Swap:
 
     def ids(self, token_ids: Ids) -> Ids:
         """σ of a text; the same length, and σσ is the text itself."""
-        swapped = self._by_what_stands_before(token_ids)
+        swapped = self._swapped(token_ids, self._after_letter(token_ids))
         return np.where(self._before_letter(token_ids), token_ids, swapped).astype(token_ids.dtype)
-
-    def _by_what_stands_before(self, token_ids: Ids) -> Ids:
-        after_letter = np.concatenate([[False], self.ends_in_letter_V[token_ids[:-1]]])
-        return np.where(after_letter, self.after_letter_V[token_ids], self.anywhere_V[token_ids])
-
-    def _before_letter(self, token_ids: Ids) -> npt.NDArray[np.bool_]:
-        return np.append(self.starts_in_letter_V[token_ids[1:]], False)
 
     def within_words(self, token_ids: Ids) -> npt.NDArray[np.bool_]:
         """Where a word of the table is only the beginning of a longer one, and therefore stays."""
-        found: npt.NDArray[np.bool_] = self._before_letter(token_ids) & (self._by_what_stands_before(token_ids) != token_ids)
-        return found
+        found: npt.NDArray[np.bool_] = self._swapped(token_ids, self._after_letter(token_ids)) != token_ids
+        return found & self._before_letter(token_ids)
+
+    def _swapped(self, ids: Ids, after_letter: npt.NDArray[np.bool_]) -> Ids:
+        return np.where(after_letter, self.after_letter_V[ids], self.anywhere_V[ids])
+
+    def _after_letter(self, token_ids: Ids) -> npt.NDArray[np.bool_]:
+        return np.concatenate([[False], self.ends_in_letter_V[token_ids[:-1]]])
+
+    def _before_letter(self, token_ids: Ids) -> npt.NDArray[np.bool_]:
+        return np.append(self.starts_in_letter_V[token_ids[1:]], False)
 
     def passage(self, passage: Passage) -> Passage:
         """The counterfactual passage."""
@@ -75,10 +77,10 @@ class Swap:
 
         Where the observed token stays because it only begins a longer word, it and its partner stay here too.
         """
-        after_letter_N1 = self.ends_in_letter_V[token_ids[first_label - 1 : -1]][:, None]
-        swapped_NK = np.where(after_letter_N1, self.after_letter_V[ids_NK], self.anywhere_V[ids_NK])
-        observed_N1 = token_ids[first_label:][:, None]
-        stays_N1 = self.within_words(token_ids)[first_label:][:, None]
+        observed_N1, after_letter_N1, stays_N1 = (
+            column[first_label:, None] for column in (token_ids, self._after_letter(token_ids), self.within_words(token_ids))
+        )
+        swapped_NK = self._swapped(ids_NK, after_letter_N1)
         return np.where(stays_N1 & ((ids_NK == observed_N1) | (swapped_NK == observed_N1)), ids_NK, swapped_NK)
 
     def changes(self, passage: Passage) -> bool:
@@ -104,7 +106,7 @@ def swap_of(table: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_size: 
     anywhere, after_letter = np.arange(vocab_size), np.arange(vocab_size)
     skipped, skipped_ids = [], []
     for pair in table.pairs:
-        for one, other in dict.fromkeys(zip(*map(_forms, pair), strict=True)):
+        for one, other in dict.fromkeys(zip(*map(spellings, pair), strict=True)):
             ids = [token_of(spelling, tokenizer) for spelling in (one, other)]
             if any(len(tokens) != 1 or tokens[0] >= vocab_size for tokens in ids):
                 skipped.append((one, other))
@@ -121,11 +123,6 @@ def swap_of(table: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_size: 
     spelled = tokenizer.batch_decode([[token] for token in range(vocab_size)])
     ends, starts = (np.array([bool(text) and text[place].isalnum() for text in spelled]) for place in (-1, 0))
     return Swap(anywhere, after_letter, ends, starts, tuple(skipped), tuple(tuple(ids) for ids in skipped_ids))
-
-
-def _forms(word: str) -> list[str]:
-    """Its spellings in the order of any other word's: as it is, with a capital, in capitals; inside a line and at its beginning."""
-    return [f"{space}{form}" for form in (word, word[:1].upper() + word[1:], word.upper()) for space in (" ", "")]
 
 
 def _occurrences(tokens: Ids, sequence: Sequence[int]) -> int:

@@ -127,8 +127,9 @@ def scorer_of(principle: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_
                 [np.asarray(token_of(text.strip(), tokenizer), dtype=np.int64) for text in side]
                 for side in (principle.follows, principle.breaks)
             )
+            reference = network()
             try:
-                return fit_classifier(follows, breaks, network(), vocab_size, principle.limit)
+                return fit_classifier(follows, breaks, reference, vocab_size, principle.limit)
             except ValueError as error:
                 raise ValueError(f"the principle {principle.name!r}: {error}") from error
         case "swap":
@@ -166,8 +167,8 @@ class Conditioned:
 
 
 def spellings(word: str) -> Iterator[str]:
-    """A word inside a line and at its beginning, as it is, with a capital, and in capitals."""
-    for form in dict.fromkeys((word, word[:1].upper() + word[1:], word.upper())):
+    """A word inside a line and at its beginning, as it is, with a capital, and in capitals: six, in the order of any other's."""
+    for form in (word, word[:1].upper() + word[1:], word.upper()):
         yield f" {form}"
         yield form
 

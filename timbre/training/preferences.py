@@ -1,6 +1,7 @@
 """Pairs for dpo: a passage's own continuation, and the one that the base model writes after the same opening."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,9 @@ def _sample(model: Any, examples: Sequence[Example], vocab_size: int, seed: int,
 
 def _of_one_opening(examples: Sequence[Example]) -> list[list[int]]:
     """Places in `examples`, at most `_BATCH` together, whose openings are equally long."""
-    batches: list[list[int]] = []
-    for place in sorted(range(len(examples)), key=lambda place: examples[place].first_label):
-        last = batches[-1] if batches else []
-        if last and len(last) < _BATCH and examples[last[0]].first_label == examples[place].first_label:
-            last.append(place)
-        else:
-            batches.append([place])
-    return batches
+    lengths = [example.first_label for example in examples]
+    alike = [list(places) for _, places in groupby(sorted(range(len(examples)), key=lengths.__getitem__), key=lengths.__getitem__)]
+    return [places[start : start + _BATCH] for places in alike for start in range(0, len(places), _BATCH)]
 
 
 def _kept(path: Path) -> list[Any]:

@@ -130,7 +130,8 @@ class Student(nn.Module):
 def _check_packing(network: Any) -> None:
     """Refuse a network in which texts that share a row see each other, or that takes no mask of who sees whom.
 
-    Two made-up texts are read in rows of their own and in one row: sliding windows, convolutions and recurrent states show.
+    Layers that are named as anything but full attention are refused by that name. What a configuration does not tell shows when
+    made-up texts are read in rows of their own and in one row.
     """
     config, unfit = network.config.get_text_config(), "training.packing and {} do not go together: set training.packing to false"
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}

@@ -1,5 +1,6 @@
 """A tiny model and corpus as artifacts, by the real stages where these are cheap."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,14 @@ def target_corpus(target_store: ArtifactStore, tiny_corpus_texts: list[tuple[str
         for number, ((author, text), split) in enumerate(zip(tiny_corpus_texts, splits, strict=True))
     ]
     return corpus_of(target_store, documents)
+
+
+@pytest.fixture
+def own_principles(home: Path) -> Iterator[Path]:
+    """A lexicon and a table of swaps of words that the tiny tokenizer knows."""
+    folder = home / "principles"
+    folder.mkdir(parents=True)
+    (folder / "more-of-it.toml").write_text('name = "more-of-it"\nstatement = "More."\nkind = "lexicon"\nwords = { near = 1.0 }\n')
+    (folder / "aloud.toml").write_text('name = "aloud"\nstatement = "Speak of the sea."\nkind = "reference"\n')
+    (folder / "words.toml").write_text('name = "words"\nstatement = "One as the other."\nkind = "swap"\npairs = [["the", "and"]]\n')
+    yield folder
