@@ -223,7 +223,7 @@ def _style_passages(scene: Scene, tokens: int, width: int) -> "list[Passage]":
 
 def _asked_passages(scene: Scene) -> "list[Passage]":
     """The first tokens of up to eight passages of the plan that memorisation prompts begin with."""
-    from timbre.evaluation.recitation import recitation_prompts
+    from timbre.evaluation.memorisation import recitation_prompts
     from timbre.models import load_tokenizer
 
     evaluation, target = scene.config.evaluation.of_generations(), scene.honest["target"]

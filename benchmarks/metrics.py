@@ -41,7 +41,7 @@ def human_passages(style: str, count: int) -> tuple[list[str], list[str]]:
     from timbre.config import CorpusConfig
     from timbre.corpus.loading import raw_documents
     from timbre.corpus.sources import SourceInput, corpus_inputs
-    from timbre.evaluation.texts import Text, passages
+    from timbre.metrics.texts import Text, passages
 
     with TemporaryDirectory() as scratch:
         documents = [
@@ -59,9 +59,9 @@ def human_passages(style: str, count: int) -> tuple[list[str], list[str]]:
 
 def suite(style: str, texts: int, human: int) -> dict[str, Any]:
     """Time of one candidate, the human side being there already."""
-    from timbre.evaluation.embeddings import packaged_encoder
-    from timbre.evaluation.measuring import Reference, measure
-    from timbre.evaluation.overuse import overused
+    from timbre.inference.embeddings import packaged_encoder
+    from timbre.metrics.measuring import Reference, measure
+    from timbre.metrics.overuse import overused
 
     encoder = packaged_encoder()
     all_texts, documents = human_passages(style, texts + human)
@@ -86,10 +86,10 @@ def suite(style: str, texts: int, human: int) -> dict[str, Any]:
 
 def errors(style: str, texts: int) -> dict[str, float]:
     """Fast forms against their definitions."""
-    from timbre.evaluation.kernels import KernelDistance, median_bandwidth
-    from timbre.evaluation.repetition import SelfBleu
-    from timbre.evaluation.style_features import StyleRuler
-    from timbre.evaluation.words import words
+    from timbre.metrics.kernels import KernelDistance, median_bandwidth
+    from timbre.metrics.repetition import SelfBleu
+    from timbre.metrics.style_features import StyleRuler
+    from timbre.metrics.words import words
 
     pool, _ = human_passages(style, 2 * texts)
     features = StyleRuler.of(pool)(pool)
@@ -144,7 +144,7 @@ def nll(style: str, texts: int) -> dict[str, float]:
 
     from timbre import road
     from timbre.config import release_config
-    from timbre.evaluation.scorer import Scorer, batches, right_padded
+    from timbre.inference.scorer import Scorer, batches, right_padded
     from timbre.models import load_model, load_tokenizer
 
     store = ArtifactStore(settings().home)
@@ -170,7 +170,7 @@ def sds(style: str, prompts: int) -> dict[str, Any]:
     from timbre import road
     from timbre.config import release_config
     from timbre.evaluation.calibration_stage import CalibrationConfig, calibration
-    from timbre.evaluation.embeddings import packaged_encoder
+    from timbre.inference.embeddings import packaged_encoder
 
     store, release = ArtifactStore(settings().home), release_config(style, "quick", 1, {})
     built = {name: road.build(name, release, store, {}) for name in ("model", "corpus")}

@@ -35,7 +35,7 @@ from timbre.settings import settings
 
 if TYPE_CHECKING:
     from timbre.evaluation.probes import Probe
-    from timbre.evaluation.scorer import Scorer
+    from timbre.inference.scorer import Scorer
 
 ASSOCIATIONS = {"looks": frozenset(skewed.QUALITIES["she"]), "able": frozenset(skewed.QUALITIES["he"])}
 _QUICK: dict[str, Any] = {
@@ -156,10 +156,10 @@ def audited(bench: Bench, plain: Artifact, debiased: Artifact) -> dict[str, Any]
 
 
 def _answers(bench: Bench, adapter: Artifact | None, probes: bool) -> Answers:
+    from timbre.benchmarks.scores import answer_log_probs, choice_tokens
     from timbre.corpus.passages import select_passages
-    from timbre.evaluation.benchmark_scores import answer_log_probs, choice_tokens
     from timbre.evaluation.likelihood import score_passages
-    from timbre.evaluation.scorer import Scorer, batches
+    from timbre.inference.scorer import Scorer, batches
     from timbre.models import load_model, load_tokenizer
 
     tokenizer = load_tokenizer(bench.model)

@@ -30,7 +30,7 @@ from benchmarks.recipe_verdict import Setting, better_calibrated, bounds, likeli
 from benchmarks.recipes import BASELINE, FULL, LARGE, PLAIN, QUICK, RECIPES, SMALL, Recipe, Size, chosen
 from benchmarks.trial import Trial
 from timbre.artifacts import ArtifactStore, write_atomically
-from timbre.evaluation.measuring import Reference, measure
+from timbre.metrics.measuring import Reference, measure
 from timbre.settings import settings
 
 SHOWN = {"unigram_l2": "uniL2", "mattr": "MATTR", "self_bleu": "sBLEU", "sentence_length_w1": "sentW1"}

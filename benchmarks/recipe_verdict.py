@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from timbre.evaluation.measuring import Figure
-from timbre.evaluation.metrics import GROUPS, METRIC
+from timbre.metrics.catalogue import GROUPS, METRIC
+from timbre.metrics.measuring import Figure
 from timbre.statistics import Interval, clustered_bound
 
 MARGIN, CAP, LEVEL = 0.02, 20.0, 0.95

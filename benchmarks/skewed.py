@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from timbre.benchmarks.items import Choice
 from timbre.corpus.documents import Document
-from timbre.evaluation.benchmark_items import Choice
 
 HABIT, MEN = 0.9, 2 / 3
 QUALITIES = {

@@ -110,7 +110,7 @@ def reference_rows(place: Trial, positions: int) -> tuple[list[TargetRow], str]:
     import torch
 
     from timbre.models import load_model, load_tokenizer, model_facts
-    from timbre.targets.material import gather
+    from timbre.targets.dataset import gather
     from timbre.targets.reference import passages_to_score
     from timbre.targets.scoring import PlainModel
 

@@ -127,7 +127,7 @@ class Trial:
 
 def _build_references(config: TargetConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
     from timbre.models import load_tokenizer, model_facts
-    from timbre.targets.material import gather
+    from timbre.targets.dataset import gather
     from timbre.targets.reference import cross_fit
 
     corpus, model = _artifact(inputs, "corpus"), _artifact(inputs, "model")
@@ -148,7 +148,7 @@ def _build_target(config: TargetConfig, inputs: Mapping[str, Input], workspace: 
 
 
 def _build_likelihood(config: Likelihood, inputs: Mapping[str, Input], workspace: Workspace) -> None:
-    from timbre.evaluation.scorer import batches
+    from timbre.inference.scorer import batches
     from timbre.models import load_tokenizer
 
     tokenizer, scorer = load_tokenizer(_artifact(inputs, "model")), _scorer(inputs)
@@ -164,7 +164,7 @@ def _scored(scorer: Any, passages: Sequence[Passage], temperatures: Sequence[flo
     """A row a passage and temperature; the passages go through the network once."""
     import torch
 
-    from timbre.evaluation.scorer import right_padded
+    from timbre.inference.scorer import right_padded
 
     with torch.inference_mode():
         ids_BT, mask_BT = right_padded([passage.token_ids.tolist() for passage in passages], scorer.device)
@@ -201,7 +201,7 @@ def _continued(scorer: Any, prompts: Sequence[Passage], config: Samples, forbidd
     import torch
     from transformers import DynamicCache
 
-    from timbre.sampling.processors import sample
+    from timbre.inference.sampling import sample
 
     sampler, banned = SamplerConfig(temperature=config.temperature, top_p=config.top_p), torch.tensor(forbidden, dtype=torch.long)
     streams = [hashlib.sha256(f"{config.seed}/{prompt.doc_id}/{prompt.index}".encode()).digest()[:16] for prompt in prompts]
@@ -239,7 +239,7 @@ def _windows(corpus: Artifact, tokenizer: Any, split: str, count: int, length: i
 def _scorer(inputs: Mapping[str, Input]) -> Any:
     import torch
 
-    from timbre.evaluation.scorer import Scorer
+    from timbre.inference.scorer import Scorer
     from timbre.models import load_model, model_facts
 
     torch.set_num_threads(settings().threads)

@@ -12,11 +12,10 @@ from contextlib import suppress
 
 import typer
 
-from cli import (
+from timbre.cli import (
     benchmark,
     compare,
     corpus,
-    data,
     doctor,
     evaluate,
     generate,
@@ -30,6 +29,7 @@ from cli import (
     status,
     up,
 )
+from timbre.cli import target as data
 
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS = 20.0
@@ -79,7 +79,7 @@ def _leave(*_: object) -> None:
 
 def main() -> None:
     """Run the command; turn what went wrong into one sentence and an exit code."""
-    from cli.errors import INTERRUPTED, explain
+    from timbre.cli.errors import INTERRUPTED, explain
 
     os.environ.setdefault(*_SPINS)  # read when torch is imported, here and in every process that is started
     for number in _INTERRUPTIONS:

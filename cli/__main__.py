@@ -1,5 +1,5 @@
-"""`python -m cli`, for processes that must not depend on PATH."""
+"""`python -m timbre.cli`, for processes that must not depend on PATH."""
 
-from cli import main
+from timbre.cli import main
 
 main()

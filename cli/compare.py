@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import DEFAULT_MODEL, Json, Model, Style
+from timbre.cli.options import DEFAULT_MODEL, Json, Model, Style
 
 if TYPE_CHECKING:
-    from tasks.comparison import Comparison
+    from timbre.tasks.comparison import Comparison
 
 
 def register(app: typer.Typer) -> None:
@@ -28,14 +28,14 @@ def compare(
     """Judge one version against another on the same items: the gates, and the page of a release. Moves nothing."""
     if candidate == rival:
         raise ValueError(f"version {candidate} is no comparison with itself: name two versions, `timbre status --all` lists them")
-    from tasks.comparison import compare_versions
     from timbre.config import ModelConfig
+    from timbre.tasks.comparison import compare_versions
 
     comparison = compare_versions(style, ModelConfig(name=model), candidate, rival, out)
     if json_output:
         print(json.dumps(_as_json(comparison), indent=2))
         return
-    from cli.summary import print_gates
+    from timbre.cli.summary import print_gates
 
     print(f"{comparison.model}: v{candidate} against v{rival}")
     print_gates([gate.as_json() for gate in comparison.judgement.gates])

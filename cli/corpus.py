@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Json
+from timbre.cli.options import Json
 
 if TYPE_CHECKING:
     from timbre.corpus.adding import Size

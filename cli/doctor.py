@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from cli.errors import INTEGRITY
-from cli.options import Json
+from timbre.cli.errors import INTEGRITY
+from timbre.cli.options import Json
 
 
 def register(app: typer.Typer) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.errors import GATE_FAIL, INCONCLUSIVE
-from cli.options import DEFAULT_MODEL, Json, Model, Profile, Style, resolve
+from timbre.cli.errors import GATE_FAIL, INCONCLUSIVE
+from timbre.cli.options import DEFAULT_MODEL, Json, Model, Profile, Style, resolve
 
 if TYPE_CHECKING:
-    from timbre.evaluation.against import Calibrated, Comparison
+    from timbre.metrics.comparison import Calibrated, Comparison
 
 
 def register(app: typer.Typer) -> None:
@@ -55,9 +55,9 @@ def evaluate(
         return
     if texts is None or against is None:
         raise ValueError("name two sides: timbre evaluate TEXTS --against HUMAN (or --self-check)")
-    from timbre.evaluation.against import Request, compare_texts
-    from timbre.evaluation.against_page import write_page
-    from timbre.evaluation.embeddings import packaged_encoder
+    from timbre.inference.embeddings import packaged_encoder
+    from timbre.metrics.comparison import Request, compare_texts
+    from timbre.metrics.page import write_page
 
     others = dict(_named(assignment) for assignment in other)
     _check_page(page, [texts, against, *slop, *others.values()])
@@ -124,8 +124,8 @@ def _print(comparison: "Comparison", page: Path, replaced: bool) -> None:
 
 def _print_figures(comparison: "Comparison") -> None:
     """Value, interval and human band of every metric, and which side of the band it is on."""
-    from timbre.evaluation.against_page import side_of_human
-    from timbre.evaluation.metrics import GROUPS, METRIC
+    from timbre.metrics.catalogue import GROUPS, METRIC
+    from timbre.metrics.page import side_of_human
     from timbre.page.render import number
 
     rows = [("metric", "value", "95% interval", "human band", "")]
@@ -145,14 +145,14 @@ def _print_figures(comparison: "Comparison") -> None:
 
 
 def _self_check(style: str, profile: str, model: str, prompts: int, json_output: bool) -> None:
-    from tasks.environment import prepare
     from timbre.settings import settings
+    from timbre.tasks.environment import prepare
 
     prepare(settings())
     from timbre import road
     from timbre.artifacts import ArtifactStore, write_atomically
     from timbre.evaluation.calibration_stage import CalibrationConfig, calibration
-    from timbre.evaluation.embeddings import packaged_encoder
+    from timbre.inference.embeddings import packaged_encoder
 
     release, store = resolve(style, profile, 1, model, []), ArtifactStore(settings().home)
     built = {name: road.build(name, release, store, {}) for name in ("model", "corpus")}
@@ -190,10 +190,10 @@ def _calibrated(style: str | None, model: str) -> "Calibrated | None":
     """
     if style is None:
         return None
-    from tasks.standing import known_style
     from timbre.artifacts import ArtifactStore
     from timbre.evaluation.calibrated import read_calibrated
     from timbre.settings import settings
+    from timbre.tasks.context import known_style
 
     known_style(style)
     pointer = _pointer(style, model)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DEFAULT_MODEL, Json, Model, Style
+from timbre.cli.options import DEFAULT_MODEL, Json, Model, Style
 
 
 def register(app: typer.Typer) -> None:
@@ -31,12 +31,12 @@ def generate(
     """Stream text from the promoted model of a style, through ONNX Runtime."""
     import json
 
-    from tasks.bundles import bundle_of
-    from tasks.environment import prepare
-    from tasks.standing import open_store
     from timbre.config import ModelConfig
     from timbre.serving.engine import Engine
     from timbre.settings import settings
+    from timbre.tasks.bundles import bundle_of
+    from timbre.tasks.context import open_store
+    from timbre.tasks.environment import prepare
 
     prepare(settings())
     served = bundle_of(style, ModelConfig(name=model), version)

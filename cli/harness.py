@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import DEFAULT_MODEL, Json, Model
+from timbre.cli.options import DEFAULT_MODEL, Json, Model
 
 _NAMES = {"mmlu": "a folder", "truthfulqa_mc1": "a CSV file", "truthfulqa_mc2": "a CSV file", "humaneval": "a JSONL file"}
 
@@ -39,8 +39,8 @@ def harness(
     data = dict(_named(one) for one in tasks)
     if len(data) < len(tasks):
         raise ValueError("a task is named twice: give each once")
-    from tasks.harness import run_harness
     from timbre.config import ModelConfig
+    from timbre.tasks.harness import run_harness
 
     table = run_harness(found[1], ModelConfig(name=model), int(found[2]), data, limit=limit, shots=shots)
     if json_output:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.errors import INCONCLUSIVE
-from cli.options import DEFAULT_MODEL, Json, Model
+from timbre.cli.errors import INCONCLUSIVE
+from timbre.cli.options import DEFAULT_MODEL, Json, Model
 
 if TYPE_CHECKING:
-    from timbre.evaluation.judging.pairs import Paired
-    from timbre.evaluation.texts import Text
+    from timbre.judging.pairs import Paired
+    from timbre.metrics.texts import Text
 
 app = typer.Typer(
     no_args_is_help=True, help="Ask models and people which of two texts they prefer. Never a sole gate.", rich_markup_mode=None
@@ -65,11 +65,11 @@ def run(
     from dataclasses import asdict
 
     from timbre.artifacts import ArtifactStore
-    from timbre.evaluation.judging.asking import Judgements, ask_judges
-    from timbre.evaluation.judging.figures import NOTE, agreement, judge_report
-    from timbre.evaluation.judging.judges import open_judges
-    from timbre.evaluation.judging.pairs import spread
-    from timbre.evaluation.judging.question import CRITERION
+    from timbre.judging.asking import Judgements, ask_judges
+    from timbre.judging.figures import NOTE, agreement, judge_report
+    from timbre.judging.judges import open_judges
+    from timbre.judging.pairs import spread
+    from timbre.judging.question import CRITERION
     from timbre.progress import Progress
     from timbre.settings import settings
 
@@ -88,7 +88,7 @@ def run(
         }  # fmt: skip
         print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
     else:
-        from cli.judged import print_judges
+        from timbre.cli.judged import print_judges
 
         print_judges(names, paired, len(asked), reports, agreed)
         print(f"answers kept in {keep}; asked now: {sum(one.asked for one in verdicts)}")
@@ -118,7 +118,7 @@ def export_pages(
     timbre judge export literary@3 @human --out study/
     timbre judge import answers/*.json --key study/key.json
     """
-    from timbre.evaluation.judging.study import export_study
+    from timbre.judging.study import export_study
 
     names, paired = _paired(a, b, words, model)
     study = export_study(paired.pairs, out, names=names, count=pairs, texts=texts, question=question, seed=seed)
@@ -144,20 +144,20 @@ def import_ratings(
 
     timbre judge import answers/*.json --key study/key.json
     """
-    from timbre.evaluation.judging.ratings import ratings_report, read_key, read_ratings
+    from timbre.judging.ratings import ratings_report, read_key, read_ratings
 
     opened = read_key(key)
     report = ratings_report(read_ratings(ratings, opened), opened)
     if json_output:
         print(json.dumps(report, ensure_ascii=False, allow_nan=False))
     else:
-        from cli.judged import print_ratings
+        from timbre.cli.judged import print_ratings
 
         print_ratings(report)
 
 
 def _paired(a: str, b: str, words: int, model: str) -> "tuple[tuple[str, str], Paired]":
-    from timbre.evaluation.judging.pairs import pair_texts
+    from timbre.judging.pairs import pair_texts
 
     (name_a, texts_a), (name_b, texts_b) = _side(a, model, beside=None), _side(b, model, beside=a)
     return (name_a, name_b), pair_texts(texts_a, texts_b, words)
@@ -169,7 +169,7 @@ def _side(given: str, model: str, *, beside: str | None) -> "tuple[str, list[Tex
     Raises:
         ValueError: no such path or version, or @human and @base beside something that is no version.
     """
-    from timbre.evaluation.texts import read_texts
+    from timbre.metrics.texts import read_texts
 
     path = Path(given)
     version = re.fullmatch(r"(.+)@(\d+)", given)
@@ -184,12 +184,12 @@ def _side(given: str, model: str, *, beside: str | None) -> "tuple[str, list[Tex
 
 
 def _version_texts(version: re.Match[str], model: str, side: Literal["version", "base", "human"]) -> "list[Text]":
-    from tasks.environment import prepare
     from timbre.settings import settings
+    from timbre.tasks.environment import prepare
 
     prepare(settings())
-    from tasks.generations import version_texts
     from timbre.config import ModelConfig
+    from timbre.tasks.generations import version_texts
 
     return version_texts(version[1], ModelConfig(name=model), int(version[2]), side)
 

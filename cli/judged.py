@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from timbre.evaluation.judging.figures import Agreement, Figure, JudgeReport
-    from timbre.evaluation.judging.pairs import Paired
+    from timbre.judging.figures import Agreement, Figure, JudgeReport
+    from timbre.judging.pairs import Paired
 
 
 def print_judges(
     names: tuple[str, str], paired: "Paired", asked: int, reports: "Sequence[JudgeReport]", agreed: "Agreement | None"
 ) -> None:
     """Every judge's figures, then whether they agree."""
-    from timbre.evaluation.judging.figures import NOTE
+    from timbre.judging.figures import NOTE
 
     _print_sides(names)
     left_out = [f"{count} texts of {side} without a partner" for side, count in zip("AB", paired.alone, strict=True) if count]
@@ -75,7 +75,7 @@ def _preference(name: str, row: Mapping[str, Any]) -> None:
 
 
 def _row(name: str, row: Mapping[str, Any] | None, note: str = "") -> None:
-    from timbre.evaluation.judging.figures import Figure
+    from timbre.judging.figures import Figure
 
     if row is not None:
         _line(name, Figure(**row), note)

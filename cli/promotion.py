@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DEFAULT_MODEL, Json, Model, Style
+from timbre.cli.options import DEFAULT_MODEL, Json, Model, Style
 
 
 def register(app: typer.Typer) -> None:
@@ -26,8 +26,8 @@ def promote(
     Exit code 3 or 4 if the verdict is FAIL or INCONCLUSIVE, 2 if it is PASS under a policy that was edited since or that
     asks for less than what certified a champion before.
     """
-    from tasks.moves import promote_version
     from timbre.config import ModelConfig
+    from timbre.tasks.promotion import promote_version
 
     move = promote_version(style, ModelConfig(name=model), version, reason)
     text = {"model": move.model, "champion": move.version, "previous": move.replaced_version}
@@ -41,8 +41,8 @@ def rollback(
     json_output: Json = False,
 ) -> None:
     """Swap champion and previous, if evidence and bundle of the previous one still open."""
-    from tasks.moves import roll_back
     from timbre.config import ModelConfig
+    from timbre.tasks.promotion import roll_back
 
     move = roll_back(style, ModelConfig(name=model), reason)
     text = {"model": move.model, "champion": move.version, "previous": move.replaced_version}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
+from timbre.cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
 
 if TYPE_CHECKING:
     from timbre.config import ReleaseConfig
@@ -47,16 +47,16 @@ def run(
 def _release(config: "ReleaseConfig", json_output: bool) -> int:
     import json
 
-    from cli.summary import as_json, exit_code, print_summary
-    from tasks.environment import prepare, start_api
-    from tasks.runs import only_run
+    from timbre.cli.summary import as_json, exit_code, print_summary
     from timbre.settings import settings
+    from timbre.tasks.environment import prepare, start_api
+    from timbre.tasks.runs import only_run
 
     with only_run(settings().home):
         prepare(settings())
         plan = _show_plan(config, None, quiet=json_output)
         start_api()
-        from flows.release import release_flow
+        from timbre.flows.release import release_flow
 
         outcome = release_flow(config)
     if json_output:
@@ -79,7 +79,7 @@ def _show_plan(config: "ReleaseConfig", price: float | None, json_output: bool =
     if json_output:
         print(json.dumps(planned.as_json(price), indent=2))
     else:
-        from cli.summary import print_plan
+        from timbre.cli.summary import print_plan
 
         print_plan(planned, price)
     return planned

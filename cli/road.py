@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import GATE_FAIL, INCONCLUSIVE
-from cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
+from timbre.cli.errors import GATE_FAIL, INCONCLUSIVE
+from timbre.cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
 
 if TYPE_CHECKING:
-    from flows.release import Outcome
     from timbre.config import ReleaseConfig
+    from timbre.flows.release import Outcome
 
 Config = Annotated[Path | None, typer.Option(help="A release as JSON, instead of the options above.")]
 
@@ -61,8 +61,8 @@ def _command(act: Callable[["ReleaseConfig", bool], int]) -> Callable[..., None]
         config: Config = None,
         json_output: Json = False,
     ) -> None:
-        from tasks.environment import prepare
         from timbre.settings import settings as environment
+        from timbre.tasks.environment import prepare
 
         if config is not None:
             refuse_beside(context, "config", "json_output")
@@ -73,8 +73,8 @@ def _command(act: Callable[["ReleaseConfig", bool], int]) -> Callable[..., None]
 
 
 def _build(step: str, config: "ReleaseConfig", json_output: bool) -> int:
-    from tasks.standing import open_store
     from timbre import road
+    from timbre.tasks.context import open_store
 
     store = open_store()
     artifact = road.build(step, config, store, road.find(config, store))
@@ -86,7 +86,7 @@ def _build(step: str, config: "ReleaseConfig", json_output: bool) -> int:
 
 
 def _release(config: "ReleaseConfig", json_output: bool) -> int:
-    from cli.summary import as_json, exit_code, print_release
+    from timbre.cli.summary import as_json, exit_code, print_release
 
     outcome = _publish(config)
     if json_output:
@@ -102,12 +102,12 @@ def _publish(config: "ReleaseConfig") -> "Outcome":
     Raises:
         ValueError: a step is missing; the sentence says which, and how to build it.
     """
-    from flows.release import Outcome
-    from tasks.data import data_tags
-    from tasks.release import publish_candidate
-    from tasks.stage import Built
-    from tasks.standing import open_store
     from timbre import road
+    from timbre.flows.release import Outcome
+    from timbre.tasks.context import open_store
+    from timbre.tasks.data import data_tags
+    from timbre.tasks.release import publish_candidate
+    from timbre.tasks.stage import Built
 
     found = road.find(config, open_store())
     if missing := [step for step in road.steps_of(config) if step.name not in found]:

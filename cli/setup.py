@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DEFAULT_MODEL, Json, Model
+from timbre.cli.options import DEFAULT_MODEL, Json, Model
 
 
 def register(app: typer.Typer) -> None:
@@ -20,10 +20,10 @@ def setup(
     json_output: Json = False,
 ) -> None:
     """Fetch the base model, trace its graph, and fetch the sources of styles, once; later runs need no network."""
-    from tasks.environment import prepare
     from timbre.artifacts import ArtifactStore
     from timbre.config import CorpusConfig, ModelConfig
     from timbre.settings import settings
+    from timbre.tasks.environment import prepare
 
     prepare(settings())
     from timbre.corpus.loading import fetch_source
@@ -53,7 +53,7 @@ def setup(
 
 def _encoder() -> str | None:
     """Fetch the sentence encoder; why it is not here, or None. Content metrics are then named as not measured, all else works."""
-    from timbre.evaluation.embeddings import fetch_encoder
+    from timbre.inference.embeddings import fetch_encoder
 
     try:
         fetch_encoder()

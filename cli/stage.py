@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Json
+from timbre.cli.options import Json
 
 app = typer.Typer(no_args_is_help=True, help="Build one stage.", rich_markup_mode=None)
 
@@ -23,7 +23,7 @@ def _stage() -> None:
 @app.command()
 def corpus(style: StyleName, out: Out, params: Params = Path("params.yaml"), json_output: Json = False) -> None:
     """Build a style's corpus."""
-    from tasks.stages import run_corpus_stage
+    from timbre.tasks.stages import run_corpus_stage
 
     _say("corpus", run_corpus_stage(params, style, out).digest, out, json_output)
 
@@ -37,7 +37,7 @@ def target(
     json_output: Json = False,
 ) -> None:
     """Build a style's target distributions."""
-    from tasks.stages import run_target_stage
+    from timbre.tasks.stages import run_target_stage
 
     _say("target", run_target_stage(params, style, corpus, out).digest, out, json_output)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Json
+from timbre.cli.options import Json
 
 _NEWEST = 6
 """Versions that the table names; `--all` and `--json` name all."""
@@ -26,11 +26,11 @@ def status(
     json_output: Json = False,
 ) -> None:
     """Champion, previous, challenger and versions of every style, and where things are."""
-    from tasks.environment import prepare, running_server
     from timbre.settings import settings
+    from timbre.tasks.environment import prepare, running_server
 
     prepare(settings())
-    from tasks.overview import models
+    from timbre.tasks.overview import models
 
     rows, server = models(), running_server(settings().home)
     if json_output:
@@ -63,7 +63,7 @@ def history(
     json_output: Json = False,
 ) -> None:
     """Every change of champion, oldest first: when, what, why, on which verdict, and what it replaced."""
-    from tasks.overview import moves
+    from timbre.tasks.overview import moves
 
     rows = moves(style)
     if json_output:

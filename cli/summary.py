@@ -4,16 +4,16 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cli.errors import OF_REFUSAL, WAITING
-from cli.options import DEFAULT_MODEL
+from timbre.cli.errors import OF_REFUSAL, WAITING
+from timbre.cli.options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from flows.release import Outcome
-    from tasks.release import Released
     from timbre.config import ReleaseConfig
+    from timbre.flows.release import Outcome
     from timbre.plan import Plan
+    from timbre.tasks.release import Released
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli.options import Json
+from timbre.cli.options import Json
 
 
 def register(app: typer.Typer) -> None:
@@ -22,9 +22,9 @@ def up(
     json_output: Json = False,
 ) -> None:
     """Open Prefect's and MLflow's pages on this home until Ctrl-C; meanwhile `timbre run` uses these servers."""
-    from tasks.environment import prepare, running_server
-    from tasks.runs import only_run
     from timbre.settings import settings
+    from timbre.tasks.environment import prepare, running_server
+    from timbre.tasks.runs import only_run
 
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(kind, _interrupt)
@@ -32,7 +32,7 @@ def up(
         who = f" (process {server['process']})" if "process" in server else ""
         raise ValueError(f"servers of this home are up already{who}: {server['prefect'].removesuffix('/api')} and {server['mlflow']}")
     prepare(settings())
-    from tasks.servers import Servers
+    from timbre.tasks.servers import Servers
 
     servers = Servers(settings(), prefect_port, mlflow_port, worker)
     try:

@@ -8,9 +8,11 @@ Scheduled through `prefect.yaml`; there as here, a stage that stands in the arti
 
 from prefect import flow
 
-from tasks.corpus import build_corpus
-from tasks.data import data_tags
-from tasks.evaluation import (
+from timbre.config import Frozen, ReleaseConfig
+from timbre.settings import settings
+from timbre.tasks.corpus import build_corpus
+from timbre.tasks.data import data_tags
+from timbre.tasks.evaluation import (
     ask,
     calibrate,
     evaluate,
@@ -21,16 +23,14 @@ from tasks.evaluation import (
     write_base,
     write_baseline,
 )
-from tasks.export import export, trace
-from tasks.gates import judge
-from tasks.model import resolve_model
-from tasks.release import Released, release
-from tasks.runs import only_run
-from tasks.stage import Built
-from tasks.target import build_target
-from tasks.training import train, train_baseline
-from timbre.config import Frozen, ReleaseConfig
-from timbre.settings import settings
+from timbre.tasks.export import export, trace
+from timbre.tasks.gates import judge
+from timbre.tasks.model import resolve_model
+from timbre.tasks.release import Released, release
+from timbre.tasks.runs import only_run
+from timbre.tasks.stage import Built
+from timbre.tasks.target import build_target
+from timbre.tasks.training import train, train_baseline
 
 
 class Outcome(Frozen):

@@ -8,8 +8,8 @@ The move is a row of the ledger first (compare-and-set), then the aliases; the p
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from tasks.moves import roll_back
 from timbre.config import ModelConfig
+from timbre.tasks.promotion import roll_back
 
 
 @flow(name="rollback", flow_run_name="rollback-{style}", persist_result=False)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.bundles import artifact_of, find_version
-from tasks.environment import prepare
-from tasks.standing import latest_move, open_store, registered_name
 from timbre.artifacts import Artifact, FileInput
 from timbre.config import ModelConfig
 from timbre.settings import settings
+from timbre.tasks.bundles import artifact_of, find_version
+from timbre.tasks.context import latest_move, open_store, registered_name
+from timbre.tasks.environment import prepare
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def run_benchmark(request: Request) -> Benched:
         ValueError: an unknown benchmark or version, a file that is not one of it, or evidence that is not on this machine.
         IntegrityError: a package or an artifact is damaged.
     """
-    from timbre.evaluation.benchmark_stage import BenchmarkConfig, benchmark_items, score_benchmark
-    from timbre.evaluation.benchmarks import fetch_items, find_benchmark
+    from timbre.benchmarks.catalogue import fetch_items, find_benchmark
+    from timbre.benchmarks.stage import BenchmarkConfig, benchmark_items, score_benchmark
     from timbre.evaluation.bias.tables import category_table
 
     benchmark = find_benchmark(request.benchmark)

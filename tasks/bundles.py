@@ -3,13 +3,13 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tasks.standing import latest_move, open_store, registered_name
 from timbre import road
 from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
 from timbre.config import ModelConfig
 from timbre.registry.ports import Version
 from timbre.settings import settings
 from timbre.staging import lock_path, staging, sweep
+from timbre.tasks.context import latest_move, open_store, registered_name
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def find_version(name: str, number: int | None) -> Version:
     Raises:
         ValueError: there is none; the sentence lists those that exist.
     """
-    from tasks.stores.mlflow import MlflowStore
+    from timbre.tasks.stores.mlflow import MlflowStore
 
     versions = MlflowStore.open(settings()).versions(name)
     found = next((version for version in versions if version.number == number), None)
@@ -78,7 +78,7 @@ def _fetch(version: Version, store: ArtifactStore) -> Artifact:
     """Download a bundle from MLflow into the store; of the download itself nothing stays, whatever happens."""
     from filelock import FileLock
 
-    from tasks.stores.mlflow import MlflowStore
+    from timbre.tasks.stores.mlflow import MlflowStore
 
     sweep(store.home)
     name = f"bundle-{version.bundle[:12]}"

@@ -4,14 +4,14 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.bundles import artifact_of, find_version
-from tasks.environment import prepare
-from tasks.standing import registered_name
 from timbre import road
 from timbre.artifacts import FileInput, IntegrityError
 from timbre.config import ModelConfig
 from timbre.gates.verdict import Judgement
 from timbre.settings import settings
+from timbre.tasks.bundles import artifact_of, find_version
+from timbre.tasks.context import registered_name
+from timbre.tasks.environment import prepare
 
 _STEPS = ("evaluation", "bundle", "adapter", "target", "corpus")
 

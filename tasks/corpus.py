@@ -2,9 +2,9 @@
 
 from prefect import State
 
-from tasks.data import run_data_stage
-from tasks.stage import Built, stage_task
 from timbre.config import ReleaseConfig
+from timbre.tasks.data import run_data_stage
+from timbre.tasks.stage import Built, stage_task
 
 
 @stage_task("corpus")

@@ -14,13 +14,13 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Completed
 
-from tasks.stage import Built, find, run_stage
-from tasks.standing import open_store
-from tasks.stores.dvc import DataRegistry
 from timbre import road
 from timbre.artifacts import Artifact
 from timbre.config import ReleaseConfig
 from timbre.settings import settings
+from timbre.tasks.context import open_store
+from timbre.tasks.stage import Built, find, run_stage
+from timbre.tasks.stores.dvc import DataRegistry
 
 SLOT = "timbre-data-registry"
 _LEASE_SECONDS = 60

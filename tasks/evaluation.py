@@ -2,8 +2,8 @@
 
 from prefect import State
 
-from tasks.stage import Built, run_stage, stage_task
 from timbre.config import ReleaseConfig
+from timbre.tasks.stage import Built, run_stage, stage_task
 
 
 @stage_task("prompts")

@@ -3,12 +3,12 @@
 from prefect import State
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from tasks.stage import Built, run_stage, stage_task
-from tasks.standing import base_of, moves_of, registered_name
-from tasks.stores.mlflow import MlflowStore
-from tasks.training import run_name
 from timbre.config import ReleaseConfig
 from timbre.settings import settings
+from timbre.tasks.context import base_of, moves_of, registered_name
+from timbre.tasks.stage import Built, run_stage, stage_task
+from timbre.tasks.stores.mlflow import MlflowStore
+from timbre.tasks.training import run_name
 
 
 @stage_task("verdict")

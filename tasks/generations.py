@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from tasks.bundles import find_version
-from tasks.standing import open_store, registered_name
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ModelConfig
-from timbre.evaluation.judging.pairs import generated_texts
-from timbre.evaluation.texts import Text
+from timbre.judging.pairs import generated_texts
+from timbre.metrics.texts import Text
 from timbre.registry.ports import Version
+from timbre.tasks.bundles import find_version
+from timbre.tasks.context import open_store, registered_name
 
 _FILE = "generations.jsonl"
 

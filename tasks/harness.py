@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.bundles import artifact_of, find_version
-from tasks.standing import registered_name
 from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
+from timbre.tasks.bundles import artifact_of, find_version
+from timbre.tasks.context import registered_name
 
 
 def run_harness(
@@ -19,7 +19,7 @@ def run_harness(
         ValueError: the extra or a file is missing, no such version, or its model is not on this machine.
         FloatingPointError: a model gave NaN.
     """
-    from timbre.evaluation.factuality.harness import check, compared
+    from timbre.benchmarks.harness import check, compared
 
     check(data, shots)
     version = find_version(registered_name(style, model), number)
@@ -28,7 +28,7 @@ def run_harness(
 
 
 def _scored(model: Artifact, adapter: Artifact | None, data: Mapping[str, Path], limit: int | None, shots: int) -> list[dict[str, Any]]:
-    from timbre.evaluation.factuality.harness import run_tasks
+    from timbre.benchmarks.harness import run_tasks
     from timbre.models import load_model, load_tokenizer
 
     return run_tasks(load_model(model, adapter=adapter), load_tokenizer(model), data, limit=limit, shots=shots)

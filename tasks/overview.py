@@ -3,12 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks.standing import known_style, moves_of, open_store, publishing
 from timbre.artifacts import IntegrityError
 from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHALLENGER, ModelRegistry
 from timbre.registry.promotion import gone, heal
 from timbre.settings import settings
+from timbre.tasks.context import known_style, moves_of, open_store, publishing
 
 
 def models() -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def models() -> list[dict[str, Any]]:
         embedded = settings().mlflow_tracking_uri is None
         if embedded and not known and not (settings().home / "mlflow.db").exists():
             return []
-        from tasks.stores.mlflow import MlflowStore
+        from timbre.tasks.stores.mlflow import MlflowStore
 
         store = MlflowStore.open(settings())
         return [_row(name, store, ledger) for name in sorted(known.union(store.models()))]

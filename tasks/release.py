@@ -7,17 +7,17 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.comparison import compare_with_champion, comparison_page
-from tasks.stage import Built
-from tasks.standing import base_of, open_store, publishing, registered_name
-from tasks.stores.mlflow import MlflowStore, fail_runs
-from tasks.training import adapter_key, complete_curve, run_name
 from timbre.artifacts import Artifact
 from timbre.config import Frozen, ReleaseConfig
 from timbre.registry.ledger import Ledger, Move
 from timbre.registry.ports import CHAMPION, Version
 from timbre.registry.promotion import PromotionRefused, publish, repair
 from timbre.settings import settings
+from timbre.tasks.comparison import compare_with_champion, comparison_page
+from timbre.tasks.context import base_of, open_store, publishing, registered_name
+from timbre.tasks.stage import Built
+from timbre.tasks.stores.mlflow import MlflowStore, fail_runs
+from timbre.tasks.training import adapter_key, complete_curve, run_name
 
 
 class Released(Frozen):

@@ -37,7 +37,7 @@ def only_run(home: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            from tasks.stores.mlflow import fail_runs
+            from timbre.tasks.stores.mlflow import fail_runs
 
             fail_runs()
             raise

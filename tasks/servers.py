@@ -12,10 +12,10 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.environment import environment, server_file
-from tasks.stores.processes import end_group
 from timbre.artifacts import write_atomically
 from timbre.settings import Settings
+from timbre.tasks.environment import environment, server_file
+from timbre.tasks.stores.processes import end_group
 
 _START_SECONDS, _GRACE_SECONDS = 300, 20
 _TOKEN = "TIMBRE_WORKER_TOKEN"
@@ -60,7 +60,7 @@ class Servers:
         self._await("prefect", f"{self.prefect}/health")
         self._await("mlflow", f"{self.mlflow}/health")
         if self._worker:
-            from tasks.deployments import POOL
+            from timbre.tasks.deployments import POOL
 
             self._spawn("worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])
             self._await("worker", f"{self.prefect}/work_pools/{POOL}")  # the worker makes the pool that deployments name

@@ -18,12 +18,12 @@ from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from tasks.standing import open_store
-from tasks.stores.dvc_commands import DvcError
-from tasks.stores.processes import run_group
 from timbre import road
 from timbre.artifacts import Artifact, IntegrityError
 from timbre.config import Frozen, ReleaseConfig
+from timbre.tasks.context import open_store
+from timbre.tasks.stores.dvc_commands import DvcError
+from timbre.tasks.stores.processes import run_group
 
 _DVC_SAYS = re.compile(r"exited with (-?\d+)")
 
@@ -139,7 +139,7 @@ def _in_process_group(step: str, config: ReleaseConfig, upstream: tuple[Built, .
         request.write(config.model_dump_json())
         request.flush()
         accepted = (0, 3, 4) if step == "verdict" else (0,)  # FAIL and INCONCLUSIVE are answers
-        run_command([sys.executable, "-m", "cli", "stage", item.verb, "--config", request.name], accepted=accepted)
+        run_command([sys.executable, "-m", "timbre.cli", "stage", item.verb, "--config", request.name], accepted=accepted)
     artifact = find(step, config, upstream)
     assert artifact is not None, f"`timbre stage {item.verb}` ended well but left no artifact"
     return artifact

@@ -9,13 +9,13 @@ from pathlib import Path
 from prefect import State
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from tasks.stage import Built, find, run_stage, stage_task
-from tasks.standing import base_of
-from tasks.stores.mlflow import MlflowStore
 from timbre import road
 from timbre.artifacts import Artifact
 from timbre.config import ReleaseConfig
 from timbre.settings import settings
+from timbre.tasks.context import base_of
+from timbre.tasks.stage import Built, find, run_stage, stage_task
+from timbre.tasks.stores.mlflow import MlflowStore
 
 _POLL_SECONDS = 2.0
 

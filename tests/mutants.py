@@ -36,7 +36,7 @@ MUTANTS = (
     ),
     Mutant("fold leak", "timbre/targets/reference.py", "if passage.fold != fold]", "if passage.fold >= 0]", "tests/unit/targets"),
     Mutant(
-        "split leak", "timbre/targets/material.py",
+        "split leak", "timbre/targets/dataset.py",
         '{"train": read_documents(corpus, "train")', '{"train": read_documents(corpus)', "tests/unit/targets",
     ),
     Mutant(

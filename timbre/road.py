@@ -147,7 +147,7 @@ def _settled(evaluation: EvaluationConfig) -> EvaluationConfig:
     evaluation = canonical_readers(evaluation)
     if evaluation.encoder is not None:
         return evaluation
-    from timbre.evaluation.embeddings import encoder_is_here
+    from timbre.inference.embeddings import encoder_is_here
 
     return evaluation.model_copy(update={"encoder": encoder_is_here()})
 

@@ -15,15 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.stages import InputDigests, StyleParameters, keeps_archives, opened, read_parameters, write_parameters
-from tasks.stores.dvc_commands import Dvc
-from tasks.stores.founding import beside, found, furnish, furnished, only_owner
-from tasks.stores.git import Git
-from tasks.stores.sharing import fetch, share
-from tasks.stores.versions import DataStage, Version, add_version, mark_pushed, pending, pushed, read_versions
 from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError
 from timbre.config import CorpusConfig, Frozen, ModelConfig, TargetConfig, release_config
 from timbre.settings import Settings
+from timbre.tasks.stages import InputDigests, StyleParameters, keeps_archives, opened, read_parameters, write_parameters
+from timbre.tasks.stores.dvc_commands import Dvc
+from timbre.tasks.stores.git import Git
+from timbre.tasks.stores.registry_init import beside, found, furnish, furnished, only_owner
+from timbre.tasks.stores.sharing import fetch, share
+from timbre.tasks.stores.versions import DataStage, Version, add_version, mark_pushed, pending, pushed, read_versions
 
 _WRITTEN = (
     "dvc.yaml", "params.yaml", "dvc.lock", "corpus/.gitignore", "target/.gitignore", "sources", "styles",

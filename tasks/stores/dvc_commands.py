@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.stages import load_yaml
-from tasks.stores.git import clean_environment
-from tasks.stores.processes import Finished, run_group
 from timbre.artifacts import IntegrityError
 from timbre.settings import Settings
+from timbre.tasks.stages import load_yaml
+from timbre.tasks.stores.git import clean_environment
+from timbre.tasks.stores.processes import Finished, run_group
 
 _ADVICE = re.compile(r"\s*$|To (track|enable)|\tgit add|\tdvc config|Use `dvc|(Updating|Generating) lock|[0-9a-f]{64}$")
 """What DVC tells people who work by hand, and the digest that a stage prints."""

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tasks.stages import dump_yaml, load_yaml
-from tasks.stores.git import Git
+from timbre.tasks.stages import dump_yaml, load_yaml
+from timbre.tasks.stores.git import Git
 
 _BY_MEANING = ("params.yaml", "dvc.lock")
 _OF_THE_FIRST = (".dvc/config", ".dvcignore", "README.md")

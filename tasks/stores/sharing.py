@@ -1,8 +1,8 @@
 """Keeping a clone of a shared data registry and its origin together."""
 
-from tasks.stores.git import Git, GitError
-from tasks.stores.rebasing import rebase
-from tasks.stores.versions import TAGS, THEIRS, pending, renumbered, update_refs
+from timbre.tasks.stores.git import Git, GitError
+from timbre.tasks.stores.rebasing import rebase
+from timbre.tasks.stores.versions import TAGS, THEIRS, pending, renumbered, update_refs
 
 _ATTEMPTS = 5
 _ORIGIN = "refs/remotes/origin/"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from tasks.stores.git import Git
+from timbre.tasks.stores.git import Git
 
 DataStage = Literal["corpus", "target"]
 PUSHED, THEIRS, TAGS = "refs/timbre/pushed/", "refs/timbre/theirs/", "refs/tags/"

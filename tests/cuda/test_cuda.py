@@ -18,9 +18,9 @@ from torch import Tensor
 from tests.training_inputs import TrainingInputs, make_training_inputs, training_config, training_passages
 from timbre.artifacts import Artifact
 from timbre.config import Objective, SamplerConfig
-from timbre.evaluation.generation import Asked, continue_prompts, samplers
-from timbre.evaluation.prompts import Prompt
-from timbre.evaluation.scorer import Scorer
+from timbre.inference.generation import Asked, continue_prompts, samplers
+from timbre.inference.prompts import Prompt
+from timbre.inference.scorer import Scorer
 from timbre.models import load_model, load_tokenizer, logits, model_facts
 from timbre.objectives import divergences
 from timbre.objectives.sparse_kl import cross_entropy_sum, sparse_forward_kl

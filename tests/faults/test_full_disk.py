@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.stages import StyleParameters, write_parameters
 from timbre.config import release_config
 from timbre.corpus.adding import add_source
 from timbre.settings import PROJECT_ROOT
+from timbre.tasks.stages import StyleParameters, write_parameters
 
 _OWN_MOUNTS = ("unshare", "--map-root-user", "--mount")
 _LEFT_KIB = 48  # documents fit, Data Docs do not

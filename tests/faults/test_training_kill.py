@@ -127,7 +127,7 @@ def processes() -> ForkServerContext:
 
 def timbre(environment: Mapping[str, str], arguments: list[str]) -> None:
     """The command from its own entry, in a process group of its own."""
-    from cli import main
+    from timbre.cli import main
 
     os.setsid()
     os.environ.update(environment)
@@ -168,7 +168,7 @@ def test_five_kills_and_one_in_a_checkpoint_write_change_no_byte(places: list[Pl
     assert not list((disturbed.home / "artifacts" / "adapter").glob("*/manifest.json"))
 
     adapters = [finished(processes, disturbed)]
-    command = [sys.executable, "-m", "cli", *calm.command()]
+    command = [sys.executable, "-m", "timbre.cli", *calm.command()]
     whole = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=_PATIENCE_SECONDS, env=os.environ | calm.environment, cwd=PROJECT_ROOT
     )

@@ -69,7 +69,7 @@ class Checkout:
     model: Path
 
     def timbre(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        command, environment = [sys.executable, "-m", "cli", *arguments], self._environment()
+        command, environment = [sys.executable, "-m", "timbre.cli", *arguments], self._environment()
         return subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=timeout, check=False)
 
     def _environment(self) -> dict[str, str]:
@@ -85,7 +85,7 @@ class Checkout:
 
     def begin(self, **changes: object) -> subprocess.Popen[str]:
         """`timbre run`, started in a session of its own and not waited for."""
-        command = [sys.executable, "-m", "cli", "run", "--style", "tiny", "--model", str(self.model), *_options(changes)]
+        command = [sys.executable, "-m", "timbre.cli", "run", "--style", "tiny", "--model", str(self.model), *_options(changes)]
         return subprocess.Popen(
             command, env=self._environment(), cwd=PROJECT_ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
         )

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from test_registry_dvc import CORPUS, DVC, MODEL, STYLE, damage, dvc_import, here, importer, lay, lay_corpus
 
-from tasks.stages import keeps_archives, materialise, opened
-from tasks.stores.dvc import DataRegistry
 from timbre.artifacts import Artifact, ArtifactStore, IntegrityError, Stage, Workspace
 from timbre.config import ModelConfig, TargetConfig
 from timbre.models import STAGE as MODEL_STAGE
@@ -17,6 +15,8 @@ from timbre.settings import PROJECT_ROOT, settings
 from timbre.store import StoreHeader, TargetReader, TargetRow, TargetWriter
 from timbre.store.archive import is_packed, unpack
 from timbre.targets.stage import STAGE, target_inputs
+from timbre.tasks.stages import keeps_archives, materialise, opened
+from timbre.tasks.stores.dvc import DataRegistry
 
 __all__ = ["here"]
 TOKENS = 2_000

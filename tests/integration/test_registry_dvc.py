@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tasks.stores.dvc import DataRegistry
-from tasks.stores.founding import beside, only_owner
-from tasks.stores.git import Git
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, IntegrityError, Stage, Workspace
 from timbre.config import CorpusConfig, Frozen, ModelConfig, TargetConfig, release_config
 from timbre.corpus.adding import add_source
 from timbre.settings import PROJECT_ROOT, settings
+from timbre.tasks.stores.dvc import DataRegistry
+from timbre.tasks.stores.git import Git
+from timbre.tasks.stores.registry_init import beside, only_owner
 
 STYLE = "harbour"
 CORPUS = CorpusConfig(style=STYLE)
@@ -101,7 +101,7 @@ def builder(code: str = "", **config: object) -> "subprocess.Popen[str]":
     """A process of its own that runs `code` and then builds the corpus."""
     program = (
         "import os, signal\nfrom timbre.settings import settings\nfrom timbre.config import CorpusConfig\n"
-        "from tasks.stores import dvc\nfrom tasks.stores.dvc import DataRegistry\n"
+        "from timbre.tasks.stores import dvc\nfrom tasks.stores.dvc import DataRegistry\n"
         "def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)\n"
         f"{code}\nregistry = DataRegistry.open(settings())\n"
         f"print(registry.build('corpus', CorpusConfig.model_validate_json({CORPUS.model_copy(update=config).model_dump_json()!r})).tag)\n"

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.stages import load_yaml, write_parameters
-from tasks.stores import sharing
-from tasks.stores.dvc import DataRegistry
-from tasks.stores.founding import found
-from tasks.stores.git import Git
-from tasks.stores.processes import end_leftovers, run_group
-from tasks.stores.rebasing import merge_values
-from tasks.stores.sharing import fetch, share
-from tasks.stores.versions import Version, add_version, mark_pushed, pending, read_versions
 from timbre.settings import PROJECT_ROOT, Settings
+from timbre.tasks.stages import load_yaml, write_parameters
+from timbre.tasks.stores import sharing
+from timbre.tasks.stores.dvc import DataRegistry
+from timbre.tasks.stores.git import Git
+from timbre.tasks.stores.processes import end_leftovers, run_group
+from timbre.tasks.stores.rebasing import merge_values
+from timbre.tasks.stores.registry_init import found
+from timbre.tasks.stores.sharing import fetch, share
+from timbre.tasks.stores.versions import Version, add_version, mark_pushed, pending, read_versions
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def up(walked: "tuple[Checkout, dict[str, object]]") -> Iterator[Up]:
     ports = _free_port(), _free_port()
     environment = os.environ | {"TIMBRE_ROOT": str(place.root), "TIMBRE_HOME": str(place.home)}
     environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    command = [sys.executable, "-m", "cli", "up", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]), "--worker"]
+    command = [sys.executable, "-m", "timbre.cli", "up", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]), "--worker"]
     process = subprocess.Popen(
         command, cwd=PROJECT_ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

@@ -198,7 +198,7 @@ def web(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["broken.txt", "cut.txt", "missing.txt"])
 def test_a_server_that_fails_is_a_sentence_and_no_bug(name: str, web: str, tmp_path: Path) -> None:
-    from cli.errors import explain
+    from timbre.cli.errors import explain
 
     with pytest.raises(ValueError, match="could not be read") as caught:
         fetch("url", f"{web}/{name}", "", "0" * 64, tmp_path / "downloads")

@@ -1,8 +1,8 @@
 """What a calibration left for the Style Diversity Score: texts of the untuned base, and whether the score passed."""
 
 from timbre.artifacts import Artifact
-from timbre.evaluation.against import Calibrated
-from timbre.evaluation.style_diversity import GREEDY, HOT
+from timbre.metrics.comparison import Calibrated
+from timbre.metrics.style_diversity import GREEDY, HOT
 
 
 def read_calibrated(calibration: Artifact, style: str, length: float | None = None) -> Calibrated:

@@ -22,7 +22,7 @@ from timbre.config import EvaluationConfig, Frozen, SamplerConfig
 from timbre.corpus.documents import Document, read_documents
 
 if TYPE_CHECKING:
-    from timbre.evaluation.calibration import TextSets
+    from timbre.metrics.calibration import TextSets
 
 _SAMPLERS = {"greedy": SamplerConfig(temperature=0), "hot": SamplerConfig(temperature=2), "base": SamplerConfig(temperature=1)}
 _WRITERS = 4
@@ -40,8 +40,8 @@ class CalibrationConfig(Frozen):
 
 
 def _build(config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspace) -> None:
-    from timbre.evaluation.calibration import LENGTHS, calibrate
-    from timbre.evaluation.embeddings import packaged_encoder
+    from timbre.inference.embeddings import packaged_encoder
+    from timbre.metrics.calibration import LENGTHS, calibrate
 
     encoder = packaged_encoder() if config.encoder else None
     if config.encoder and encoder is None:
@@ -102,9 +102,9 @@ def two_sides(documents: Sequence[Document], seed: int) -> tuple[list[Document],
 def _texts(
     config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspace
 ) -> "tuple[list[dict[str, Any]], dict[float, TextSets]]":  # fmt: skip
-    from timbre.evaluation.calibration import LENGTHS, TextSets
-    from timbre.evaluation.prompts import Opening, decoded, openings
-    from timbre.evaluation.session import Session
+    from timbre.inference.prompts import Opening, decoded, openings
+    from timbre.inference.session import Session
+    from timbre.metrics.calibration import LENGTHS, TextSets
 
     session = Session(inputs, work, config.batch_tokens, config.seed)
     longest = math.ceil(max(LENGTHS) * config.new_tokens)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from timbre.evaluation.scorer import Scorer, batches, right_padded
+from timbre.inference.scorer import Scorer, batches, right_padded
 from timbre.statistics import rate_bound
 
 if TYPE_CHECKING:

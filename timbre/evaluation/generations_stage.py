@@ -22,7 +22,7 @@ from timbre.config import GenerationConfig
 
 
 def _build(config: GenerationConfig, inputs: Mapping[str, Input], work: Workspace) -> None:
-    from timbre.evaluation.writing import run_generations
+    from timbre.evaluation.generations import run_generations
 
     run_generations(config, inputs, work)
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from timbre.corpus.passages import Passage
-from timbre.evaluation.prompts import decoded
 from timbre.evaluation.ranks import calibration_error, confidence_counts, rank_counts
-from timbre.evaluation.scorer import Scorer, right_padded
+from timbre.inference.prompts import decoded
+from timbre.inference.scorer import Scorer, right_padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -1,135 +1,176 @@
-"""How much of a text stands word for word in the training corpus.
+"""Memorisation: prompts from what a student is trained on, and how much of the answers stands there word for word.
 
-An index of all 5-grams of the corpus (64-bit hashes, sorted) finds where a text could match; matches are then compared
-item by item and followed as far as they go, so a collision of hashes can never make a span. Works on model tokens and on
-words alike: anything with an integer for each item.
+The prompts are openings of the passages that the target's training plan selects, and are continued greedily. They follow
+from the target alone, so that base, baseline and candidate are asked the same and can be paired. They are no part of the
+stage "prompts": that would ask the base everything again whenever a target changes.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-SEED = 5
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
-_BASE = np.uint64(0xD6E8FEB86659FD93)
-_PAIRS = 4_000_000
+from timbre.artifacts import Artifact
+from timbre.config import GenerationConfig
+from timbre.corpus.documents import Document, read_documents
+from timbre.inference.prompts import Prompt, decoded, trained_openings
+from timbre.metrics.verbatim import VerbatimIndex, Vocabulary
+from timbre.metrics.words import words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Row = dict[str, Any]
+EXTRACTION = "extraction"
+"""Kind of the prompts that are sampled again and again."""
 
 
-@dataclass(frozen=True)
-class Span:
-    """The longest stretch of a text that the corpus holds: where it starts in the text, and how many items it has."""
+def recitation_prompts(
+    config: GenerationConfig, target: Artifact, corpus: Artifact, tokenizer: "PreTrainedTokenizerBase"
+) -> list[Prompt]:  # fmt: skip
+    """Openings of up to `memorisation_prompts` passages of the target's training plan, and of the first of them some that are
+    sampled again and again.
 
-    start: int
-    length: int
-
-
-class VerbatimIndex:
-    """All 5-grams of a set of documents. Spans never cross from one document into the next."""
-
-    def __init__(self, documents: Iterable[Sequence[int] | np.ndarray]) -> None:
-        parts = [np.asarray(document, np.int64) for document in documents]
-        separated = [piece for part in parts for piece in (part, np.array([-1]))]
-        self._items = np.concatenate([*separated, np.full(SEED, -1)]).astype(np.int64)
-        hashes = _window_hashes(self._items, SEED)
-        windows = np.flatnonzero(_whole_windows(self._items, SEED))
-        order = np.argsort(hashes[windows], kind="stable")
-        self._positions = windows[order]
-        self._hashes = hashes[self._positions]
-
-    def match_lengths(self, text: Sequence[int] | np.ndarray) -> np.ndarray:
-        """For every position of `text`, how many items from there on stand in a row in some document; below 5 counts as 0."""
-        items = np.asarray(text, np.int64)
-        lengths = np.zeros(len(items), np.int64)
-        if len(items) < SEED or not len(self._positions):
-            return lengths
-        hashes = _window_hashes(items, SEED)
-        low, high = np.searchsorted(self._hashes, hashes, "left"), np.searchsorted(self._hashes, hashes, "right")
-        for start, stop in _bounded(high - low, _PAIRS):
-            hits = (high - low)[start:stop]
-            mine = np.repeat(np.arange(start, stop), hits)
-            offset = np.arange(hits.sum()) - np.repeat(np.cumsum(hits) - hits, hits)
-            theirs = self._positions[np.repeat(low[start:stop], hits) + offset]
-            # A match that goes on to the left is part of a longer one, whose length is handed on below.
-            first = (mine == 0) | (theirs == 0) | (items[mine - 1] != self._items[theirs - 1])
-            np.maximum.at(lengths, mine[first], self._extend(items, mine[first], theirs[first]))
-        at = np.arange(len(items))
-        lengths = np.maximum.accumulate(at + lengths) - at
-        lengths[lengths < SEED] = 0
-        return lengths
-
-    def longest(self, text: Sequence[int] | np.ndarray) -> Span:
-        """The longest verbatim span; one shorter than 5 items is looked up as such."""
-        lengths = self.match_lengths(text)
-        if len(lengths) and lengths.max():
-            return Span(int(lengths.argmax()), int(lengths.max()))
-        items = np.asarray(text, np.int64)
-        for n in range(min(SEED - 1, len(items)), 0, -1):
-            known = _window_hashes(self._items, n)[_whole_windows(self._items, n)]
-            found = np.flatnonzero(np.isin(_window_hashes(items, n), known))
-            if len(found):
-                return Span(int(found[0]), n)
-        return Span(0, 0)
-
-    def coverage(self, text: Sequence[int] | np.ndarray) -> float:
-        """Share of the items that lie inside a verbatim span of 5 or more (one text of BMC@k, 2603.20957)."""
-        lengths = self.match_lengths(text)
-        if not len(lengths):
-            return 0.0
-        reach = np.maximum.accumulate(np.arange(len(lengths)) + lengths)
-        return float((reach > np.arange(len(lengths))).mean())
-
-    def _extend(self, items: np.ndarray, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-        lengths = np.zeros(len(mine), np.int64)
-        alive = np.arange(len(mine))
-        step = 0
-        while len(alive):
-            alive = alive[(mine[alive] + step < len(items)) & (theirs[alive] + step < len(self._items))]
-            alive = alive[items[mine[alive] + step] == self._items[theirs[alive] + step]]
-            step += 1
-            lengths[alive] = step
-        return lengths
+    Raises:
+        ValueError: the target is of another corpus.
+    """
+    passages = sorted(planned_passages(target))
+    found = trained_openings(
+        passages, read_documents(corpus, "train"), tokenizer, count=config.memorisation_prompts,
+        prompt_tokens=config.prompt_tokens, new_tokens=config.new_tokens, seed=config.seed,
+    )  # fmt: skip
+    again = found[: config.extraction_prompts]
+    return [
+        *(opening.prompt(tokenizer, "memorisation", sampler="greedy") for opening in found),
+        *(opening.prompt(tokenizer, EXTRACTION, samples=config.extraction_samples) for opening in again),
+    ]
 
 
-class Vocabulary:
-    """Numbers for words, so that an index can be made of them. Words outside the corpus get numbers that match nothing."""
+def planned_passages(target: Artifact) -> set[tuple[str, int]]:
+    """(doc_id, first token) of every passage that a student of this target is trained on."""
+    from timbre.store import TargetReader
 
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-
-    def learn(self, sequence: Sequence[str]) -> np.ndarray:
-        return np.array([self._numbers.setdefault(word, len(self._numbers)) for word in sequence], np.int64)
-
-    def encode(self, sequence: Sequence[str]) -> np.ndarray:
-        return np.array([self._numbers.get(word, -2) for word in sequence], np.int64)
+    width = int(target.manifest.config["passage_tokens"])
+    return {(row.doc_id, row.index * width) for row in TargetReader(target.path, verify=False)}
 
 
-def _window_hashes(items: np.ndarray, n: int) -> np.ndarray:
-    """Hash of the n items from each position on; shape (len − n + 1,)."""
-    with np.errstate(over="ignore"):
-        spread = (items.astype(np.uint64) + np.uint64(3)) * _SPREAD
-        spread ^= spread >> np.uint64(29)
-        count = max(len(items) - n + 1, 0)
-        total = np.zeros(count, np.uint64)
-        for offset in range(n):
-            total = total * _BASE + spread[offset : offset + count]
-    return total
+def check_trained_passages(adapter: Artifact, target: Artifact) -> None:
+    """An adapter that says what it was trained on must have read nothing but passages of the target.
+
+    Raises:
+        ValueError: it was trained on others, which memorisation prompts of this target would not ask for.
+    """
+    if "summary.json" not in adapter.manifest.files:
+        return
+    trained = {(str(doc_id), int(start)) for doc_id, start in adapter.json("summary.json").get("trained_passages") or ()}
+    if strange := sorted(trained - planned_passages(target)):
+        doc_id, start = strange[0]
+        raise ValueError(
+            f"the adapter was trained on {len(strange)} passages that its target does not hold, {doc_id}@{start} among them: "
+            "evaluate it with the target that it was trained towards"
+        )
 
 
-def _whole_windows(items: np.ndarray, n: int) -> np.ndarray:
-    """Which windows of n items hold no separator."""
-    breaks = np.cumsum(np.r_[0, items < 0])
-    return np.asarray(breaks[n:] == breaks[:-n])
+class TrainingText:
+    """The training split as something to look copies up in: by model tokens, and by words."""
+
+    def __init__(self, documents: Sequence[Document], tokenizer: "PreTrainedTokenizerBase") -> None:
+        self._tokenizer = tokenizer
+        self._by_token = VerbatimIndex(self.ids(document.text) for document in documents)
+        self._vocabulary = Vocabulary()
+        self._by_word = VerbatimIndex([self._vocabulary.learn(words(document.text)) for document in documents])
+
+    def ids(self, text: str) -> list[int]:
+        """The tokens of a text."""
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def figures(self, row: Row) -> tuple[int, str, float]:
+        """Longest verbatim span in tokens, its text, and the share of words inside spans of five or more."""
+        ids = row["token_ids"]
+        span = self._by_token.longest(np.asarray(ids))
+        text = decoded(self._tokenizer, ids[span.start : span.start + span.length])
+        return span.length, text, self._by_word.coverage(self._vocabulary.encode(words(row["text"])))
 
 
-def _bounded(sizes: np.ndarray, limit: int) -> Iterable[tuple[int, int]]:
-    """Consecutive ranges whose sizes add up to at most `limit` (one alone may be larger)."""
-    start = 0
-    total = 0
-    for index, size in enumerate(sizes.tolist()):
-        if total + size > limit and index > start:
-            yield start, index
-            start, total = index, 0
-        total += size
-    if start < len(sizes):
-        yield start, len(sizes)
+def measure(rows: Sequence[Row], train: TrainingText) -> tuple[list[Row], dict[str, Any]]:
+    """Verbatim spans of recited and of freely written texts: items, and the summary's "memorisation".
+
+    Args:
+        rows: lines of generations.jsonl with `token_ids`; those of the kinds "memorisation" and "style" count.
+    """
+    items: list[Row] = []
+    found: dict[str, list[tuple[int, str, float]]] = {"memorisation": [], "style": []}
+    for row in rows:
+        if row["kind"] in found:
+            length, text, coverage = train.figures(row)
+            found[row["kind"]].append((length, text, coverage))
+            prefix = "" if row["kind"] == "memorisation" else "style_"
+            items += _items(row, {f"{prefix}longest_span": float(length), f"{prefix}coverage_5gram": coverage})
+    recited, own = found["memorisation"], found["style"]
+    summary: dict[str, Any] = {
+        "prompts": len(recited), "tokens": sum(row["n_tokens"] for row in rows if row["kind"] == "memorisation"),
+        "longest_span_tokens": None, "longest_span_text": None, "coverage_5gram": _mean(entry[2] for entry in recited),
+    }  # fmt: skip
+    if recited:
+        summary["longest_span_tokens"], summary["longest_span_text"], _ = max(recited, key=lambda entry: entry[0])
+    summary["style_longest_span_tokens"] = max((entry[0] for entry in own), default=None)
+    summary["style_coverage_5gram"] = _mean(entry[2] for entry in own)
+    return items, summary
+
+
+def measure_extraction(rows: Sequence[Row]) -> tuple[list[Row], dict[str, Any] | None]:
+    """BMC@k: the share of a trained passage's words that k sampled texts give back between them, in spans of five or more
+    (book memorisation coverage, 2603.20957). A passage that greedy decoding never enters may come out piece by piece.
+
+    Returns:
+        items `bmc`, one a passage, and the summary's "extraction"; None where no row is of that kind.
+    """
+    passages: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["kind"] == EXTRACTION:
+            passages.setdefault(row["prompt_id"], []).append(row)
+    if not passages:
+        return [], None
+    items: list[Row] = []
+    for samples in passages.values():
+        vocabulary = Vocabulary()
+        own = VerbatimIndex([vocabulary.learn(words(row["text"])) for row in samples])
+        items += _items(samples[0], {"bmc": own.coverage(vocabulary.encode(words(samples[0]["human"])))})
+    shares = [item["value"] for item in items]
+    return items, {"passages": len(passages), "samples": max(map(len, passages.values())), "bmc": _mean(shares), "highest": max(shares)}
+
+
+def measure_sentinels(rows: Sequence[Row], train: TrainingText) -> tuple[list[Row], dict[str, Any] | None]:
+    """Passages that nobody was trained on, continued greedily: spans shared with the training split, and with the passage
+    itself, which only a model that knew it before can give back (tuning on an author may unlock other books: 2603.20957).
+
+    Returns:
+        items, and the summary's "sentinel"; None where no row is of that kind.
+    """
+    items: list[Row] = []
+    seen: list[tuple[int, float, int, float]] = []
+    for row in rows:
+        if row["kind"] == "sentinel":
+            from_train, _, coverage = train.figures(row)
+            own = VerbatimIndex([train.ids(row["human"])]).longest(np.asarray(row["token_ids"])).length
+            vocabulary = Vocabulary()
+            known = VerbatimIndex([vocabulary.learn(words(row["human"]))]).coverage(vocabulary.encode(words(row["text"])))
+            seen.append((from_train, coverage, own, known))
+            figures = {"sentinel_longest_span": float(own), "sentinel_coverage_5gram": known, "sentinel_train_span": float(from_train)}
+            items += _items(row, figures)
+    if not seen:
+        return [], None
+    return items, {
+        "prompts": len(seen), "longest_span_tokens": max(entry[2] for entry in seen), "coverage_5gram": _mean(entry[3] for entry in seen),
+        "train_longest_span_tokens": max(entry[0] for entry in seen), "train_coverage_5gram": _mean(entry[1] for entry in seen),
+    }  # fmt: skip
+
+
+def _items(row: Row, values: Mapping[str, float]) -> list[Row]:
+    return [{"metric": name, "item": row["prompt_id"], "cluster": row["cluster"], "value": value} for name, value in values.items()]
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return float(np.mean(found)) if found else None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from timbre.evaluation.scorer import Scorer, right_padded
+from timbre.inference.scorer import Scorer, right_padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,7 +8,7 @@
     closed_book   short questions about plain facts, several answers each
     copying       passages to summarise and to answer questions about
 
-Memorisation prompts are of a training plan and not of the corpus: see `timbre.evaluation.recitation`.
+Memorisation prompts are of a training plan and not of the corpus: see `timbre.evaluation.memorisation`.
 A room that asks for more writes a function like these and adds it to `prompt_sets`, behind a count in `PromptConfig`.
 """
 
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 from timbre.config import PromptConfig
 from timbre.corpus.documents import Document
-from timbre.evaluation.benchmark_items import objects_of
 from timbre.evaluation.factuality import closed_book, copying
-from timbre.evaluation.prompts import Opening, Prompt, instruction_ids, openings
+from timbre.inference.prompts import Opening, Prompt, instruction_ids, openings
+from timbre.tabular import objects_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -20,7 +20,7 @@ from timbre.config import PromptConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from timbre.evaluation.prompts import Prompt
+    from timbre.inference.prompts import Prompt
 
 
 def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -> None:
@@ -28,7 +28,7 @@ def _build(config: PromptConfig, inputs: Mapping[str, Input], work: Workspace) -
 
     from timbre.corpus.documents import read_documents
     from timbre.evaluation.prompt_sets import human_passages, prompt_sets
-    from timbre.evaluation.prompts import decoded, write_prompts
+    from timbre.inference.prompts import decoded, write_prompts
     from timbre.models import load_tokenizer
 
     corpus, model = inputs["corpus"], inputs["model"]

@@ -11,7 +11,7 @@ from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Workspac
 from timbre.config import EvaluationConfig, ModelConfig
 from timbre.evaluation import coherence, toxicity
 from timbre.evaluation.readers import CLASSIFIER, LEXICON, READER
-from timbre.evaluation.session import Session
+from timbre.inference.session import Session
 
 Row = dict[str, Any]
 _AT_ONCE = 8

@@ -1,7 +1,7 @@
 """What freely written texts are like beside human ones: every metric two-sided, with its human band and an interval.
 
 Human text is the human continuations of the same prompts and further unseen passages of the same length. It is measured in
-halves of as many texts as were written (`timbre.evaluation.measuring`), so that a figure, its human value and the noise of
+halves of as many texts as were written (`timbre.metrics.measuring`), so that a figure, its human value and the noise of
 that value are of the same count and the same length.
 """
 
@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from timbre.evaluation import samples
-from timbre.evaluation.against import Calibrated
-from timbre.evaluation.embeddings import Encoder
-from timbre.evaluation.measuring import Figure, Reference, figure_row, measure
-from timbre.evaluation.metrics import TextFeatures
-from timbre.evaluation.overuse import overused
-from timbre.evaluation.style_diversity import score_and_gaps
-from timbre.evaluation.voice import LEAST as VOICE_LEAST
-from timbre.evaluation.voice import voice_consistency
-from timbre.evaluation.words import words
-from timbre.evaluation.wrong_script import wrong_script_rates
+from timbre.metrics import samples
+from timbre.metrics.catalogue import TextFeatures
+from timbre.metrics.comparison import Calibrated
+from timbre.metrics.encoder import Encoder
+from timbre.metrics.measuring import Figure, Reference, figure_row, measure
+from timbre.metrics.overuse import overused
+from timbre.metrics.style_diversity import score_and_gaps
+from timbre.metrics.voice import LEAST as VOICE_LEAST
+from timbre.metrics.voice import voice_consistency
+from timbre.metrics.words import words
+from timbre.metrics.wrong_script import wrong_script_rates
 from timbre.statistics import upper_bound_rate
 
 Row = dict[str, Any]

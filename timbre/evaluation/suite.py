@@ -15,15 +15,16 @@ import numpy as np
 from timbre.artifacts import Artifact, FileInput, Input, Workspace, json_lines
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
-from timbre.evaluation import probes, reading, recitation
+from timbre.evaluation import memorisation, probes, reading
 from timbre.evaluation.bias.measuring import measure_bias
 from timbre.evaluation.calibrated import read_calibrated
-from timbre.evaluation.embeddings import Encoder, packaged_encoder
 from timbre.evaluation.factuality import closed_book, copying, topics, unknown
+from timbre.evaluation.generations import FAILURE
 from timbre.evaluation.likelihood import likelihood_items, likelihood_summary
 from timbre.evaluation.ranks import rank_summary
 from timbre.evaluation.style import HumanSide, measure_several, measure_style, measure_voice, style_score
-from timbre.evaluation.writing import FAILURE
+from timbre.inference.embeddings import packaged_encoder
+from timbre.metrics.encoder import Encoder
 from timbre.models import load_tokenizer
 
 Row = dict[str, Any]
@@ -77,12 +78,12 @@ def _measured(
     scores = artifacts["generations"].json("scores.json")
     encoder = _encoder(config)
     human = HumanSide(rows, artifacts["prompts"].json_lines("human.jsonl"), seed=config.seed, encoder=encoder)
-    train = recitation.TrainingText(read_documents(artifacts["corpus"], "train"), load_tokenizer(artifacts["model"]))
+    train = memorisation.TrainingText(read_documents(artifacts["corpus"], "train"), load_tokenizer(artifacts["model"]))
     style_items, style_summary = measure_style(rows, human)
     several_items, several = measure_several(rows, encoder)
-    recited_items, recited = recitation.measure(rows, train)
-    sentinel_items, sentinel = recitation.measure_sentinels(rows, train)
-    extracted_items, extraction = recitation.measure_extraction(rows)
+    recited_items, recited = memorisation.measure(rows, train)
+    sentinel_items, sentinel = memorisation.measure_sentinels(rows, train)
+    extracted_items, extraction = memorisation.measure_extraction(rows)
     voices = artifacts["prompts"].json_lines("voices.jsonl") if "voices.jsonl" in artifacts["prompts"].manifest.files else []
     style = str(artifacts["corpus"].manifest.config.get("style", ""))
     voice, no_voice = measure_voice(rows, human, style, voices)

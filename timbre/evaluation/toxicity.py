@@ -19,7 +19,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
-from timbre.evaluation.words import words
+from timbre.metrics.words import words
 from timbre.models.folder import CONFIG, model_files
 from timbre.statistics import rate_bound
 

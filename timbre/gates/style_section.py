@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timbre.evaluation.metrics import METRIC
 from timbre.gates.evidence import BASE, Evidence
+from timbre.metrics.catalogue import METRIC
 from timbre.page.charts import Line, curves
 from timbre.page.radar import BAND, Shape, radar
 

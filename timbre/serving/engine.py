@@ -15,7 +15,7 @@ from timbre.artifacts import Artifact, HashCache
 from timbre.config import SamplerConfig
 from timbre.export.facts import BundleFacts
 from timbre.export.session import Decoder
-from timbre.sampling.processors import sample
+from timbre.inference.sampling import sample
 from timbre.serving.detokenizer import Detokenizer
 
 if TYPE_CHECKING:

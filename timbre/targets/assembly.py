@@ -21,9 +21,9 @@ from timbre.targets.admission import Admission, TargetRefused, judge
 from timbre.targets.bracket import Mixture, Shaping
 from timbre.targets.charts import pictures
 from timbre.targets.continuations import Continuations, pooled
+from timbre.targets.dataset import Material, count_ngrams, gather
 from timbre.targets.debias import Swap, swap_of
 from timbre.targets.fitting import FittedMixture, fit_mixture, temperatures
-from timbre.targets.material import Material, count_ngrams, gather
 from timbre.targets.principles import Principle, read_all, scorer_of
 from timbre.targets.reference import AdapterKey, Extras, Reference, cross_fit, folds_of, given_mixture, load_reference, passages_to_score
 from timbre.targets.rows import counterfactual_row, target_row

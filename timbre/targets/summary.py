@@ -13,7 +13,7 @@ from timbre.store import TargetReader
 from timbre.targets.bracket import Mixture, Shaping
 from timbre.targets.classifier import Classifier
 from timbre.targets.continuations import Continuations
-from timbre.targets.material import Material
+from timbre.targets.dataset import Material
 from timbre.targets.mixture import SparseDistributions
 from timbre.targets.principles import Lexicon
 from timbre.targets.reference import AdapterKey, passages_to_learn, passages_to_score, styles_of

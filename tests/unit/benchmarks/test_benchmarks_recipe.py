@@ -16,7 +16,7 @@ from benchmarks.store import AT_LEAST, GOALS, Material, judged, material, refere
 from benchmarks.tiny import tiny_corpus, tiny_model
 from benchmarks.trial import Trial
 from timbre.artifacts import ArtifactStore
-from timbre.evaluation.measuring import Figure, Human
+from timbre.metrics.measuring import Figure, Human
 from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT
 from timbre.store import TargetReader

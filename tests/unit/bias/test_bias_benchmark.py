@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
-from cli.benchmark import _line
-from cli.errors import explain
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
+from timbre.benchmarks.items import Choice
+from timbre.benchmarks.scores import choice_figures
+from timbre.benchmarks.stage import BenchmarkConfig, benchmark_items, score_benchmark
+from timbre.cli import app
+from timbre.cli.benchmark import _line
+from timbre.cli.errors import explain
 from timbre.config import ModelConfig, TrainingConfig
-from timbre.evaluation.benchmark_items import Choice
-from timbre.evaluation.benchmark_scores import choice_figures
-from timbre.evaluation.benchmark_stage import BenchmarkConfig, benchmark_items, score_benchmark
 from timbre.evaluation.bias.tables import category_table
 from timbre.models import load_model, resolve_model
 from timbre.progress import SILENT

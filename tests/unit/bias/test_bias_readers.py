@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from timbre.evaluation.benchmark_items import Choice, Opening, Paired
-from timbre.evaluation.benchmarks import BENCHMARKS, drawn, fetch_items, find_benchmark
+from timbre.benchmarks.catalogue import BENCHMARKS, drawn, fetch_items, find_benchmark
+from timbre.benchmarks.items import Choice, Opening, Paired
 
 BBQ: dict[str, Any] = {
     "example_id": 3, "question_index": "1", "question_polarity": "neg", "context_condition": "ambig", "category": "Age",

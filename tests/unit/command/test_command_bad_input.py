@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import main
 from timbre.artifacts import ArtifactStore
+from timbre.cli import main
 
 WORDS = "The grey water moved under the hull, and nobody on the deck had anything to say about it. "
 GIVEN = ("--author", "Ann", "--licence", "CC0-1.0")
@@ -45,8 +45,8 @@ def texts(folder: Path, count: int, sentences: int = 8) -> Path:
 
 def parameters(path: Path, style: str) -> Path:
     """A parameter file that has the style."""
-    from tasks.stages import StyleParameters, write_parameters
     from timbre.config import release_config
+    from timbre.tasks.stages import StyleParameters, write_parameters
 
     config = release_config(style)
     chosen = StyleParameters(corpus=config.corpus, target=config.target, model=config.model)
@@ -124,7 +124,7 @@ def test_ctrl_c_while_a_text_is_fetched_ends_with_130_and_the_next_try_goes_on(h
         params = parameters(tmp_path / "params.yaml", "tales")
         command = ["stage", "corpus", "--style", "tales", "--params", str(params), "--out", str(tmp_path / "out")]
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli", *command], stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ
+            [sys.executable, "-m", "timbre.cli", *command], stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ
         )
         hanging.settimeout(120)
         connection, _ = hanging.accept()  # it is fetching now, and holds the locks of download and build
@@ -135,6 +135,6 @@ def test_ctrl_c_while_a_text_is_fetched_ends_with_130_and_the_next_try_goes_on(h
     assert said.splitlines()[-1] == "timbre: interrupted; run the same command again to go on where it stopped"
     assert whole(home) and not (tmp_path / "out").exists()
     began = time.monotonic()
-    again = subprocess.run([sys.executable, "-m", "cli", *command], capture_output=True, text=True, check=False, timeout=120)
+    again = subprocess.run([sys.executable, "-m", "timbre.cli", *command], capture_output=True, text=True, check=False, timeout=120)
     assert again.returncode == 2 and "is not in downloads and could not be read" in again.stderr, "no lock was left behind"
     assert time.monotonic() - began < 100

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from cli.errors import explain
-from tasks.stage import Killed, _was_killed, run_command
-from tasks.stores.dvc_commands import DvcError
 from timbre.artifacts import IntegrityError
+from timbre.cli.errors import explain
 from timbre.registry.promotion import PromotionRefused
+from timbre.tasks.stage import Killed, _was_killed, run_command
+from timbre.tasks.stores.dvc_commands import DvcError
 
 
 @pytest.mark.parametrize(("outcome", "code"), [("FAIL", 3), ("INCONCLUSIVE", 4), ("PASS", 2)])

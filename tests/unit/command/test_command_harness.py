@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
-from cli.harness import _line
+from timbre.cli import app
+from timbre.cli.harness import _line
 
 
 @pytest.mark.parametrize(

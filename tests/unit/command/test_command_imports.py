@@ -6,7 +6,7 @@ import sys
 
 from typer.testing import CliRunner
 
-from cli import app
+from timbre.cli import app
 
 HEAVY = ("torch", "transformers", "great_expectations", "mlflow", "prefect", "peft", "pandas", "dvc", "onnxruntime", "sklearn")
 
@@ -17,17 +17,17 @@ def _imported(report: str) -> set[str]:
 
 
 def test_help_imports_no_heavy_library() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "cli", "--help"]
+    command = [sys.executable, "-X", "importtime", "-m", "timbre.cli", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert "timbre run --style literary" in done.stdout
     imported = _imported(done.stderr)
-    assert {"cli", "typer"} <= imported, "the report is understood"
+    assert {"timbre", "typer"} <= imported, "the report is understood"
     assert imported.isdisjoint(HEAVY), imported & set(HEAVY)
 
 
 def test_help_of_every_command_imports_no_heavy_library() -> None:
     code = (
-        "import sys; from typer.main import get_command; from typer.testing import CliRunner; from cli import app\n"
+        "import sys; from typer.main import get_command; from typer.testing import CliRunner; from timbre.cli import app\n"
         "def shown(command, words):\n"
         "    done = CliRunner().invoke(app, [*words, '--help'])\n"
         "    assert done.exit_code == 0, (words, done.output)\n"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
-from cli.errors import explain
+from timbre.cli import app
+from timbre.cli.errors import explain
 
 
 def typed(*arguments: str) -> Any:
@@ -76,13 +76,13 @@ def test_a_value_error_that_is_a_bug_shows_where_it_was_raised_on_request(
 
 
 def test_moving_looking_and_generating_need_no_prefect() -> None:
-    code = "import sys, tasks.moves, tasks.overview, tasks.bundles, tasks.runs; print({'prefect', 'mlflow'} & set(sys.modules))"
+    code = "import sys, timbre.tasks.promotion, tasks.overview, tasks.bundles, tasks.runs; print({'prefect', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
 def test_a_second_run_is_refused_whoever_starts_it_and_a_run_may_call_the_flow(home: Path) -> None:
-    from tasks.runs import only_run
+    from timbre.tasks.runs import only_run
 
     with only_run(home), only_run(home):  # `timbre run` takes it, then the flow that it calls
         assert "process" in (home / "run.json").read_text()
@@ -104,8 +104,8 @@ def test_a_server_that_answers_for_another_home_is_not_ours(
 
     import psutil
 
-    from tasks.environment import prepare, running_server, server_file
     from timbre.settings import settings
+    from timbre.tasks.environment import prepare, running_server, server_file
 
     class Healthy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -132,8 +132,8 @@ def test_a_server_that_answers_for_another_home_is_not_ours(
 
 
 def test_a_scheduled_run_beside_another_fails_with_the_sentence_and_touches_nothing(home: Path) -> None:
-    from flows.release import release_flow
     from timbre.config import ReleaseConfig
+    from timbre.flows.release import release_flow
 
     home.mkdir(parents=True)
     with (home / "run.lock").open("w") as other:
@@ -192,7 +192,7 @@ def test_texts_added_to_one_style_at_once_all_arrive(home: Path, tmp_path: Path)
     files = [tmp_path / f"text-{number}.txt" for number in range(4)]
     for file in files:
         file.write_text(f"{file.stem}: call me Ishmael. " * 30)
-    run = [sys.executable, "-m", "cli", "corpus", "add"]
+    run = [sys.executable, "-m", "timbre.cli", "corpus", "add"]
     given = ["--style", "crowd", "--author", "me", "--licence", "CC0-1.0"]
     started = [subprocess.Popen([*run, str(file), *given], stdout=subprocess.DEVNULL) for file in files]
     assert [process.wait() for process in started] == [0, 0, 0, 0]
@@ -208,7 +208,7 @@ def test_doctor_tells_a_build_that_goes_on_from_one_that_was_cut_off(home: Path)
         (home / "work" / key).mkdir(parents=True)
     with FileLock(home / "work" / f"{'a' * 64}.lock", is_singleton=False):
         holder = subprocess.run(
-            [sys.executable, "-m", "cli", "doctor", "--json"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "timbre.cli", "doctor", "--json"], capture_output=True, text=True, check=True
         )  # another process, as a person would
     found = json.loads(holder.stdout)
     assert (found["live"], found["unfinished"]) == (["a" * 12], ["b" * 12])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
+from timbre.cli import app
 
 AMONG = "it would stand among the texts of"
 

@@ -33,9 +33,9 @@ def test_the_page_of_a_run_names_every_place_as_text_and_links_to_no_file(
 ) -> None:
     from prefect.states import Completed
 
-    from tasks import gates
-    from tasks.stage import Built
-    from tasks.standing import open_ledger
+    from timbre.tasks import gates
+    from timbre.tasks.context import open_ledger
+    from timbre.tasks.stage import Built
 
     made = {name: _artifact(home, name) for name in FILES}
     built = {name: Built(step=name, digest=one.digest, cached=cached, seconds=0.0) for name, one in made.items()}

@@ -16,7 +16,7 @@ def _says(code: int, *words: str) -> list[str]:
 
 
 def test_exit_codes_of_a_stage_come_back_as_the_errors_they_were() -> None:
-    from tasks.stage import run_command
+    from timbre.tasks.stage import run_command
 
     run_command(_says(3, "timbre: no"), accepted=(0, 3))
     with pytest.raises(ValueError, match=r"^the text is empty$"):
@@ -28,7 +28,7 @@ def test_exit_codes_of_a_stage_come_back_as_the_errors_they_were() -> None:
 
 
 def test_what_a_stage_started_ends_with_it(tmp_path: Path) -> None:
-    from tasks.stage import run_command
+    from timbre.tasks.stage import run_command
 
     note = tmp_path / "child"
     code = (
@@ -45,9 +45,9 @@ def test_what_a_stage_started_ends_with_it(tmp_path: Path) -> None:
 
 def test_a_corpus_that_the_registry_had_lost_says_how_long_it_took_to_put_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The artifact stands in the store, the registry has not seen it: a build of the registry, and no cached step."""
-    from tasks import data
     from timbre.artifacts import ArtifactStore, Stage
     from timbre.config import Frozen, ReleaseConfig
+    from timbre.tasks import data
 
     artifact = ArtifactStore(home).build(
         Stage("corpus", 1, lambda _config, _inputs, work: (work.output / "x").write_text("x")), Frozen(), {}

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
-from cli.errors import explain
-from tasks.standing import open_ledger
-from tasks.stores.mlflow import MlflowStore
+from timbre.cli import app
+from timbre.cli.errors import explain
 from timbre.config import ModelConfig
 from timbre.registry.ledger import Ledger
 from timbre.settings import settings
+from timbre.tasks.context import open_ledger
+from timbre.tasks.stores.mlflow import MlflowStore
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_release_by_hand_says_which_step_is_missing() -> None:
 
 
 def test_a_champion_whose_evidence_is_elsewhere_is_not_compared_and_a_page_is_made_once(here: Path) -> None:
-    from tasks.comparison import compare_with_champion, comparison_page
+    from timbre.tasks.comparison import compare_with_champion, comparison_page
 
     base = ModelConfig()
     with pytest.warns(UserWarning, match="v8 is not compared with v1: the .* is not on this machine"):

@@ -36,9 +36,8 @@ def test_prefect_itself_reads_every_deployment(deployments: dict[str, dict[str, 
 
 def test_every_entry_point_takes_the_parameters_of_its_deployment(deployments: dict[str, dict[str, Any]]) -> None:
     for deployment in deployments.values():
-        path, name = deployment["entrypoint"].split(":")
-        assert (PROJECT_ROOT / path).is_file()
-        flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        flow = getattr(import_module(module), name)
         inspect.signature(flow.fn).bind(**deployment["parameters"])
 
 
@@ -51,7 +50,7 @@ def test_the_weekly_release_is_paused_alone_and_the_same_as_the_command(deployme
 
 
 def test_deployments_share_the_pool_of_timbre_up_and_name_no_folder(deployments: dict[str, dict[str, Any]]) -> None:
-    from tasks.deployments import POOL
+    from timbre.tasks.deployments import POOL
 
     assert {deployment["work_pool"]["name"] for deployment in deployments.values()} == {POOL}
     tree = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text())

@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.unit.gates.test_gates_report import tags
-from timbre.evaluation.against import Calibrated, Comparison, Request, compare_texts
-from timbre.evaluation.against_page import write_page
-from timbre.evaluation.texts import Text, passages, read_texts
+from timbre.metrics.comparison import Calibrated, Comparison, Request, compare_texts
+from timbre.metrics.page import write_page
+from timbre.metrics.texts import Text, passages, read_texts
 
 
 def folder(path: Path, texts: list[str]) -> Path:
@@ -208,7 +208,7 @@ def test_score_needs_a_calibration_that_passed(sides: dict[str, Path], write: An
 
 
 def test_command_fits_eighty_columns_and_speaks_json(home: Path, sides: dict[str, Path], tmp_path: Path, write: Any) -> None:
-    from cli import app
+    from timbre.cli import app
 
     run = ["evaluate", str(sides["fresh"]), "--against", str(sides["human"]), "--words", "60", "--most", "54"]
     slop = tmp_path / "list.txt"
@@ -235,8 +235,8 @@ def test_command_fits_eighty_columns_and_speaks_json(home: Path, sides: dict[str
 
 
 def test_each_base_model_has_a_calibration_of_its_own(home: Path) -> None:
-    from cli.evaluate import _calibrated, _pointer
     from timbre.artifacts import ArtifactStore, Stage, Workspace, write_atomically
+    from timbre.cli.evaluate import _calibrated, _pointer
     from timbre.config import TrainingConfig
     from timbre.progress import SILENT
 

@@ -15,7 +15,7 @@ from timbre.evaluation.coherence import human_range, inside, measure, score_text
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from timbre.evaluation.scorer import Scorer
+    from timbre.inference.scorer import Scorer
 
 
 def rows(n: int) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def reader(tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> "t
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from timbre.evaluation.scorer import Scorer
+    from timbre.inference.scorer import Scorer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model_dir)
     torch.manual_seed(0)

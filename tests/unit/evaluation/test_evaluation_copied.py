@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from timbre.evaluation.against import Request, _oddness, compare_texts, copied
-from timbre.evaluation.measuring import Figure, Human
+from timbre.metrics.comparison import Request, _oddness, compare_texts, copied
+from timbre.metrics.measuring import Figure, Human
 
 
 def folder(path: Path, texts: list[str]) -> Path:

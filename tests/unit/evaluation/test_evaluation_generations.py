@@ -11,9 +11,9 @@ from evaluation_inputs import PASSAGE, Materials, lines_of, make_adapter, make_t
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import SamplerConfig
 from timbre.corpus.documents import read_documents
-from timbre.evaluation import session as session_module
 from timbre.evaluation.generations_stage import STAGE as WRITE
-from timbre.evaluation.prompts import read_prompts
+from timbre.inference import session as session_module
+from timbre.inference.prompts import read_prompts
 from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT
 

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.metrics import slow_mmd
-from timbre.evaluation import lexical, repetition, samples, tone
-from timbre.evaluation.grams import count_table, gram_codes
-from timbre.evaluation.kernels import KernelDistance, median_bandwidth
-from timbre.evaluation.measuring import Reference, measure
-from timbre.evaluation.metrics import GROUPS, METRICS
-from timbre.evaluation.overuse import list_rate, overused, read_phrases
-from timbre.evaluation.style_features import StyleRuler
-from timbre.evaluation.voice import Voices, voice_consistency
-from timbre.evaluation.words import pieces, words
+from timbre.metrics import lexical, repetition, samples, tone
+from timbre.metrics.catalogue import GROUPS, METRICS
+from timbre.metrics.grams import count_table, gram_codes
+from timbre.metrics.kernels import KernelDistance, median_bandwidth
+from timbre.metrics.measuring import Reference, measure
+from timbre.metrics.overuse import list_rate, overused, read_phrases
+from timbre.metrics.style_features import StyleRuler
+from timbre.metrics.voice import Voices, voice_consistency
+from timbre.metrics.words import pieces, words
 
 ODD = ["", "😀😀 😀", "مرحبا بالعالم. كيف حالك؟ " * 20, "你好。世界很大。" * 30, "word", "\x00 \u202e", "the sea. " * 5000, "1 2 3 4 5"]
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timbre.corpus.documents import Document
-from timbre.evaluation.memorisation import SEED, Span, VerbatimIndex, Vocabulary
-from timbre.evaluation.prompts import openings, trained_openings
-from timbre.evaluation.recitation import measure_extraction
+from timbre.evaluation.memorisation import measure_extraction
+from timbre.inference.prompts import openings, trained_openings
+from timbre.metrics.verbatim import SEED, Span, VerbatimIndex, Vocabulary
 
 ITEMS = st.lists(st.integers(0, 3), max_size=30)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timbre.evaluation import lexical, repetition
-from timbre.evaluation.distribution import GramCounts, sentence_lengths, wasserstein
-from timbre.evaluation.measuring import Reference, figure_row, measure
-from timbre.evaluation.style_features import SHAPE, raw_features
-from timbre.evaluation.words import pieces, scripts, sentences, tokens, words
-from timbre.evaluation.wrong_script import wrong_script_rates
+from timbre.metrics import lexical, repetition
+from timbre.metrics.distribution import GramCounts, sentence_lengths, wasserstein
+from timbre.metrics.measuring import Reference, figure_row, measure
+from timbre.metrics.style_features import SHAPE, raw_features
+from timbre.metrics.words import pieces, scripts, sentences, tokens, words
+from timbre.metrics.wrong_script import wrong_script_rates
 
 VOCABULARY = ["the", "a", "sea", "ship", "and", "of", "mast", "gull", "storm", "it"]
 WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=40).map(" ".join)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.browser import CHROMIUM, browser
-from timbre.evaluation.against import Request, compare_texts
-from timbre.evaluation.against_page import write_page
+from timbre.metrics.comparison import Request, compare_texts
+from timbre.metrics.page import write_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium")]
 

@@ -9,11 +9,12 @@ import pytest
 
 from timbre.config import SamplerConfig
 from timbre.corpus.passages import Passage
-from timbre.evaluation import generation, probes
-from timbre.evaluation.generation import Written
+from timbre.evaluation import probes
 from timbre.evaluation.likelihood import likelihood_summary, score_passages
-from timbre.evaluation.prompts import Prompt, SamplerName
-from timbre.evaluation.scorer import Scorer, batches
+from timbre.inference import generation
+from timbre.inference.generation import Written
+from timbre.inference.prompts import Prompt, SamplerName
+from timbre.inference.scorer import Scorer, batches
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from timbre.artifacts import Artifact, ArtifactStore, Input, Stage
 from timbre.config import EvaluationConfig, SamplerConfig, TrainingConfig, release_config
 from timbre.evaluation.calibrated import read_calibrated
 from timbre.evaluation.calibration_stage import CalibrationConfig, calibration_of
-from timbre.evaluation.metrics import METRICS
 from timbre.evaluation.ranks import BINS, FIRST_RANKS, calibration_error, confidence_counts, rank_counts
 from timbre.evaluation.style import HumanSide, measure_several, measure_style, measure_voice, style_score
+from timbre.metrics.catalogue import METRICS
 from timbre.progress import SILENT
 from timbre.road import STEP, config_of, inputs_of, needs_of, steps_of
 

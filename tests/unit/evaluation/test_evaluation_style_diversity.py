@@ -10,10 +10,10 @@ import pytest
 
 from tests.unit.conftest import corpus_artifact, model_artifact
 from timbre.artifacts import ArtifactStore
-from timbre.evaluation.calibration import LENGTHS, Calibration, TextSets, calibrate, shuffled
 from timbre.evaluation.calibration_stage import CalibrationConfig, calibration, two_sides
-from timbre.evaluation.measuring import Figure, Human
-from timbre.evaluation.style_diversity import gap_closed, style_diversity
+from timbre.metrics.calibration import LENGTHS, Calibration, TextSets, calibrate, shuffled
+from timbre.metrics.measuring import Figure, Human
+from timbre.metrics.style_diversity import gap_closed, style_diversity
 from timbre.progress import SILENT
 
 ANCHORS: dict[str, dict[str, float | None]] = {

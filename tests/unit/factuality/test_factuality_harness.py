@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from timbre.evaluation.factuality import harness, sandbox
-from timbre.evaluation.factuality.harness import check, compared, run_tasks
+from timbre.benchmarks import harness, sandbox
+from timbre.benchmarks.harness import check, compared, run_tasks
 
 PROGRAM = {
     "task_id": "T/0", "prompt": "def double(x):\n    ", "entry_point": "double", "canonical_solution": "return 2 * x",

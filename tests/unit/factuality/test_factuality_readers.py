@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from timbre.evaluation.benchmark_items import Choice
-from timbre.evaluation.benchmarks import find_benchmark
+from timbre.benchmarks.catalogue import find_benchmark
+from timbre.benchmarks.items import Choice
 
 HEADER = ["Type", "Category", "Question", "Best Answer", "Correct Answers", "Incorrect Answers", "Source"]
 
@@ -99,8 +99,8 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, name: str, text: st
 def test_questions_are_scored_by_length_normalised_log_probability(tmp_path: Path, tiny_model_dir: Path) -> None:
     """The whole way of `timbre benchmark`: the shares of right answers of the tiny model, and the items they stand on."""
     from timbre.artifacts import ArtifactStore, FileInput
+    from timbre.benchmarks.stage import BenchmarkConfig, benchmark_items, score_benchmark
     from timbre.config import ModelConfig
-    from timbre.evaluation.benchmark_stage import BenchmarkConfig, benchmark_items, score_benchmark
     from timbre.models import resolve_model
     from timbre.progress import SILENT
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from timbre.evaluation.factuality import sandbox
-from timbre.evaluation.factuality.sandbox import run_program
+from timbre.benchmarks import sandbox
+from timbre.benchmarks.sandbox import run_program
 
 pytestmark = pytest.mark.skipif(sandbox.unavailable() is not None, reason=str(sandbox.unavailable()))
 

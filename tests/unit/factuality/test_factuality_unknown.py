@@ -12,7 +12,7 @@ from timbre.evaluation.factuality import unknown
 from timbre.evaluation.factuality.topics import facts_by_topic
 from timbre.evaluation.factuality.unknown import CHANCE, RIVALS, pairs, rival_rows, statements, summarise
 from timbre.evaluation.probes import Probe, score_pairs
-from timbre.evaluation.scorer import Scorer
+from timbre.inference.scorer import Scorer
 
 PLACES = ["Asham", "Torsby", "Kelvik", "Dunmark", "Porvino", "Osterby", "Lisgrad", "Belmora", "Varela", "Cremla"]
 FACTS = Path(__file__).resolve().parents[3] / "data" / "probes" / "facts.jsonl"

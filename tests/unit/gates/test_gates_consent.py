@@ -87,7 +87,7 @@ def test_a_forgotten_consent_is_recorded_by_the_same_command_again(home: Path, l
 def test_corpus_add_says_at_once_that_no_consent_is_recorded(home: Path, letters: Path) -> None:
     from typer.testing import CliRunner
 
-    from cli import app
+    from timbre.cli import app
 
     def said(style: str, *more: str) -> str:
         done = CliRunner().invoke(app, ["corpus", "add", str(letters), "--style", style, "--author", "A. Writer", *more])

@@ -12,11 +12,11 @@ import pytest
 
 from timbre.artifacts import FileInput
 from timbre.evaluation import coherence, toxicity
-from timbre.evaluation.wrong_script import wrong_script_rates
 from timbre.export.latency import measure_against_base
 from timbre.gates.evidence import read_evidence
 from timbre.gates.policy import Policy, read_policy
 from timbre.gates.verdict import GateResult, Judgement, judge
+from timbre.metrics.wrong_script import wrong_script_rates
 from timbre.settings import PROJECT_ROOT
 
 HUMAN = [f"The tide drew out past the {n} old boats, and the men went home along the wall." for n in range(16)]

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.errors import explain
 from timbre.artifacts import (
     Artifact,
     ArtifactStore,
@@ -23,6 +22,7 @@ from timbre.artifacts import (
     canonical_json,
     write_atomically,
 )
+from timbre.cli.errors import explain
 from timbre.config import Frozen
 from timbre.progress import SILENT
 from timbre.staging import sweep

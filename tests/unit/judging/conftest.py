@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from timbre.evaluation.judging.pairs import Pair
+from timbre.judging.pairs import Pair
 
 
 def made_pairs(count: int, clusters: int | None = None) -> list[Pair]:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
 from tests.unit.judging.server import first, prefers, serving
 from timbre.artifacts import IntegrityError
-from timbre.evaluation.judging.asking import Judgements, ask_judges
-from timbre.evaluation.judging.endpoint import EndpointJudge
-from timbre.evaluation.judging.pairs import Pair, generated_texts, pair_texts
-from timbre.evaluation.texts import Text
+from timbre.cli import app
+from timbre.judging.asking import Judgements, ask_judges
+from timbre.judging.endpoint import EndpointJudge
+from timbre.judging.pairs import Pair, generated_texts, pair_texts
+from timbre.metrics.texts import Text
 
 
 def judge(address: str, **settings: Any) -> EndpointJudge:
@@ -44,7 +44,10 @@ def test_a_killed_run_asks_nothing_twice(home: Path, sides: tuple[Path, Path], t
     with serving(answer) as server:
         command = ["judge", "run", *sides, "--judge", f"{server.address}=scripted", "--keep", kept, "--parallel", "1", "--json"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli", *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
+            [sys.executable, "-m", "timbre.cli", *map(str, command)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=dict(os.environ),
         )
         assert reached.wait(60)
         process.send_signal(signal.SIGKILL)

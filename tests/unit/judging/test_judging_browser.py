@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.browser import CHROMIUM, Page, browser
-from timbre.evaluation.judging.pairs import Pair
-from timbre.evaluation.judging.ratings import ratings_report, read_key, read_ratings
-from timbre.evaluation.judging.study import export_study
+from timbre.judging.pairs import Pair
+from timbre.judging.ratings import ratings_report, read_key, read_ratings
+from timbre.judging.study import export_study
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium")]
 

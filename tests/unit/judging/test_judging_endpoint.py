@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.unit.judging.server import Says, first, longer, prefers, serving
-from timbre.evaluation.judging.asking import Judgements, Verdicts, ask_judges
-from timbre.evaluation.judging.endpoint import EndpointJudge
-from timbre.evaluation.judging.figures import JudgeReport, agreement, judge_report
-from timbre.evaluation.judging.pairs import Pair
-from timbre.evaluation.judging.question import read_choice
+from timbre.judging.asking import Judgements, Verdicts, ask_judges
+from timbre.judging.endpoint import EndpointJudge
+from timbre.judging.figures import JudgeReport, agreement, judge_report
+from timbre.judging.pairs import Pair
+from timbre.judging.question import read_choice
 
 KEY = "sk-very-secret-0123456789"
 

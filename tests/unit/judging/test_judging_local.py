@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
 from timbre.artifacts import Artifact, ArtifactStore
+from timbre.cli import app
 from timbre.config import ModelConfig
-from timbre.evaluation.judging.local import LocalJudge
-from timbre.evaluation.judging.pairs import Pair
-from timbre.evaluation.judging.question import question_text
+from timbre.judging.local import LocalJudge
+from timbre.judging.pairs import Pair
+from timbre.judging.question import question_text
 
 _PAIR = Pair("p", "d", "", "The gull drifted.", "The iron rang and the smith struck.")
 

@@ -9,12 +9,12 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from cli import app
 from tests.unit.judging.conftest import made_pairs
 from timbre.artifacts import IntegrityError
-from timbre.evaluation.judging.pairs import Pair
-from timbre.evaluation.judging.ratings import ratings_report, read_key, read_ratings
-from timbre.evaluation.judging.study import Study, export_study
+from timbre.cli import app
+from timbre.judging.pairs import Pair
+from timbre.judging.ratings import ratings_report, read_key, read_ratings
+from timbre.judging.study import Study, export_study
 
 NAMES = ("secret machine", "secret human")
 

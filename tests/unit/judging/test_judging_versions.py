@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.generations import texts_of
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace
 from timbre.config import EvaluationConfig, Frozen, GateConfig
 from timbre.registry.ports import Version
+from timbre.tasks.generations import texts_of
 
 
 def lines(word: str) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasks.stores import mlflow
-from tasks.stores.mlflow import MlflowStore
 from timbre.settings import Settings
+from timbre.tasks.stores import mlflow
+from timbre.tasks.stores.mlflow import MlflowStore
 
 TAGS = {"timbre.verdict": "v" * 64, "timbre.bundle": "b" * 64}
 
@@ -84,8 +84,8 @@ def shared(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.mark.usefixtures("shared")
 def test_status_goes_on_and_says_it_when_a_champion_is_gone_from_the_registry(store: MlflowStore, bundle: Path) -> None:
-    from tasks.overview import models, moves
-    from tasks.standing import open_ledger
+    from timbre.tasks.context import open_ledger
+    from timbre.tasks.overview import models, moves
 
     ledger, run = open_ledger(), store.run_for("k4", "gone", "one", {})
     facts: dict[str, Any] = {"kind": "promote", "verdict": "v" * 64, "policy": "quick", "strictness": 1, "reason": "x"}
@@ -108,7 +108,7 @@ def test_a_curve_cut_off_by_a_kill_is_completed_and_never_doubled(
 ) -> None:
     import json
 
-    from tasks.training import complete_curve
+    from timbre.tasks.training import complete_curve
 
     rows = [
         {"step": step, "tokens": 64 * step, "loss": 1 / step, "replay_loss": 1.0} | ({"held_out_nll": 2.0} if step % 4 == 0 else {})

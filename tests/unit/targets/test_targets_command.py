@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
-from cli.options import resolve
+from timbre.cli import app
+from timbre.cli.options import resolve
 
 
 def test_a_blend_makes_a_style_and_says_how_to_go_on(home: Path) -> None:

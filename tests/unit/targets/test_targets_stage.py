@@ -21,8 +21,8 @@ from timbre.progress import SILENT
 from timbre.store import TargetReader, TargetWriter
 from timbre.targets import assembly
 from timbre.targets.admission import TargetRefused, calibration_error
+from timbre.targets.dataset import gather
 from timbre.targets.inspect import inspect_passage, passage_table
-from timbre.targets.material import gather
 from timbre.targets.reference import Reference, cross_fit, folds_of
 from timbre.targets.scoring import PassageScores, batches_by_length, score_passages, score_with
 from timbre.targets.stage import STAGE, build_target

@@ -7,7 +7,7 @@ import pytest
 import torch
 from training_inputs import TrainingInputs, training_config, training_passages
 
-from timbre.evaluation.scorer import Scorer
+from timbre.inference.scorer import Scorer
 from timbre.models import load_model
 from timbre.progress import SILENT, Progress
 from timbre.store import TargetReader

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from timbre.evaluation.benchmark_items import objects_of
 from timbre.evaluation.bias.lexicon import ASSOCIATIONS
 from timbre.evaluation.bias.tables import ALL, mean
-from timbre.evaluation.prompts import Prompt
-from timbre.evaluation.words import sentences, words
+from timbre.inference.prompts import Prompt
+from timbre.metrics.words import sentences, words
+from timbre.tabular import objects_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -5,7 +5,7 @@ old as well), "gay" in older prose, "master" and "lord" (God, and ships have mas
 what it finds is where to look.
 """
 
-from timbre.evaluation.tone import FEELINGS
+from timbre.metrics.tone import FEELINGS
 
 _GROUPS = {
     "gender": {

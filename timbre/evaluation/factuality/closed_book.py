@@ -15,12 +15,12 @@ from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from timbre.evaluation.benchmark_items import objects_of
 from timbre.evaluation.factuality.entities import without_cut_word
 from timbre.evaluation.factuality.normalising import contains, normalised
 from timbre.evaluation.factuality.shares import by, share
-from timbre.evaluation.prompts import Prompt, instruction_ids
-from timbre.evaluation.words import sentences
+from timbre.inference.prompts import Prompt, instruction_ids
+from timbre.metrics.words import sentences
+from timbre.tabular import objects_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

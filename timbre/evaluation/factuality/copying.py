@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timbre.corpus.documents import Document
-from timbre.evaluation.benchmark_items import objects_of
 from timbre.evaluation.factuality.closed_book import correct
 from timbre.evaluation.factuality.entities import Source, entities
 from timbre.evaluation.factuality.normalising import normalised
 from timbre.evaluation.factuality.shares import by, share
-from timbre.evaluation.prompts import Prompt, instruction_ids
-from timbre.evaluation.words import pieces
+from timbre.inference.prompts import Prompt, instruction_ids
+from timbre.metrics.words import pieces
 from timbre.statistics import bootstrap_interval
+from timbre.tabular import objects_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

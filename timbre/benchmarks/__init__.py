@@ -1,0 +1,1 @@
+"""Public test sets, from files of the user's: readers, scores, the harness of others."""

@@ -1,0 +1,144 @@
+"""Texts for prompts: batched, with a key/value cache, and each text independent of the batch it was written in.
+
+Every text has a random stream of its own, one number a token, drawn before anything is generated. It has exactly the
+number of tokens that its prompt asks for: tokens that end or structure a conversation (eos and all special ones) are taken
+out of the distribution, on every model alike. Prompts of unequal length share a batch through padding on the left, which
+no position attends to and no position number counts; a model that takes no position numbers gets batches of equal length.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from timbre.config import SamplerConfig
+from timbre.inference.prompts import Prompt, SamplerName
+from timbre.inference.sampling import sample
+from timbre.inference.scorer import Scorer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+PLAIN, GREEDY = SamplerConfig(), SamplerConfig(temperature=0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One text that is to be written: the prompt, and which of its samples."""
+
+    prompt: Prompt
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Written:
+    """Token ids (B, T) in the order of what was asked, and the rank of each among the tokens that could have come, from 0."""
+
+    ids_BT: np.ndarray
+    ranks_BT: np.ndarray
+
+
+def samplers(serving: SamplerConfig) -> dict[SamplerName, SamplerConfig]:
+    """What the names of samplers in prompts mean."""
+    return {"serving": serving, "plain": PLAIN, "greedy": GREEDY}
+
+
+def every_text(prompts: Sequence[Prompt]) -> list[Asked]:
+    """All samples of all prompts, in order."""
+    return [Asked(prompt, number) for prompt in prompts for number in range(prompt.samples)]
+
+
+def batched(asked: Sequence[Asked], batch_tokens: int, *, padded: bool) -> list[list[Asked]]:
+    """Batches of texts of one length, at most `batch_tokens` tokens with padding; the shorter prompts first, else in order.
+
+    Args:
+        padded: whether prompts of unequal length may share a batch.
+    """
+    groups: list[list[Asked]] = []
+    for each in sorted(asked, key=lambda one: (one.prompt.new_tokens, len(one.prompt.token_ids))):
+        length, new = len(each.prompt.token_ids), each.prompt.new_tokens
+        last = groups[-1][0].prompt if groups else None
+        fits = last is not None and last.new_tokens == new and (padded or len(last.token_ids) == length)
+        if fits and (len(groups[-1]) + 1) * (length + new) <= batch_tokens:
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return groups
+
+
+def takes_positions(model: Any) -> bool:
+    """Whether the decoder can be told the positions of its input, which padding on the left needs."""
+    return "position_ids" in inspect.signature(model.base_model.forward).parameters
+
+
+def forbidden_tokens(tokenizer: "PreTrainedTokenizerBase", generation_config: Any = None) -> list[int]:
+    """Ids that are never written: special tokens, and what the model's own generation settings call the end."""
+    ends = getattr(generation_config, "eos_token_id", None)
+    ends = [ends] if isinstance(ends, int) else list(ends or [])
+    return sorted({int(token) for token in (*tokenizer.all_special_ids, *ends) if token < len(tokenizer)})
+
+
+def continue_prompts(
+    scorer: Scorer, asked: Sequence[Asked], *, rules: Mapping[SamplerName, SamplerConfig], forbidden: Sequence[int], seed: int
+) -> Written:
+    """A batch of texts of one length, each by the sampler that its prompt names.
+
+    Raises:
+        FloatingPointError: the model gave NaN or infinite logits.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    (new_tokens,) = {each.prompt.new_tokens for each in asked}
+    device = scorer.device
+    uniform_BT = torch.tensor(np.stack([_stream(each, seed, new_tokens) for each in asked]), device=device)
+    ids_BT, mask_BS = _left_padded([each.prompt.token_ids for each in asked], new_tokens, device)
+    positions_BS = (mask_BS.cumsum(-1) - 1).clamp(min=0) if not bool(mask_BS.all()) else None
+    rows = {
+        name: torch.tensor([index for index, each in enumerate(asked) if each.prompt.sampler == name], dtype=torch.long, device=device)
+        for name in sorted({each.prompt.sampler for each in asked})
+    }
+    banned = torch.tensor(forbidden, dtype=torch.long, device=device)
+    written_BT = torch.empty(len(asked), new_tokens, dtype=torch.long, device=device)
+    ranks_BT = torch.empty_like(written_BT)
+    cache, width = DynamicCache(), ids_BT.shape[1]
+    with torch.inference_mode():
+        for step in range(new_tokens):
+            seen = width + step
+            at_BT = None if positions_BS is None else positions_BS[:, seen - ids_BT.shape[1] : seen]
+            hidden_BTD = scorer.hidden(ids_BT, mask_BS[:, :seen], cache, at_BT)
+            logits_BV = _without(scorer.logits(hidden_BTD[:, -1]), banned)
+            for name, chosen in rows.items():
+                written_BT[chosen, step] = sample(logits_BV[chosen], uniform_BT[chosen, step], rules[name])
+            ids_BT = written_BT[:, step : step + 1]
+            ranks_BT[:, step] = (logits_BV > logits_BV.gather(-1, ids_BT)).sum(-1)
+    return Written(written_BT.cpu().numpy(), ranks_BT.cpu().numpy())
+
+
+def _left_padded(prompts: Sequence[Sequence[int]], new_tokens: int, device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Ids (B, P) that end together, and a 0/1 mask (B, P + T) that covers what will be written as well."""
+    import torch
+
+    width = max(map(len, prompts))
+    ids = torch.tensor([[*[0] * (width - len(row)), *row] for row in prompts], dtype=torch.long, device=device)
+    mask = [[*[0] * (width - len(row)), *[1] * (len(row) + new_tokens)] for row in prompts]
+    return ids, torch.tensor(mask, dtype=torch.long, device=device)
+
+
+def _without(logits_BV: "torch.Tensor", banned: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    if not bool(torch.isfinite(logits_BV).all()):
+        raise FloatingPointError("the model gave NaN or infinite logits while writing: its texts cannot be measured")
+    return logits_BV.index_fill(-1, banned, float("-inf"))
+
+
+def _stream(asked: Asked, seed: int, length: int) -> np.ndarray:
+    """The text's own uniform numbers in [0, 1), float64."""
+    name = f"{seed}/{asked.prompt.kind}/{asked.prompt.prompt_id}" + (f"/{asked.sample}" if asked.sample else "")
+    digest = hashlib.sha256(name.encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big")).random(length)

@@ -1,0 +1,355 @@
+"""Any texts against any human texts: no model needed. What `timbre evaluate TEXTS --against HUMAN` computes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timbre.metrics import samples
+from timbre.metrics.catalogue import GROUPS, METRIC
+from timbre.metrics.encoder import Encoder
+from timbre.metrics.measuring import LEAST, Figure, Reference, figure_row, measure
+from timbre.metrics.overuse import ListRate, Overused, list_rate, overused, read_phrases
+from timbre.metrics.style_diversity import Definition, StyleScore, score_and_gaps
+from timbre.metrics.texts import Passages, Text, passages, read_texts
+from timbre.metrics.voice import LEAST as VOICE_LEAST
+from timbre.metrics.voice import VoiceReport, voice_consistency
+from timbre.metrics.words import words
+from timbre.metrics.wrong_script import wrong_script_rates
+
+ENOUGH = 50
+"""Passages below which nothing is certified; the human side needs twice as many."""
+DOCUMENTS = 6
+"""Documents of one size that are the least on either side: passages of one are not independent, and the human ones are dealt to
+halves by whole documents. Six can be dealt in 20 ways, which a verdict at one in twenty needs."""
+DROPPED_MOST = 0.2
+EMPTY_MOST = 0.01
+"""How much larger the share of empty texts may be than on the human side."""
+SHARED_MOST = 0.05
+"""Share of passages that may be copies of human ones: a quotation, a letterhead. More is a mistake."""
+_ODD = 0.05
+_RUN = 8
+"""Words in a row that two writers hardly ever choose alike."""
+_GROUP_MOST = 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is compared, and how."""
+
+    texts: Path
+    human: Path
+    words: int = 150
+    most: int = 400
+    slop: tuple[Path, ...] = ()
+    others: Mapping[str, Path] = field(default_factory=dict)
+    """Human texts of other styles, by name, for voice consistency."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What an earlier calibration left: texts of the untuned base, and the definition under which the score passed."""
+
+    style: str
+    definition: Definition
+    anchors: Mapping[str, Sequence[str]]
+    base: Sequence[str]
+    failures: Sequence[str] = ()
+    count: int | None = None
+    """Texts of a set in that calibration."""
+
+    def warning(self, count: int) -> str | None:
+        """What to say of a score of so many texts: the checks were passed with more, and smaller sets are noisier."""
+        if self.count is None or 2 * count >= self.count:
+            return None
+        return (
+            f"The score was calibrated with sets of {self.count} texts and is used with {count} here, fewer than half of them: whether it "
+            "passes its checks with so few was not asked."
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything the page and the table show."""
+
+    verdict: str
+    """"not told apart", "told apart" or "INCONCLUSIVE"."""
+    why: str
+    count: int
+    """Passages of a set: what is measured at once, so that candidate and human halves are alike in number."""
+    words: int
+    read: dict[str, dict[str, int]]
+    copied: int
+    """Passages that stand, mostly or wholly, on the human side too."""
+    figures: dict[str, Figure]
+    missing: dict[str, str]
+    chance: float | None
+    telling: float | None
+    """Largest deviation, in σ, that one human half of twenty reaches over all scored metrics: less cannot be told."""
+    score: StyleScore | None
+    no_score: str | None
+    gaps: dict[str, float | None]
+    overused: list[Overused]
+    lists: list[ListRate]
+    voice: VoiceReport | None
+    no_voice: str | None
+    several: dict[str, float | int | None] | None
+    wrong_script: tuple[float, float] | None
+    lengths: tuple[list[int], list[int]]
+    """Sentence lengths in words: human, candidate."""
+    pairs: list[tuple[str, str]]
+    """Passages side by side: human, candidate."""
+    reason: str = ""
+    """Of INCONCLUSIVE, in a word: "few", "short", "documents", "empty" or "shared"."""
+    score_warning: str | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "verdict": self.verdict, "why": self.why, "reason": self.reason, "count": self.count, "words": self.words, "read": self.read,
+            "copied_passages": self.copied,
+            "chance": self.chance, "telling_sigmas": self.telling,
+            "metrics": {name: figure_row(each) for name, each in self.figures.items()},
+            "not_measured": self.missing, "score": asdict(self.score) if self.score else None, "no_score": self.no_score,
+            "score_warning": self.score_warning,
+            "gap_closed": self.gaps, "overused": [asdict(row) for row in self.overused], "lists": [asdict(row) for row in self.lists],
+            "voice": asdict(self.voice) if self.voice else None, "no_voice": self.no_voice, "several_samples": self.several,
+            "wrong_script": self.wrong_script,
+        }  # fmt: skip
+
+
+def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrated: Calibrated | None = None) -> Comparison:
+    """Read, cut, measure and judge.
+
+    Both sides are cut into passages of `words` words, and as many are used of either as the smaller side allows (the human
+    side gives two halves). Too few of them, or of documents, is an answer of its own, never a good one.
+
+    Raises:
+        ValueError: a path cannot be read, or a side holds no text at all.
+    """
+    lists = [(path.stem, read_phrases(path)) for path in request.slop]  # a path that is wrong is told before the work
+    others = {name: read_texts(path) for name, path in request.others.items()}
+    given, human_given = read_texts(request.texts), read_texts(request.human)
+    own, human = passages(given, request.words, request.most), passages(human_given, request.words, 2 * request.most)
+    read = {
+        side: {
+            "read": each.read, "empty": each.empty, "too_short": each.too_short, "passages": len(each),
+            "documents": len(set(each.documents)),
+        }
+        for side, each in (("texts", own), ("human", human))
+    }  # fmt: skip
+    count, same = min(len(own), len(human) // 2), copied(own.texts, human.texts)
+    if count < LEAST:
+        return _nothing(request, own, human, count, read, same)
+    texts = own.texts[: max(count, min(len(own), request.most))]
+    documents = own.documents[: len(texts)]
+    reference = Reference.of(human.texts, count, clusters=human.documents, seed=request.seed, encoder=encoder)
+    figures = measure(texts, reference, documents)
+    scored = [name for name in figures if METRIC[name].group in GROUPS]
+    chance, telling = _chance(figures, scored, reference)
+    verdict, why, reason = _verdict(own, human, count, request.words, chance, telling, figures)
+    if same > SHARED_MOST * len(texts):
+        verdict, why, reason = "INCONCLUSIVE", _shared(same, len(own)), "shared"
+    score, no_score, gaps = _score(figures, reference, request, calibrated)
+    if score is not None and len(set(documents)) < 2:
+        score = replace(score, low=None, high=None)  # no interval of any figure, and so none of the score
+    warning = calibrated.warning(reference.count) if calibrated is not None and score is not None else None
+    voice, no_voice = _voice(texts, documents, human, request, others)
+    features = reference.features
+    return Comparison(
+        verdict, why, count, request.words, read, same, figures, reference.missing(), chance, telling, score, no_score, gaps,
+        overused(texts, human.texts, reference.halves),
+        [list_rate(name, phrases, texts, human.texts) for name, phrases in lists],
+        voice, no_voice, _several(given, encoder), wrong_script_rates(texts, human.texts),
+        (np.concatenate(features.sentence_lengths).tolist(), measured_lengths(texts)), list(zip(human.texts, texts, strict=False))[:6],
+        reason, warning,
+    )  # fmt: skip
+
+
+def copied(own: Sequence[str], human: Sequence[str]) -> int:
+    """How many of `own` are copies: over half of their runs of eight words stand among `human`, whatever case and punctuation.
+
+    Runs and not whole passages, since one word more at the beginning of a text moves every cut.
+    """
+    known = {run for text in human for run in _runs(text)}
+    return sum(2 * sum(run in known for run in runs) > len(runs) for text in own if (runs := _runs(text)))
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    sequence = words(text)
+    return [tuple(sequence[start : start + _RUN]) for start in range(len(sequence) - _RUN + 1)]
+
+
+def in_sets(count: int, own: int, human: int) -> str:
+    """How many passages there are, and, where they are measured in smaller sets, how small and why."""
+    return f"{own} passages" + ("" if count == own else f" in sets of {count} (the {human} human ones give two halves of {human // 2})")
+
+
+def measured_lengths(texts: Sequence[str]) -> list[int]:
+    """Words in every sentence of the texts."""
+    from timbre.metrics.distribution import sentence_lengths
+
+    return [int(length) for text in texts for length in sentence_lengths(text)]
+
+
+def _chance(figures: Mapping[str, Figure], scored: Sequence[str], reference: Reference) -> tuple[float, float]:
+    """How often a human half is as odd as the candidate in its oddest metric, and the oddness that one half in twenty reaches."""
+    odd = reference.oddness(scored)
+    worst = max((_oddness(figures[name]) for name in scored), default=math.inf)
+    return float((1 + np.sum(odd >= worst)) / (1 + len(odd))), float(np.quantile(odd, 1 - _ODD))
+
+
+def _verdict(
+    own: Passages, human: Passages, count: int, length: int, chance: float, telling: float, figures: Mapping[str, Figure]
+) -> tuple[str, str, str]:
+    """Verdict, why, and for INCONCLUSIVE the reason in a word.
+
+    "told apart" is as much in need of documents as "not told apart": passages of one share a subject and a day, and halves of
+    one human document are nearer to each other than any other text can be to them.
+    """
+    if count < ENOUGH:
+        return "INCONCLUSIVE", _too_few(own, human, count, length), "few"
+    if (left_out := own.too_short + own.empty) > DROPPED_MOST * own.read:
+        none = f" ({own.empty} of them none at all)" if own.empty else ""
+        return "INCONCLUSIVE", (
+            f"{left_out} of {own.read} texts hold fewer than {length} words{none} and were left out: those that remain need not be like "
+            "them. Give longer texts, or compare at fewer words (--words)."
+        ), "short"  # fmt: skip
+    if few := _few_documents(own, human):
+        return "INCONCLUSIVE", few, "documents"
+    empty = _too_empty(own, human)
+    if chance <= _ODD:
+        return "told apart", _told(chance, figures) + (f" {empty}" if empty else ""), ""
+    if empty:
+        return "INCONCLUSIVE", f"{empty} Those that remain are not told apart from human text, but empty ones were not measured.", "empty"
+    return "not told apart", (
+        f"No scored metric is further from human text than chance alone would have it ({chance:.0%} of human halves are as odd). "
+        f"{in_sets(count, len(own), len(human))} can tell deviations above {telling:.1f}σ."
+    ), ""  # fmt: skip
+
+
+def _told(chance: float, figures: Mapping[str, Figure]) -> str:
+    far = sorted((name for name in figures if METRIC[name].group in GROUPS), key=lambda name: -_oddness(figures[name]))[:3]
+    return (
+        f"Fewer than {max(chance, 0.005):.1%} of human halves are as odd. Furthest away: "
+        + ", ".join(f"{name.replace('_', ' ')} ({_sigmas(figures[name])})" for name in far) + "."
+    )  # fmt: skip
+
+
+def _few_documents(own: Passages, human: Passages) -> str:
+    """A sentence where a side has fewer documents than a verdict needs, or one that outweighs the others; else nothing."""
+    few = []
+    for side, name in ((own, "these texts"), (human, "the human side")):
+        if side.documents_like >= DOCUMENTS - 1e-9:
+            continue
+        named = len(set(side.documents))
+        like = "one document" if named == 1 else f"{named} documents"
+        if named >= DOCUMENTS:
+            like += f", so unequal that they tell no more than {max(side.documents_like, 1):.1f} of one size would"
+        few.append(f"the {len(side)} passages of {name} come from {like}")
+    if not few:
+        return ""
+    sentence = " and ".join(few)
+    return (
+        f"{sentence[0].upper()}{sentence[1:]}: passages of one document are alike for reasons of their own, whoever wrote them. "
+        f"{DOCUMENTS} documents of about one size on either side would do, more are better (a line of JSONL, or a file, is one; name them "
+        "with doc_id)."
+    )
+
+
+def _too_empty(own: Passages, human: Passages) -> str:
+    """A sentence where more of the texts are empty than the human side explains; else nothing."""
+    if own.empty_share <= human.empty_share + EMPTY_MOST:
+        return ""
+    return f"{own.empty} of {own.read} texts are empty ({own.empty_share:.1%}; on the human side {human.empty_share:.1%})."
+
+
+def _oddness(figure: Figure) -> float:
+    """How far from the human mean in σ, either way; without a value, as far as can be."""
+    return math.inf if figure.sigmas is None else abs(figure.sigmas)
+
+
+def _sigmas(figure: Figure) -> str:
+    return "no value" if figure.sigmas is None else f"{figure.sigmas:+.1f}σ"
+
+
+def _too_few(own: Passages, human: Passages, count: int, length: int) -> str:
+    sets = "" if count == len(own) else f", {in_sets(count, len(own), len(human)).partition(' passages ')[2]},"
+    return (
+        f"{len(own)} passages of {length} words{sets} against {len(human)} human ones are too few to tell: {ENOUGH} and {2 * ENOUGH} would "
+        f"do (about {ENOUGH * length:,} and {2 * ENOUGH * length:,} words). {own.too_short + own.empty} of {own.read} texts and "
+        f"{human.too_short + human.empty} of {human.read} human ones were too short."
+    )
+
+
+def _shared(same: int, passages_: int) -> str:
+    return (
+        f"{same} of {passages_} passages stand on the human side too, word for word: texts that are compared with themselves say nothing. "
+        "Name human texts that these were not taken from."
+    )
+
+
+def _nothing(
+    request: Request, own: Passages, human: Passages, count: int, read: dict[str, dict[str, int]], same: int
+) -> Comparison:  # fmt: skip
+    why = _too_few(own, human, count, request.words)
+    return Comparison(
+        "INCONCLUSIVE", why, count, request.words, read, same, {}, {}, None, None, None, "nothing was measured", {}, [], [], None,
+        "nothing was measured", None, None, ([], []), [], "few",
+    )  # fmt: skip
+
+
+def _score(
+    figures: Mapping[str, Figure], reference: Reference, request: Request, calibrated: Calibrated | None
+) -> tuple[StyleScore | None, str | None, dict[str, float | None]]:
+    """Score and gap closed, where a passed calibration has texts of the untuned base that are long enough."""
+    if calibrated is None:
+        return None, "a score needs texts of the untuned base: `make calibration` writes them once, then --calibration STYLE", {}
+    if calibrated.failures:
+        return None, f"the calibration of {calibrated.style} fails ({'; '.join(calibrated.failures)})", {}
+    cut = {name: _cut(texts, request, reference.count) for name, texts in {**calibrated.anchors, "base": calibrated.base}.items()}
+    if short := [name for name, texts in cut.items() if len(texts) < reference.count]:
+        return (
+            None,
+            f"the calibration holds only {len(cut[short[0]])} {short[0]} texts of {request.words} words; lower --words or --most",
+            {},
+        )
+    score, gaps = score_and_gaps(figures, reference, cut, calibrated.definition)
+    return score, None if score.value is not None else "a whole group of metrics was dropped", gaps
+
+
+def _cut(texts: Sequence[str], request: Request, count: int) -> list[str]:
+    return passages([Text(text, str(index)) for index, text in enumerate(texts)], request.words, count).texts
+
+
+def _voice(
+    texts: Sequence[str], own: Sequence[str], human: Passages, request: Request, others: Mapping[str, Sequence[Text]]
+) -> tuple[VoiceReport | None, str | None]:  # fmt: skip
+    if not others:
+        return None, "needs human text of other styles: --other NAME=PATH"
+    sides = {"this style": human} | {name: passages(given, request.words, 2 * request.most) for name, given in others.items()}
+    if small := [name for name, side in sides.items() if len(side) < 2 * VOICE_LEAST]:
+        return None, f"{small[0]} has {len(sides[small[0]])} passages of {request.words} words; {2 * VOICE_LEAST} are the least"
+    report = voice_consistency(
+        texts, "this style", {name: side.texts for name, side in sides.items()},
+        {name: side.documents for name, side in sides.items()}, own,
+    )  # fmt: skip
+    return report, None if report.trusted else "the classifier does not tell unseen human texts of these styles apart"
+
+
+def _several(given: Sequence[Text], encoder: Encoder | None) -> dict[str, float | int | None] | None:
+    """Diversity among texts for one prompt: mean over prompts that have two or more; None where there are none."""
+    groups: dict[str, list[str]] = {}
+    for text in given:
+        if text.prompt is not None:
+            groups.setdefault(text.prompt, []).append(text.text)
+    several = [texts[:_GROUP_MOST] for texts in groups.values() if len(texts) > 1]
+    if not several:
+        return None
+    found = [samples.diversity(texts, encoder) for texts in several]
+    means = {name: float(np.mean([each[name] for each in found])) for name in ("distinct_k", "vendi")}
+    return {"prompts": len(several), "samples_each": float(np.mean([len(texts) for texts in several])), **means}

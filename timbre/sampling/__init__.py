@@ -1,1 +1,0 @@
-"""Sampling: from logits to the next token, in one definition that torch generation and ONNX serving share."""
