@@ -77,7 +77,7 @@ def _build(step: str, config: "ReleaseConfig", json_output: bool) -> int:
     from timbre.tasks.context import open_store
 
     store = open_store()
-    artifact = road.build(step, config, store, road.find(config, store))
+    artifact = road.build(step, config, store, road.find(config, store, crashed=True))
     answer = {"stage": step, "digest": artifact.digest, "path": str(artifact.path), "cached": artifact.cached}
     print(json.dumps(answer) if json_output else artifact.digest)
     if step != "verdict":
@@ -109,7 +109,7 @@ def _publish(config: "ReleaseConfig") -> "Outcome":
     from timbre.tasks.release import publish_candidate
     from timbre.tasks.stage import Built
 
-    found = road.find(config, open_store())
+    found = road.find(config, open_store(), crashed=True)
     if missing := [step for step in road.steps_of(config) if step.name not in found]:
         first = missing[0].name
         raise ValueError(f"release needs the {first} first: `{road.command_of(first)} --style {config.style}` builds it")

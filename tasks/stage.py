@@ -44,11 +44,11 @@ class Built(Frozen):
         return open_store().open(road.STEP[self.step].stage.name, self.digest)
 
 
-def find(step: str, config: ReleaseConfig, upstream: tuple[Built, ...]) -> Artifact | None:
-    """The step's artifact if it stands already, judged by its key."""
+def find(step: str, config: ReleaseConfig, upstream: tuple[Built, ...], *, crashed: bool = False) -> Artifact | None:
+    """The step's artifact if it stands already, judged by its key; also what it left when it `crashed`, if that is asked for."""
     store, item = open_store(), road.STEP[step]
     inputs = road.inputs_of(item, config, {built.step: built.open() for built in upstream})
-    return store.find(item.stage.name, item.stage.key(road.config_of(item, config), inputs))
+    return store.find(item.stage.name, item.stage.key(road.config_of(item, config), inputs), crashed=crashed)
 
 
 def stage_task(step: str) -> Callable[[Callable[..., State[Built]]], Callable[..., Built]]:
@@ -140,7 +140,7 @@ def _in_process_group(step: str, config: ReleaseConfig, upstream: tuple[Built, .
         request.flush()
         accepted = (0, 3, 4) if step == "verdict" else (0,)  # FAIL and INCONCLUSIVE are answers
         run_command([sys.executable, "-m", "timbre.cli", "stage", item.verb, "--config", request.name], accepted=accepted)
-    artifact = find(step, config, upstream)
+    artifact = find(step, config, upstream, crashed=True)
     assert artifact is not None, f"`timbre stage {item.verb}` ended well but left no artifact"
     return artifact
 

@@ -5,6 +5,9 @@ An artifact lies at `<home>/artifacts/<stage>/<digest>/` and holds data files an
     key    = sha256 of canonical JSON {schema, stage, stage_version, config, input digests}    what the cache is asked
     digest = sha256 of canonical JSON {key, sha256 of every file but those with timings}       who it is
 
+An artifact that holds `crashed.json` tells of a step that broke: whoever comes next in the same road reads it, and no later
+one finds it by its key, so that the step is tried again.
+
 A stage writes into a temporary sibling, which is fsynced and renamed. What must survive a kill goes into
 `<home>/work/<key>/` and is removed once the artifact stands.
 """
@@ -33,6 +36,7 @@ from timbre.staging import lock_path, staging, sweep
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+CRASHED = "crashed.json"
 
 
 class IntegrityError(Exception):
@@ -240,13 +244,18 @@ class ArtifactStore:
         self.progress = progress or Progress()
         self.hashes = HashCache(home / "hashes.json")
 
-    def find(self, stage: str, key: str) -> Artifact | None:
+    def find(self, stage: str, key: str, *, crashed: bool = False) -> Artifact | None:
         """The verified artifact with this key, or None if it was never built.
+
+        Args:
+            crashed: where there is none, what the last try left that crashed; for whoever judges by it, never to spare a try.
 
         Raises:
             IntegrityError: it is there, but damaged.
         """
         pointer = self._pointer(stage, key)
+        if crashed and not pointer.exists():
+            pointer = self._pointer(stage, key, crashed=True)
         if not pointer.exists():
             return None
         path = self.home / "artifacts" / stage / pointer.read_text().strip()
@@ -331,13 +340,16 @@ class ArtifactStore:
         shutil.rmtree(scratch, ignore_errors=True)
         return Artifact(parent / manifest.digest, manifest, cached=False)
 
-    def _pointer(self, stage: str, key: str) -> Path:
-        return self.home / "artifacts" / stage / "keys" / key
+    def _pointer(self, stage: str, key: str, *, crashed: bool = False) -> Path:
+        return self.home / "artifacts" / stage / "keys" / (f"{key}.crashed" if crashed else key)
 
     def _point(self, manifest: Manifest) -> None:
-        pointer = self._pointer(manifest.stage, manifest.key)
+        crashed = CRASHED in manifest.files
+        pointer = self._pointer(manifest.stage, manifest.key, crashed=crashed)
         _made(pointer.parent)
         write_atomically(pointer, manifest.digest.encode())
+        if not crashed:
+            self._pointer(manifest.stage, manifest.key, crashed=True).unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -152,13 +152,17 @@ def _settled(evaluation: EvaluationConfig) -> EvaluationConfig:
     return evaluation.model_copy(update={"encoder": encoder_is_here()})
 
 
-def find(config: ReleaseConfig, store: ArtifactStore) -> dict[str, Artifact]:
-    """The steps of this release that stand in the store already, by name."""
+def find(config: ReleaseConfig, store: ArtifactStore, *, crashed: bool = False) -> dict[str, Artifact]:
+    """The steps of this release that stand in the store already, by name.
+
+    Args:
+        crashed: with what steps left that crashed at their last try, and what follows from it.
+    """
     built: dict[str, Artifact] = {}
     for step in steps_of(config):
         if all(needed in built for needed in needs_of(step, config).values()):
             key = step.stage.key(config_of(step, config), inputs_of(step, config, built))
-            if (artifact := store.find(step.stage.name, key)) is not None:
+            if (artifact := store.find(step.stage.name, key, crashed=crashed)) is not None:
                 built[step.name] = artifact
     return built
 

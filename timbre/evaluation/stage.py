@@ -11,8 +11,9 @@ Files of the artifact:
     generations.jsonl  {prompt_id, cluster, kind, sample, prompt, human, text, n_tokens, about, sampler} a line
     summary.json       {style, not_measured, overused, sentence_lengths, ranks, likelihood, memorisation, probes, …}
 
-A figure that is not finite is evidence too: the artifact then holds only `summary.json` {"failed": why}, and every gate
-that would have read it FAILs with that sentence. Any other error leaves no artifact, and the next run tries again.
+A model that gives NaN is evidence too: the artifact then holds only `summary.json` {"failed": why}, and every gate that would
+have read it FAILs with that sentence. So it is when the measuring itself crashes, but then `crashed.json` stands beside it: the
+verdict of this run is FAIL, and the next run measures again. Any other error leaves no artifact.
 """
 
 from collections.abc import Mapping
@@ -27,4 +28,4 @@ def _build(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspac
     run_suite(config, inputs, work)
 
 
-STAGE: Stage[EvaluationConfig] = Stage("evaluation", 4, _build)
+STAGE: Stage[EvaluationConfig] = Stage("evaluation", 5, _build)

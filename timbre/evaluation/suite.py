@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from timbre.artifacts import Artifact, FileInput, Input, Workspace, json_lines
+from timbre.artifacts import CRASHED, Artifact, FileInput, Input, Workspace, canonical_json, json_lines
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
 from timbre.evaluation import memorisation, probes, reading
@@ -31,8 +31,8 @@ Row = dict[str, Any]
 _UNPUBLISHED = ("token_ids", "ranks")
 """What measuring needs of a generation and nobody else."""
 _CRASHES = (ArithmeticError, LookupError, TypeError, AttributeError, AssertionError, np.linalg.LinAlgError)
-"""A room that breaks on what a model wrote leaves evidence that says so, and no gate passes on it. A ValueError is about the
-settings or the input, and is the user's to mend."""
+"""A room that breaks on what a model wrote leaves evidence that says so, on which no gate passes, and which no later run finds:
+that measures again. A ValueError is about the settings or the input, and is the user's to mend."""
 
 
 def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspace) -> None:
@@ -47,6 +47,10 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
         _check(config, inputs, generations)
     try:
         _refuse_failed(written)
+    except FloatingPointError as error:  # the model's own, and kept with what it wrote
+        _write_summary({"failed": str(error)}, work)
+        return
+    try:
         items, summary, rows = _measured(config, artifacts, written)
         scores = artifacts["generations"].json("scores.json")
         of_readers = _read(config, inputs, rows, work)
@@ -57,12 +61,12 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
             items, summary = [*items, *found], summary | about
         _check_finite(items, summary)
     except FloatingPointError as error:
-        _write_summary({"failed": str(error)}, work)
+        _write_crash(str(error), work)
         return
     except _CRASHES as error:
         traceback.print_exception(error)
         place = traceback.extract_tb(error.__traceback__)[-1]
-        _write_summary({"failed": f"the measuring crashed in {place.name}: {type(error).__name__}: {error}"}, work)
+        _write_crash(f"the measuring crashed in {place.name}: {type(error).__name__}: {error}", work)
         return
     write_items(items, work)
     shown = ({name: value for name, value in row.items() if name not in _UNPUBLISHED} for row in rows)
@@ -155,6 +159,12 @@ def write_items(items: Sequence[Row], work: Workspace) -> None:
 def _write_summary(summary: Mapping[str, Any], work: Workspace) -> None:
     text = json.dumps(summary, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     (work.output / "summary.json").write_bytes(text.encode())
+
+
+def _write_crash(why: str, work: Workspace) -> None:
+    """Evidence for the verdict of this run only."""
+    _write_summary({"failed": why}, work)
+    (work.output / CRASHED).write_bytes(canonical_json({"failed": why}))
 
 
 def _check(config: EvaluationConfig, inputs: Mapping[str, Input], generations: Artifact) -> None:

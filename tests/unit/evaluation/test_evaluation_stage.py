@@ -126,10 +126,40 @@ def test_a_room_that_crashes_leaves_evidence_on_which_nothing_passes(
     def crash(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("timbre.evaluation.suite.measure_style", crash)
-    store = ArtifactStore(tmp_path / "store", SILENT)
-    failed = materials.evaluated(store, make_adapter(materials, tmp_path))
+    store, adapter = ArtifactStore(tmp_path / "store", SILENT), make_adapter(materials, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("timbre.evaluation.suite.measure_style", crash)
+        failed = materials.evaluated(store, adapter)
     assert failed.json("summary.json") == {"failed": f"the measuring crashed in crash: {type(error).__name__}: {error}"}
     with monkeypatch.context() as patch, pytest.raises(ValueError, match="choose another"):
         patch.setattr("timbre.evaluation.suite.measure_style", lambda *_: (_ for _ in ()).throw(ValueError("choose another")))
-        materials.evaluated(ArtifactStore(tmp_path / "other", SILENT), make_adapter(materials, tmp_path))
+        materials.evaluated(ArtifactStore(tmp_path / "other", SILENT), adapter)
+    measured = materials.evaluated(store, adapter)
+    assert not measured.cached and "items.parquet" in measured.manifest.files, "a crash is no evidence to keep: the next run measures"
+    assert materials.evaluated(store, adapter).cached
+
+
+@pytest.mark.parametrize("broken", ["crash", "NaN"])
+def test_a_run_whose_measuring_broke_fails_and_the_next_measures_again(
+    broken: str, materials: Materials, base: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timbre.gates.evidence import read_evidence
+    from timbre.gates.policy import read_policy
+    from timbre.gates.verdict import judge
+
+    def breaks(*_: Any) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        if broken == "crash":
+            raise IndexError("out of range")
+        return [], {"oddness": math.nan}
+
+    store, adapter = ArtifactStore(tmp_path / "store", SILENT), make_adapter(materials, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("timbre.evaluation.suite.measure_style", breaks)
+        failed = materials.evaluated(store, adapter)
+    others = dict.fromkeys(("bundle", "adapter", "target", "corpus"), materials.corpus)
+    judgement = judge(
+        read_evidence(others | {"candidate": failed, "base": base}), read_policy(PROJECT_ROOT / "mlflow" / "policies" / "quick.toml")
+    )
+    said = {gate.name: gate.sentence for gate in judgement.gates}["held_out_nll"]
+    assert judgement.verdict == "FAIL" and ("IndexError" in said if broken == "crash" else "oddness is not finite" in said)
+    assert not materials.evaluated(store, adapter).cached

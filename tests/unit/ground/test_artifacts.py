@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timbre.artifacts import (
+    CRASHED,
     Artifact,
     ArtifactStore,
     FileInput,
@@ -214,6 +215,29 @@ def test_adopted_artifact_is_found_by_key(store: ArtifactStore, tmp_path: Path) 
     elsewhere = ArtifactStore(tmp_path / "elsewhere", SILENT)
     adopted = elsewhere.adopt(original.path)
     assert elsewhere.find("words", original.manifest.key) == adopted
+
+
+def test_a_step_that_crashed_is_read_by_this_run_and_tried_again_by_the_next(store: ArtifactStore, tmp_path: Path) -> None:
+    broken = True
+
+    def breaks(config: Words, inputs: Mapping[str, Input], work: Workspace) -> None:
+        (work.output / "words.txt").write_text("broken" if broken else "whole")
+        if broken:
+            (work.output / CRASHED).write_text("{}")
+
+    stage = Stage("words", 1, breaks)
+    key = stage.key(Words(), {})
+    crashed = store.build(stage, Words(), {})
+    assert store.find("words", key) is None
+    assert store.find("words", key, crashed=True) == crashed == store.open("words", crashed.digest)
+    assert not store.build(stage, Words(), {}).cached
+    broken = False
+    whole = store.build(stage, Words(), {})
+    assert whole.file("words.txt").read_text() == "whole"
+    assert store.find("words", key) == store.find("words", key, crashed=True) == whole
+    assert store.build(stage, Words(), {}).cached
+    assert ArtifactStore(tmp_path / "elsewhere", SILENT).adopt(crashed.path).digest == crashed.digest
+    assert ArtifactStore(tmp_path / "elsewhere", SILENT).find("words", key) is None
 
 
 def test_write_atomically_keeps_the_old_bytes_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
