@@ -276,6 +276,8 @@ class _Run:
         put_parameters(self.model, parts["adapter"])
         self.best = parts["best"]
         for name, parameter in self.parameters.items():
+            if f"{name}/step" not in parts["optimizer"]:  # it never had a gradient, and so no moments
+                continue
             moments = {part: parts["optimizer"][f"{name}/{part}"] for part in ("exp_avg", "exp_avg_sq")}
             self.optimizer.state[parameter] = {part: like(value.to(parameter.device), parameter) for part, value in moments.items()}
             self.optimizer.state[parameter]["step"] = parts["optimizer"][f"{name}/step"]

@@ -154,6 +154,29 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     assert parts.summary == whole.summary
 
 
+def test_a_run_resumes_although_a_parameter_never_had_a_gradient(
+    training_inputs: TrainingInputs, examples: list[Example], held_out: list[Example], tmp_path: Path
+) -> None:
+    """As of an expert that no token was ever sent to."""
+
+    def run(scratch: Path, progress: Progress = SILENT) -> TrainingResult:
+        model = load_model(training_inputs.model)
+        model.unused = torch.nn.Linear(3, 2)
+        with torch.no_grad():
+            model.unused.weight.fill_(0.5)
+            model.unused.bias.fill_(0.25)
+        scratch.mkdir(parents=True, exist_ok=True)
+        config = training_config(adapter="full", learning_rate=3e-3, checkpoint_every=1, replay_weight=0)
+        return train(model, examples, config, vocab_size=VOCABULARY, held_out=held_out, scratch=scratch, progress=progress)
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", Interrupted(3))
+    parts = run(tmp_path / "parts")
+    assert adapter_bytes(parts, tmp_path / "a") == adapter_bytes(whole, tmp_path / "b")
+    assert parts.summary == whole.summary
+
+
 def test_a_damaged_checkpoint_is_passed_over_and_the_one_before_used(
     training_inputs: TrainingInputs, examples: list[Example], held_out: list[Example], tmp_path: Path
 ) -> None:
