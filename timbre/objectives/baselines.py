@@ -80,6 +80,7 @@ def teacher_kl_sum(
 ) -> Tensor:  # fmt: skip
     """Sum of KL(P‖Q) with P = α·δ(y) + (1−α)·P_teacher, the teacher's logits computed here, in the step.
 
+    A correction of the teacher's head counts as its weights do.
     With α = 0 and the base model as teacher it is the KL to base. With α it is GKD's supervised term (2306.13649) with a
     resident teacher: the cost of a teacher in the step, but not the release's target, whose reference has learnt the corpus.
 
@@ -91,9 +92,13 @@ def teacher_kl_sum(
     if not 0 <= alpha <= 1 or (alpha and labels_N is None):
         raise ValueError(f"a teacher's mixture needs 0 <= alpha <= 1, and labels where alpha > 0; got {alpha}")
     teacher_VD = teacher.weight_VD[: teacher.vocab_size].detach()
+    correction = None if teacher.correction is None else teacher.correction.operands(teacher_hidden_ND)
 
     def kernel(logits_nV: Tensor, rows: slice, gradient: bool) -> Tensor:
         teacher_nV = product(teacher_hidden_ND[rows].detach().to(teacher_VD.dtype), teacher_VD, logits_nV.dtype)
+        if correction is not None:
+            inner_NR, outer_VR = (part.detach().to(logits_nV.dtype) for part in correction)
+            teacher_nV.addmm_(inner_NR[rows], outer_VR[: teacher.vocab_size].T)
         p_nV = teacher_nV.log_softmax(-1).exp_().mul_(1 - alpha)
         if labels_N is not None and alpha:
             observed_n1 = labels_N[rows].unsqueeze(-1)

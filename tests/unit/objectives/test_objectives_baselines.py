@@ -18,7 +18,7 @@ from timbre.objectives.baselines import (
     teacher_kl_sum,
     token_log_probs,
 )
-from timbre.objectives.head import Head
+from timbre.objectives.head import Correction, Head
 
 N, D, V, PADDED = 12, 6, 23, 25
 GENERATOR = torch.Generator().manual_seed(0)
@@ -111,6 +111,24 @@ def test_float32_agrees_with_the_plain_form_in_float64(name: str) -> None:
 def test_a_student_that_is_its_teacher_has_no_loss_and_no_gradient() -> None:
     value, by_hidden, by_weight = solve(lambda h, w: teacher_kl_sum(h, Head(w, V), HIDDEN, Head(WEIGHT, V)))
     assert abs(float(value)) < 1e-12 and float(by_hidden.abs().max()) < 1e-12 and float(by_weight.abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_a_correction_of_the_teachers_head_counts(alpha: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    down, up, bias = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((3, D), (PADDED, 3), (PADDED,)))
+    corrected = Head(TEACHER_WEIGHT, V, Correction(down, up, bias, 0.5))
+    logits = TEACHER_HIDDEN @ (TEACHER_WEIGHT + 0.5 * up @ down)[:V].T + bias[:V]
+    one_hot = torch.nn.functional.one_hot(LABELS, V).double()
+    mixture = (alpha * one_hot + (1 - alpha) * logits.softmax(-1)).log()
+
+    def loss(hidden: Tensor, weight: Tensor) -> Tensor:
+        return teacher_kl_sum(hidden, Head(weight, V), TEACHER_HIDDEN, corrected, labels_N=LABELS, alpha=alpha, chunk=5)
+
+    for found, wanted in zip(solve(loss), solve(lambda h, w: divergences.forward_kl(mixture, log_q(h, w)).sum()), strict=True):
+        assert float((found - wanted).norm() / wanted.norm()) <= 1e-6
+    plain, *_ = solve(lambda h, w: teacher_kl_sum(h, Head(w, V), TEACHER_HIDDEN, TEACHER, labels_N=LABELS, alpha=alpha))
+    assert not torch.isclose(plain, solve(loss)[0], rtol=1e-3)
 
 
 def test_gem_keeps_more_entropy_than_cross_entropy_does() -> None:
