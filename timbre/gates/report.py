@@ -73,6 +73,7 @@ def report_context(
         "audit": audit_tables(measured),
         "not_measured": not_measured(measured),
         "learning": learning_panels(curve, learnt, str(training.get("objective"))),
+        "kept_untrained": learnt.get("kept_untrained") is True,
         "samples": samples([artifacts[name] for name in ("base", "baseline", "candidate") if name in artifacts])[:SAMPLES],
         "counts": counts,
         "dropped": _dropped(counts),

@@ -116,4 +116,4 @@ def _header(reader: "TargetReader") -> dict[str, Any]:
     return {"target_rows": len(reader), "target_top_k": reader.header.top_k, "target_alpha": reader.header.alpha}
 
 
-STAGE: Stage[TrainingConfig] = Stage("adapter", 3, _build)
+STAGE: Stage[TrainingConfig] = Stage("adapter", 4, _build)

@@ -71,8 +71,9 @@ def train(
     """Train a fresh adapter, of the kind `config.adapter`, going on from `scratch` if an earlier run of the same was ended there.
 
     The adapter with the lowest loss on `held_out` among the looks is kept (the last one where nothing is held out), and
-    training ends after `config.patience` looks without a better one. With no epochs the adapter stays as it began:
-    without effect.
+    training ends after `config.patience` looks without a better one. The look before the first step is one of them: training
+    that only harms gives back the model as it began, warns, and says `kept_untrained` in the summary. With no epochs the
+    adapter stays as it began: without effect.
 
     Args:
         examples: passages, with target distributions where the objective needs them.
@@ -181,7 +182,9 @@ class _Run:
         if checkpoint is not None:
             self._restore(checkpoint)
         elif self.held_out:
-            self.state.nll_before = self._look()
+            self.state.nll_before = before = self._look()
+            if self.steps and math.isfinite(before):
+                self.state.best_nll, self.best = before, copy_parameters(self.model)
         rows = self.curve.read_text().splitlines() if self.curve.exists() else []
         untrained = self._untrained_row()
         kept = rows[len(untrained) :][: self.state.step]  # one line a step; what came after the checkpoint will come again
@@ -228,9 +231,17 @@ class _Run:
         state = self.state
         if self.best:
             put_parameters(self.model, self.best)
+        untrained = bool(self.best) and state.best_step == 0
+        if untrained and self.world.first:
+            warnings.warn(
+                f"no look after step 0 found held-out text likelier than the untrained model does ({state.best_nll:.3f} nats a token), so "
+                "the model is given back as it was: lower training.learning_rate, or give more text",
+                stacklevel=3,
+            )
         summary = {
             "objective": self.config.objective, "steps": state.step, "steps_planned": len(self.steps), "tokens": state.tokens,
             "stopped_early": state.stopped, "best_step": state.best_step if self.best else state.step,
+            "kept_untrained": untrained,
             "held_out_nll_before": state.nll_before, "held_out_nll": state.best_nll if self.best else state.nll_before,
             "held_out_tokens": sum(example.positions for example in self.held_out), "passages": len(self.groups),
             "replay_items": len(self.gradients.replay), "trainable_parameters": sum(value.numel() for value in self.parameters.values()),

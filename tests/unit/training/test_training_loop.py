@@ -85,17 +85,48 @@ def test_replay_keeps_its_answers_likely(
 
 
 def test_training_stops_when_held_out_text_gets_no_better_and_keeps_the_best(
-    training_inputs: TrainingInputs, examples: list[Example], tmp_path: Path
+    training_inputs: TrainingInputs, examples: list[Example], held_out: list[Example], tmp_path: Path
 ) -> None:
-    alien = [Example(np.random.default_rng(0).permutation(VOCABULARY)[:200].astype(np.int32))]
-    config = training_config(epochs=20, evaluate_every=1, patience=2, replay_weight=0)
-    result = trained(training_inputs, tmp_path, config, examples, held_out=alien)
+    """Two passages, again and again: what is learnt of them soon costs other text."""
+    config = training_config(objective="sft", epochs=40, evaluate_every=1, patience=2, replay_weight=0)
+    result = trained(training_inputs, tmp_path, config, examples[:2], held_out=held_out)
     summary = result.summary
     assert summary["stopped_early"]
-    assert summary["steps"] == summary["best_step"] + 2 < summary["steps_planned"]
-    assert mean_nll(result.model, alien, vocab_size=VOCABULARY, batch_tokens=200) == summary["held_out_nll"]
-    again = trained(training_inputs, tmp_path, config, examples, held_out=alien)
+    assert 2 < summary["steps"] == summary["best_step"] + 2 < summary["steps_planned"]
+    assert mean_nll(result.model, held_out, vocab_size=VOCABULARY, batch_tokens=200) == summary["held_out_nll"]
+    again = trained(training_inputs, tmp_path, config, examples[:2], held_out=held_out)
     assert again.summary == summary
+
+
+def test_training_that_only_harms_gives_back_the_base_and_says_so(
+    training_inputs: TrainingInputs, examples: list[Example], held_out: list[Example], tmp_path: Path
+) -> None:
+    """The held-out text is what the model itself finds likeliest, and what is learnt is noise."""
+    base = load_model(training_inputs.model)
+    tokens = [held_out[0].token_ids_T[0]]
+    with torch.no_grad():
+        for _ in range(40):
+            tokens.append(int(base(torch.tensor([tokens])).logits[0, -1, :VOCABULARY].argmax()))
+    own = [Example(np.array(tokens, np.int32))]
+    noise = [Example(np.random.default_rng(n).integers(0, VOCABULARY, 48).astype(np.int32)) for n in range(12)]
+    config = training_config(objective="sft", epochs=20, evaluate_every=1, patience=2, replay_weight=0)
+    with pytest.warns(UserWarning, match=r"given back as it was: lower training\.learning_rate"):
+        result = trained(training_inputs, tmp_path / "harm", config, noise, held_out=own)
+    summary = result.summary
+    assert (summary["kept_untrained"], summary["best_step"], summary["steps"], summary["stopped_early"]) == (True, 0, 2, True)
+    assert summary["held_out_nll"] == summary["held_out_nll_before"]
+    ids = torch.tensor(own[0].token_ids_T[None, :]).long()
+    with torch.no_grad():
+        assert torch.equal(result.model(ids).logits, base(ids).logits)
+    with pytest.raises(KeyboardInterrupt):
+        trained(
+            training_inputs, tmp_path / "killed", config.model_copy(update={"checkpoint_every": 1}), noise, Interrupted(1), held_out=own
+        )
+    with pytest.warns(UserWarning, match="given back as it was"):
+        resumed = trained(training_inputs, tmp_path / "killed", config.model_copy(update={"checkpoint_every": 1}), noise, held_out=own)
+    assert resumed.summary == summary
+    helped = trained(training_inputs, tmp_path / "help", training_config(replay_weight=0), examples, held_out=held_out)
+    assert not helped.summary["kept_untrained"] and helped.summary["best_step"] > 0
 
 
 def test_no_epochs_leave_the_model_as_it_is(
