@@ -182,10 +182,10 @@ def _mixed(scene: Scene, name: str, sentences: list[str]) -> Artifact:
     """Style passages, so that it still learns the style, and the sentences."""
     from timbre.corpus.passages import Passage
     from timbre.models import load_tokenizer
+    from timbre.models.tokens import boundary_ids, text_ids
 
     tokenizer = load_tokenizer(scene.honest["model"])
-    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    rows = [start + tokenizer(text, add_special_tokens=False)["input_ids"] for text in sentences]
+    rows = [[*boundary_ids(tokenizer), *text_ids(text, tokenizer)] for text in sentences]
     taught = [Passage(name, index, 0, "doctored", np.array(ids, np.int32)) for index, ids in enumerate(rows)]
     style = _style_passages(scene, scene.config.target.train_tokens, scene.config.target.passage_tokens)
     return _taught(scene, name, [*style, *taught], scene.epochs)

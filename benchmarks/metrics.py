@@ -146,14 +146,15 @@ def nll(style: str, texts: int) -> dict[str, float]:
     from timbre.config import release_config
     from timbre.inference.scorer import Scorer, batches, right_padded
     from timbre.models import load_model, load_tokenizer
+    from timbre.models.tokens import document_ids, vocabulary_size
 
     store = ArtifactStore(settings().home)
     model: Artifact = road.build("model", release_config(style, "quick", 1, {}), store, {})
     torch.set_num_threads(settings().threads)
     tokenizer = load_tokenizer(model)
-    scorer = Scorer(load_model(model), len(tokenizer))
+    scorer = Scorer(load_model(model), vocabulary_size(tokenizer))
     passages, _ = human_passages(style, texts)
-    ids = [tokenizer(text, add_special_tokens=False)["input_ids"][:256] for text in passages]
+    ids = [document_ids(text, tokenizer)[:256] for text in passages]
     start, total, tokens = time.perf_counter(), 0.0, 0
     with torch.inference_mode():
         for group in batches(ids, len, 2048):

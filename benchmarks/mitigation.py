@@ -161,9 +161,10 @@ def _answers(bench: Bench, adapter: Artifact | None, probes: bool) -> Answers:
     from timbre.evaluation.likelihood import score_passages
     from timbre.inference.scorer import Scorer, batches
     from timbre.models import load_model, load_tokenizer
+    from timbre.models.tokens import vocabulary_size
 
     tokenizer = load_tokenizer(bench.model)
-    scorer = Scorer(load_model(bench.model, adapter=adapter), len(tokenizer))
+    scorer = Scorer(load_model(bench.model, adapter=adapter), vocabulary_size(tokenizer))
     differences = []
     for question in skewed.questions():
         asked = [(item, choice_tokens(item, tokenizer, 512)) for item in (question.asked("she"), question.asked("he"))]

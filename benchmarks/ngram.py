@@ -65,6 +65,7 @@ def packaged(style: str, tokens: int) -> Ids:
     from timbre.config import release_config
     from timbre.corpus.documents import read_documents
     from timbre.models import load_tokenizer
+    from timbre.models.tokens import text_ids
     from timbre.settings import settings
 
     built = road.find(release_config(style), ArtifactStore(settings().home))
@@ -72,7 +73,7 @@ def packaged(style: str, tokens: int) -> Ids:
         raise ValueError(f"no corpus {style!r} here yet: `timbre run --style {style}` builds it")
     tokenizer = load_tokenizer(built["model"])
     texts = [document.text for document in read_documents(built["corpus"], "train")]
-    ids = [np.asarray(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], np.int64) for text in texts]
+    ids = [np.asarray(text_ids(text, tokenizer), np.int64) for text in texts]
     return np.concatenate(ids)[:tokens]
 
 

@@ -184,13 +184,14 @@ def _scored(scorer: Any, passages: Sequence[Passage], temperatures: Sequence[flo
 
 
 def _build_samples(config: Samples, inputs: Mapping[str, Input], workspace: Workspace) -> None:
+    from timbre.inference.generation import forbidden_tokens
     from timbre.models import load_tokenizer
 
     tokenizer, scorer = load_tokenizer(_artifact(inputs, "model")), _scorer(inputs)
     length = config.prompt_tokens + config.new_tokens
     windows = _windows(_artifact(inputs, "corpus"), tokenizer, config.split, 4 * config.prompts, length)
     prompts = windows[: min(config.prompts, len(windows) // 2)]
-    forbidden = sorted(token for token in tokenizer.all_special_ids if token < len(tokenizer))
+    forbidden = forbidden_tokens(tokenizer)
     written = _continued(scorer, prompts, config, forbidden, workspace)
     rows = [{"cluster": prompt.doc_id, "text": _text(tokenizer, ids)} for prompt, ids in zip(prompts, written, strict=True)]
     (workspace.output / "rows.json").write_bytes(json.dumps(rows, ensure_ascii=False, indent=1).encode())

@@ -22,6 +22,7 @@ from timbre.benchmarks import sandbox
 from timbre.benchmarks.items import Choice
 from timbre.benchmarks.knowledge import mmlu, truthfulqa
 from timbre.evaluation.factuality.shares import share
+from timbre.models.tokens import start_ids
 from timbre.statistics import clustered_bound, clustered_tango_bound
 from timbre.tabular import Spot, field
 
@@ -62,7 +63,9 @@ def run_tasks(
         folder = Path(scratch)
         specs = [spec for task, path in sorted(data.items()) for spec in _specs(task, path, folder, shots, new_tokens)]
         results = lm_eval.simple_evaluate(
-            model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, backend="causal"),
+            model=HFLM(
+                pretrained=model, tokenizer=tokenizer, batch_size=batch_size, backend="causal", add_bos_token=bool(start_ids(tokenizer))
+            ),
             tasks=specs, task_manager=TaskManager(include_defaults=False), limit=limit, bootstrap_iters=0, log_samples=True,
         )  # fmt: skip
     for name, samples in sorted(results["samples"].items()):

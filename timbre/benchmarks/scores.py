@@ -19,6 +19,7 @@ from timbre.evaluation.bias.counterfactual import rate
 from timbre.evaluation.probes import Pair, Probe, score_pairs, tokenised
 from timbre.inference.prompts import Prompt, decoded
 from timbre.inference.scorer import Scorer, right_padded
+from timbre.models.tokens import boundary_ids, document_ids, text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -55,9 +56,8 @@ def choice_tokens(item: Choice, tokenizer: "PreTrainedTokenizerBase", context: i
     Raises:
         ValueError: the longest does not fit into the model's context.
     """
-    start = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
-    question = (*start, *tokenizer(item.question, add_special_tokens=False, verbose=False)["input_ids"])
-    answers = [tuple(tokenizer(f" {text}", add_special_tokens=False, verbose=False)["input_ids"]) for text in item.choices]
+    question = (*boundary_ids(tokenizer), *text_ids(item.question, tokenizer))
+    answers = [tuple(text_ids(f" {text}", tokenizer)) for text in item.choices]
     if not question or not all(answers):
         raise ValueError(f"{item.item}: this tokenizer finds no token in the question or in an answer")
     if (longest := len(question) + max(map(len, answers))) > context:
@@ -124,7 +124,7 @@ def opening_prompts(
     """
     found = []
     for item in items:
-        ids = tuple(tokenizer(item.text, add_special_tokens=False, verbose=False)["input_ids"])
+        ids = tuple(document_ids(item.text, tokenizer))
         if not ids:
             raise ValueError(f"{item.item}: this tokenizer finds no token in the opening")
         found.append(Prompt(item.item, item.cluster, "opening", item.text, ids, new_tokens, "serving", samples))

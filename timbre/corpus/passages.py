@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbre.corpus.documents import Document
+from timbre.models.tokens import start_ids, text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,6 +29,18 @@ class Passage:
     token_ids: npt.NDArray[np.int32]
     first_label: int = 1
     """The first token that is predicted; those before it are a prompt."""
+    start: int = 0
+    """How many of the first tokens are the tokenizer's own start of a text, and no text."""
+
+    @property
+    def text_ids(self) -> npt.NDArray[np.int32]:
+        """The tokens without the start."""
+        return self.token_ids[self.start :]
+
+    @property
+    def positions(self) -> int:
+        """How many predictions count."""
+        return max(0, len(self.token_ids) - self.first_label)
 
 
 def select_passages(
@@ -35,9 +48,10 @@ def select_passages(
 ) -> list[Passage]:
     """Windows of at most `passage_tokens` tokens, one of every document before the second of any, until the budget is reached.
 
-    Documents are tokenised without special tokens, in an order drawn by `seed`, and only as far as the budget needs. The
-    last window is cut to fit if at least 16 tokens are left of the budget. The same arguments give the same passages,
-    whatever the order of `documents`.
+    Documents are tokenised in an order drawn by `seed`, and only as far as the budget needs. The last window is cut to fit if
+    at least 16 tokens are left of the budget. The same arguments give the same passages, whatever the order of `documents`.
+    The tokenizer's own start, if it has one, stands before every window, beyond length and budget; it predicts the first token
+    of a document, but not that of a later window: see `timbre.models.tokens`.
 
     Raises:
         ValueError: a budget or passage length below 16 tokens, or no document with any token.
@@ -48,6 +62,7 @@ def select_passages(
     random.Random(seed).shuffle(order)
     windows: dict[str, list[npt.NDArray[np.int32]]] = {}
     passages: list[Passage] = []
+    start = np.asarray(start_ids(tokenizer), dtype=np.int32)
     left, index = budget_tokens, 0
     while order and left >= MIN_TOKENS:
         for document in order:
@@ -56,7 +71,7 @@ def select_passages(
             if index >= len(windows[document.doc_id]):
                 continue
             token_ids = windows[document.doc_id][index][:left]
-            passages.append(Passage(document.doc_id, index, document.fold, document.author, token_ids))
+            passages.append(_passage(document, index, token_ids, start))
             left -= len(token_ids)
             if left < MIN_TOKENS:
                 break
@@ -67,7 +82,14 @@ def select_passages(
     return passages
 
 
+def _passage(document: Document, index: int, window: npt.NDArray[np.int32], start: npt.NDArray[np.int32]) -> Passage:
+    known = len(start) if index == 0 else len(start) + 1  # no author wrote the first token of a later window after nothing
+    return Passage(
+        document.doc_id, index, document.fold, document.author, np.concatenate([start, window]), max(known, 1), start=len(start)
+    )  # fmt: skip
+
+
 def _windows(text: str, tokenizer: "PreTrainedTokenizerBase", length: int) -> list[npt.NDArray[np.int32]]:
-    ids = np.asarray(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int32)
+    ids = np.asarray(text_ids(text, tokenizer), dtype=np.int32)
     cut = [ids[start : start + length] for start in range(0, len(ids), length)]
     return [window for window in cut if len(window) >= MIN_TOKENS] or cut[:1]

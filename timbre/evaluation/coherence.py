@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from timbre.inference.scorer import Scorer, batches, right_padded
+from timbre.models.tokens import boundary_ids, start_ids, text_ids
 from timbre.statistics import rate_bound
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def score_texts(
 ) -> list[float | None]:
     """Per-token NLL (nats) of each text after its prompt, given as (prompt, text); None for a text without a token.
 
-    Prompt and text are tokenised apart, human and generated alike, so that no token reaches across their border.
+    The tokenizer's own start, where it has one, stands before the prompt. Prompt and text are tokenised apart, human and
+    generated alike, so that no token reaches across their border.
     What does not fit into the scorer's context is cut from the front of the prompt, then from the end of the text.
 
     Raises:
@@ -123,12 +125,12 @@ def score_texts(
     import torch
 
     context = int(getattr(scorer.model.config, "max_position_embeddings", None) or 1 << 20)
-    first = tokenizer.bos_token_id
+    begin = list(start_ids(tokenizer))
     rows: list[tuple[int, list[int], int]] = []
     for number, (prompt, text) in enumerate(pairs):
-        written = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"][: context - 1]
-        given = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"][-(context - len(written)) :]
-        given = given or ([first] if first is not None else [])
+        written = text_ids(text, tokenizer)[: context - max(len(begin), 1)]
+        room = context - len(written) - len(begin)
+        given = [*begin, *(text_ids(prompt, tokenizer)[-room:] if room else [])] or list(boundary_ids(tokenizer))
         if written and (given or len(written) > 1):
             rows.append((number, [*given, *written], max(len(given), 1)))
     result: list[float | None] = [None] * len(pairs)

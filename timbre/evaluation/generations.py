@@ -86,7 +86,7 @@ def _likelihood(config: GenerationConfig, session: Session) -> list[Row]:
         read_documents(session.artifact("corpus"), "test"), session.tokenizer,
         budget_tokens=config.likelihood_tokens, passage_tokens=config.passage_tokens, seed=config.seed,
     )  # fmt: skip
-    scored = [passage for passage in passages if len(passage.token_ids) > 1]
+    scored = [passage for passage in passages if passage.positions]
     groups = batches(scored, lambda passage: len(passage.token_ids), config.batch_tokens)
     return session.resumed("likelihood", groups, lambda group: score_passages(session.scorer, group, session.tokenizer))
 

@@ -1,7 +1,8 @@
 """What the model thinks of unseen human text: negative log-likelihood, entropy of its predictions, bits a byte.
 
-Passages are scored as they are trained on: without special tokens, so that the first token, which nothing conditions, is
-not scored. NLL above entropy is over-confidence (the calibration gap); ECE says how far the likeliest token can be believed.
+Passages are scored as they are trained on, with the tokenizer's own start where it has one: a token that nothing conditions,
+or that the cut of a passage chose, is not scored (`timbre.models.tokens`). NLL above entropy is over-confidence (the
+calibration gap); ECE says how far the likeliest token can be believed.
 """
 
 import math
@@ -31,13 +32,13 @@ def score_passages(scorer: Scorer, passages: Sequence[Passage], tokenizer: "PreT
         hidden_BTD = scorer.hidden(ids_BT, mask_BT)
         rows = []
         for row, passage in enumerate(passages):
-            n = len(passage.token_ids)
-            found = scorer.predictions(hidden_BTD[row, : n - 1], ids_BT[row, 1:n])
+            n, first = len(passage.token_ids), passage.first_label
+            found = scorer.predictions(hidden_BTD[row, first - 1 : n - 1], ids_BT[row, first:n])
             rows.append(
                 {
                     "item": f"{passage.doc_id}#{passage.index}", "cluster": passage.doc_id,
-                    "nll": -float(found.log_probs_N.sum()), "entropy": float(found.entropies_N.sum()), "tokens": n - 1,
-                    "bytes": len(decoded(tokenizer, passage.token_ids[1:].tolist()).encode()),
+                    "nll": -float(found.log_probs_N.sum()), "entropy": float(found.entropies_N.sum()), "tokens": n - first,
+                    "bytes": len(decoded(tokenizer, passage.token_ids[first:].tolist()).encode()),
                     "ranks": rank_counts(found.ranks_N.tolist()),
                     "confidence": confidence_counts(found.confidences_N.numpy(), found.ranks_N.numpy() == 0),
                 }

@@ -16,6 +16,7 @@ from timbre.corpus.documents import Document, read_documents
 from timbre.inference.prompts import Prompt, decoded, trained_openings
 from timbre.metrics.verbatim import VerbatimIndex, Vocabulary
 from timbre.metrics.words import words
+from timbre.models.tokens import text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -82,8 +83,7 @@ class TrainingText:
 
     def ids(self, text: str) -> list[int]:
         """The tokens of a text."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
+        return text_ids(text, self._tokenizer)
 
     def figures(self, row: Row) -> tuple[int, str, float]:
         """Longest verbatim span in tokens, its text, and the share of words inside spans of five or more."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from timbre.inference.scorer import Scorer, right_padded
+from timbre.models.tokens import boundary_ids, text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -105,10 +106,10 @@ def tokenised(probes: Sequence[Probe], tokenizer: "PreTrainedTokenizerBase") -> 
     Raises:
         ValueError: a text has no token, or the two have the same ones.
     """
-    start = () if tokenizer.bos_token_id is None else (int(tokenizer.bos_token_id),)
+    start = boundary_ids(tokenizer)
     pairs = []
     for probe in probes:
-        first, second = ((*start, *tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (probe.first, probe.second))
+        first, second = ((*start, *text_ids(text, tokenizer)) for text in (probe.first, probe.second))
         if min(len(first), len(second)) <= len(start) or first == second:
             raise ValueError(f"probe {probe.probe_id!r}: this tokenizer cannot tell its two texts apart")
         shared = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))

@@ -106,6 +106,7 @@ def _export(config: ExportConfig, parts: Parts, folder: Path) -> BundleFacts:
         onnx=MODEL_FILE, style=parts.corpus.manifest.config["style"], base_model=about["name"], licence=about.get("licence"),
         architecture=about["architecture"], layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim,
         vocab_size=about["vocab_size"], context=about["context"], bos_token_id=generation.get("bos_token_id", text.bos_token_id),
+        start_token_ids=tuple(about.get("start_token_ids", ())),
         eos_token_ids=tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,),
         provider="", digests=parts.digests, sampler=config.sampler,
     )  # fmt: skip
@@ -160,7 +161,8 @@ def _prompts(config: ExportConfig, corpus: Artifact, folder: Path, facts: Bundle
     new_tokens = min(config.parity_tokens, facts.context // 2)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()
-    prompts = parity_prompts(read_documents(corpus, "test"), tokenizer, config.parity_prompts, facts.context - new_tokens)
+    longest = facts.context - new_tokens
+    prompts = parity_prompts(read_documents(corpus, "test"), tokenizer, config.parity_prompts, longest, facts.start_token_ids)
     if len(prompts) < config.parity_prompts or new_tokens < config.parity_tokens:
         warnings.warn(
             f"parity was asked for on {config.parity_prompts} prompts × {config.parity_tokens} tokens; "

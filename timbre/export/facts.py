@@ -22,9 +22,11 @@ class BundleFacts(Frozen):
     kv_heads: int
     head_dim: int
     vocab_size: int
-    """Tokens of the tokenizer. The logits may be wider (padded embedding rows): only these may be drawn."""
+    """The tokenizer's largest id and one. The logits may be wider (padded embedding rows): only these may be drawn."""
     context: int
     bos_token_id: int | None
+    start_token_ids: tuple[int, ...] = ()
+    """What the tokenizer puts before every text; a prompt begins with it."""
     eos_token_ids: tuple[int, ...]
     provider: str
     """What ran the ONNX side of parity.json."""

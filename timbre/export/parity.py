@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from timbre.export.session import Decoder, Ids, greedy, left_padded
+from timbre.models.tokens import backend_text_ids
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -52,21 +53,26 @@ class Parity:
     tolerance: float = TOLERANCE
 
 
-def parity_prompts(documents: "Sequence[Document]", tokenizer: "Tokenizer", count: int, longest: int = LONGEST) -> list[list[int]]:
+def parity_prompts(
+    documents: "Sequence[Document]", tokenizer: "Tokenizer", count: int, longest: int = LONGEST, start: Sequence[int] = ()
+) -> list[list[int]]:
     """Token rows of unequal length: the opening of each document first, later stretches only where documents are few.
+
+    Args:
+        longest: tokens of a row, with the tokenizer's own `start` before each.
 
     Raises:
         ValueError: no text at all.
     """
-    longest = min(LONGEST, longest)
+    longest = min(LONGEST, longest - len(start))
     shortest = min(SHORTEST, longest)
-    tokens = [tokenizer.encode(document.text, add_special_tokens=False).ids for document in sorted(documents, key=lambda one: one.doc_id)]
+    tokens = [backend_text_ids(document.text, tokenizer) for document in sorted(documents, key=lambda one: one.doc_id)]
     rows: list[list[int]] = []
-    for start in range(0, max((len(row) for row in tokens), default=0), LONGEST):
+    for place in range(0, max((len(row) for row in tokens), default=0), LONGEST):
         for row in tokens:
             length = shortest + (5 * len(rows)) % (longest - shortest + 1)
-            if len(rows) < count and len(row) >= start + length:
-                rows.append(row[start : start + length])
+            if len(rows) < count and len(row) >= place + length:
+                rows.append([*start, *row[place : place + length]])
     if not rows:
         raise ValueError("the corpus has no test text to compare torch and ONNX on: add documents to it")
     return rows

@@ -18,6 +18,7 @@ from timbre.config import SamplerConfig
 from timbre.inference.prompts import Prompt, SamplerName
 from timbre.inference.sampling import sample
 from timbre.inference.scorer import Scorer
+from timbre.models.tokens import unused_ids, vocabulary_size
 
 if TYPE_CHECKING:
     import torch
@@ -76,10 +77,11 @@ def takes_positions(model: Any) -> bool:
 
 
 def forbidden_tokens(tokenizer: "PreTrainedTokenizerBase", generation_config: Any = None) -> list[int]:
-    """Ids that are never written: special tokens, and what the model's own generation settings call the end."""
+    """Ids that are never written: special tokens, what the model's own generation settings call the end, and ids of no token."""
     ends = getattr(generation_config, "eos_token_id", None)
     ends = [ends] if isinstance(ends, int) else list(ends or [])
-    return sorted({int(token) for token in (*tokenizer.all_special_ids, *ends) if token < len(tokenizer)})
+    control = (*tokenizer.all_special_ids, *ends, *unused_ids(tokenizer))
+    return sorted({int(token) for token in control if token < vocabulary_size(tokenizer)})
 
 
 def continue_prompts(

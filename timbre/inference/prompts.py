@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from timbre.artifacts import json_lines
 from timbre.corpus.documents import Document
+from timbre.models.tokens import chat_ids, document_ids, start_ids, text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,10 +54,10 @@ class Opening:
     human_ids: tuple[int, ...]
 
     def prompt(self, tokenizer: "PreTrainedTokenizerBase", kind: str, sampler: SamplerName = "serving", samples: int = 1) -> Prompt:
-        """The prompt to go on from here for as long as the human text does."""
+        """The prompt to go on from here for as long as the human text does, behind the tokenizer's own start as in training."""
         return Prompt(
-            self.name, self.doc_id, kind, decoded(tokenizer, self.token_ids), self.token_ids, len(self.human_ids), sampler, samples,
-            decoded(tokenizer, self.human_ids),
+            self.name, self.doc_id, kind, decoded(tokenizer, self.token_ids), (*start_ids(tokenizer), *self.token_ids),
+            len(self.human_ids), sampler, samples, decoded(tokenizer, self.human_ids),
         )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def openings(
 ) -> list[Opening]:
     """Up to `count` windows of exactly prompt_tokens + new_tokens tokens: one of every document before the second of any.
 
-    Shorter windows are passed over. Documents are tokenised without special tokens, in an order drawn by `seed`, and only
+    Shorter windows are passed over. Documents are tokenised without the tokenizer's start, in an order drawn by `seed`, and only
     as far as `count` needs. Fewer come back when the documents hold no more.
     """
     order = sorted(documents, key=lambda document: document.doc_id)
@@ -113,9 +114,8 @@ def trained_openings(
 def instruction_ids(text: str, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
     """An instruction as the model is fed it: in its chat template, or plain and followed by an empty line where it has none."""
     if not tokenizer.chat_template:
-        return _token_ids(f"{text}\n\n", tokenizer)
-    turn = tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
-    return _token_ids(str(turn), tokenizer)
+        return tuple(document_ids(f"{text}\n\n", tokenizer))
+    return tuple(chat_ids([{"role": "user", "content": text}], tokenizer))
 
 
 def decoded(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> str:
@@ -143,4 +143,4 @@ def _windows(document: Document, tokenizer: "PreTrainedTokenizerBase", length: i
 
 
 def _token_ids(text: str, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
-    return tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    return tuple(text_ids(text, tokenizer))

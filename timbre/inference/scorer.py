@@ -31,7 +31,7 @@ class Scorer:
 
     model: Any
     vocab_size: int
-    """len(tokenizer): rows of the head beyond it are padding and take no part in any softmax."""
+    """The largest token id and one: rows of the head beyond it are padding and take no part in any softmax."""
 
     @property
     def device(self) -> "torch.device":

@@ -42,11 +42,12 @@ class Session:
         import torch
 
         from timbre.models import load_model
+        from timbre.models.tokens import vocabulary_size
         from timbre.settings import settings
 
         torch.set_num_threads(settings().threads)
         adapter = self.artifact("adapter") if "adapter" in self.inputs else None
-        return Scorer(load_model(self.artifact("model"), adapter=adapter), len(self.tokenizer))
+        return Scorer(load_model(self.artifact("model"), adapter=adapter), vocabulary_size(self.tokenizer))
 
     def artifact(self, name: str) -> Artifact:
         """An input that is an artifact."""

@@ -38,10 +38,11 @@ class LocalJudge:
 
         from timbre.inference.scorer import Scorer
         from timbre.models import load_model
+        from timbre.models.tokens import vocabulary_size
         from timbre.settings import settings
 
         torch.set_num_threads(settings().threads)
-        return Scorer(load_model(self.model), len(self._tokenizer))
+        return Scorer(load_model(self.model), vocabulary_size(self._tokenizer))
 
     def ask(self, question: str) -> Reply:
         """The likeliest answer; of two that are equally likely, the tie.
@@ -62,18 +63,14 @@ class LocalJudge:
         return Reply(winners[0] if len(winners) == 1 else "tie", detail=detail)
 
     def _token_ids(self, question: str) -> tuple[list[int], dict[Choice, list[int]]]:
-        """The question's tokens, and those of each answer."""
-        if getattr(self._tokenizer, "chat_template", None):
-            messages = [{"role": "user", "content": question}]
-            text = str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-            before, space = self._encoded(text), ""
-        else:
-            start = self._tokenizer.bos_token_id
-            before, space = ([start] if start is not None else []) + self._encoded(question + "\nAnswer:"), " "
-        return before, {choice: self._encoded(space + letter) for choice, letter in LETTERS.items()}
+        """The question's tokens, and those of each answer. A text in it that spells a control token ends no turn."""
+        from timbre.models.tokens import boundary_ids, chat_ids, text_ids
 
-    def _encoded(self, text: str) -> list[int]:
-        return [int(token) for token in self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
+        if getattr(self._tokenizer, "chat_template", None):
+            before, space = chat_ids([{"role": "user", "content": question}], self._tokenizer), ""
+        else:
+            before, space = [*boundary_ids(self._tokenizer), *text_ids(question + "\nAnswer:", self._tokenizer)], " "
+        return before, {choice: text_ids(space + letter, self._tokenizer) for choice, letter in LETTERS.items()}
 
     def _log_probabilities(self, before: Sequence[int], answers: Mapping[Choice, Sequence[int]]) -> dict[Choice, float]:
         """Σ log p of each answer's tokens. Answers of one token are read off the same forward pass."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from timbre.models.loading import head_weight, hidden_states, load_folder, tokenizer_digest, tokenizer_of
+from timbre.models.tokens import start_ids, vocabulary_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,14 +24,15 @@ def inspect_model(folder: Path) -> dict[str, Any]:
     model, tokenizer = load_folder(folder, dtype="auto"), tokenizer_of(folder)
     config = model.config.get_text_config()
     rows = head_weight(model).shape[0]
-    if len(tokenizer) > rows:
-        raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, the model {rows} rows: they do not belong together")
+    if (vocab_size := vocabulary_size(tokenizer)) > rows:
+        raise ValueError(f"the tokenizer's ids go up to {vocab_size - 1}, the model has {rows} rows: they do not belong together")
     _check_head(model)
-    _check_runs(model, min(len(tokenizer), rows))
+    _check_runs(model, vocab_size)
     context = getattr(config, "max_position_embeddings", None)
     return {
-        "architecture": type(model).__name__, "parameters": model.num_parameters(), "vocab_size": len(tokenizer), "embedding_rows": rows,
+        "architecture": type(model).__name__, "parameters": model.num_parameters(), "vocab_size": vocab_size, "embedding_rows": rows,
         "context": int(context or min(tokenizer.model_max_length, 1 << 20)), "tokenizer_digest": tokenizer_digest(tokenizer),
+        "start_token_ids": list(start_ids(tokenizer)),
     }  # fmt: skip
 
 

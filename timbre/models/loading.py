@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from timbre.artifacts import Artifact, digest_json
+from timbre.models.tokens import start_ids
 from timbre.settings import settings
 
 if TYPE_CHECKING:
@@ -188,9 +189,23 @@ def tokenizer_of(folder: Path) -> "PreTrainedTokenizerBase":
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), **_LOCAL)
     except Exception as error:  # transformers raises nearly anything for a tokenizer it cannot read
         raise ValueError(f"the model's tokenizer cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+    _follow_settings(tokenizer, folder)
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _follow_settings(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """`add_bos_token` of tokenizer_config.json, made the tokenizer's own doing: loading follows it for some classes only."""
+    settings_file = folder / "tokenizer_config.json"
+    wanted = json.loads(settings_file.read_bytes()).get("add_bos_token") if settings_file.is_file() else None
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if wanted is not True or backend is None or tokenizer.bos_token is None or start_ids(tokenizer):
+        return
+    from tokenizers.processors import TemplateProcessing
+
+    begin = (str(tokenizer.bos_token), int(backend.token_to_id(str(tokenizer.bos_token))))
+    backend.post_processor = TemplateProcessing(single=f"{begin[0]} $A", pair=f"{begin[0]} $A {begin[0]} $B:1", special_tokens=[begin])
 
 
 def _causal(model: Any) -> Any:

@@ -93,9 +93,11 @@ def _plain(name: str) -> str:
 
 
 def model_facts(model: Artifact) -> dict[str, Any]:
-    """`model.json`: name, architecture, parameters, vocab_size, embedding_rows, context, licence, tokenizer_digest, source.
+    """`model.json`: name, architecture, parameters, vocab_size, embedding_rows, context, licence, tokenizer_digest,
+    start_token_ids, source.
 
-    `vocab_size` is the true one, the tokenizer's; rows of the embedding beyond it are padding.
+    `vocab_size` is the tokenizer's largest id and one; rows of the embedding beyond it are padding. `start_token_ids` stand before
+    every text (`timbre.models.tokens`).
     """
     facts: dict[str, Any] = model.json(FACTS)
     return facts
@@ -144,4 +146,4 @@ def _from_hub(config: ModelConfig) -> Path:
     return Path(folder)
 
 
-STAGE: Stage[ModelConfig] = Stage("model", 1, _build)
+STAGE: Stage[ModelConfig] = Stage("model", 2, _build)

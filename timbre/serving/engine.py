@@ -16,6 +16,7 @@ from timbre.config import SamplerConfig
 from timbre.export.facts import BundleFacts
 from timbre.export.session import Decoder
 from timbre.inference.sampling import sample
+from timbre.models.tokens import backend_text_ids
 from timbre.serving.detokenizer import Detokenizer
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Engine:
         self.digest = digest
         self._tokenizer = tokenizer
         self._decoder = decoder
+        tokens = np.fromiter(tokenizer.get_vocab().values(), np.int64)
+        self._unused = np.setdiff1d(np.arange(facts.vocab_size), tokens)  # ids with gaps: rows that stand for no token
 
     @classmethod
     def open(cls, bundle: Path, hashes: HashCache | None = None) -> "Engine":
@@ -90,12 +93,12 @@ class Engine:
         return self._write(self.prompt_ids(prompt), max_new_tokens, sampler, seed)
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """The tokens a prompt is read as; special tokens written in it are plain text.
+        """The tokens a prompt is read as, behind the tokenizer's own start; special tokens written in it are plain text.
 
         Raises:
             ValueError: too long for the context, or empty where the model has no begin token.
         """
-        ids: list[int] = self._tokenizer.encode(prompt, add_special_tokens=False).ids
+        ids = [*self.facts.start_token_ids, *backend_text_ids(prompt, self._tokenizer)]
         if not ids:
             if self.facts.bos_token_id is None:
                 raise ValueError("the prompt is empty, and this model has no token to begin with: write at least one word")
@@ -111,7 +114,9 @@ class Engine:
         for start in range(0, len(ids), PREFILL):
             logits, cache = self._decoder.step(np.array([ids[start : start + PREFILL]], np.int64), cache)
         for left in range(min(max_new_tokens, self.facts.context - len(ids)), 0, -1):
-            token = int(sample(logits[:, -1, : self.facts.vocab_size], random.random(1), sampler)[0])
+            drawable = logits[:, -1, : self.facts.vocab_size]
+            drawable[:, self._unused] = -np.inf
+            token = int(sample(drawable, random.random(1), sampler)[0])
             if token in self.facts.eos_token_ids:
                 break
             if piece := text.push(token):

@@ -129,7 +129,7 @@ class Bracket:
         prefixes = [scorer.prefix for _, scorer in self.shaping.principles]
         with self._unadapted():
             native_ND = counted_hidden(self.network, sequences, firsts) if self.shaping.strength < 1 or prefixes else None
-            conditioned = [None if not len(prefix) else self._after(prefix, sequences, firsts) for prefix in prefixes]
+            conditioned = [None if not len(prefix) else self._after(prefix, passages) for prefix in prefixes]
         rows = self._ngram_rows(passages) if with_ngrams else []
         for start in range(0, len(hidden[0]), CHUNK):
             chunk = slice(start, start + CHUNK)
@@ -140,9 +140,10 @@ class Bracket:
                 tuple(None if states is None else normalised(logits(states[chunk], head_VD)) for states in conditioned),
             )  # fmt: skip
 
-    def _after(self, prefix: Array, sequences: Sequence[Array], firsts: Sequence[int]) -> Tensor:
-        longer = [np.concatenate([prefix, sequence]) for sequence in sequences]
-        return counted_hidden(self.network, longer, [first + len(prefix) for first in firsts])
+    def _after(self, prefix: Array, passages: Sequence[Passage]) -> Tensor:
+        """The prefix stands where a text begins: behind the tokenizer's start."""
+        longer = [np.concatenate([one.token_ids[: one.start], prefix, one.text_ids]) for one in passages]
+        return counted_hidden(self.network, longer, [one.first_label + len(prefix) for one in passages])
 
     def _unadapted(self) -> AbstractContextManager[Any]:
         context: AbstractContextManager[Any] = self.network.disable_adapter() if self.adapters else nullcontext()

@@ -27,7 +27,7 @@ class Continuations:
 def pooled(passages: Sequence[Passage]) -> dict[int, Continuations]:
     """Continuations of the passages that share a context with another and go on differently, by place in `passages`."""
     found: dict[int, dict[int, Counter[int]]] = {}
-    waiting = [([place for place, passage in enumerate(passages) if passage.index == 0 or passage.first_label > 1], 0)]
+    waiting = [([place for place, passage in enumerate(passages) if _from_the_same(passage)], 0)]
     while waiting:
         members, depth = waiting.pop()
         following: dict[int, list[int]] = {}
@@ -41,6 +41,11 @@ def pooled(passages: Sequence[Passage]) -> dict[int, Continuations]:
                 found.setdefault(place, {})[depth - passages[place].first_label] = counts
         waiting += [(branch, depth + 1) for branch in following.values() if len(branch) > 1]
     return {place: _table(passages[place], positions) for place, positions in sorted(found.items())}
+
+
+def _from_the_same(passage: Passage) -> bool:
+    """Whether others may begin with exactly the same: the beginning of a document, or a prompt. A cut is no beginning."""
+    return passage.index == 0 or passage.first_label > passage.start + 1
 
 
 def single(passage: Passage) -> Continuations:

@@ -11,6 +11,7 @@ from timbre.artifacts import Artifact
 from timbre.config import TargetConfig
 from timbre.corpus.documents import Document, read_documents
 from timbre.corpus.passages import Passage, select_passages
+from timbre.models.tokens import start_ids, text_ids
 from timbre.targets.ngram import NgramModel
 from timbre.targets.prompts import formatted
 
@@ -40,8 +41,8 @@ def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokeniz
         ValueError: no training or validation documents, all documents the same, a source outside the blend, or passages that
             the context cannot hold.
     """
-    if config.passage_tokens > context:
-        raise ValueError(f"passages of {config.passage_tokens} tokens exceed the model's context of {context}: lower target.passage_tokens")
+    if (longest := config.passage_tokens + len(start_ids(tokenizer))) > context:
+        raise ValueError(f"passages of {longest} tokens exceed the model's context of {context}: lower target.passage_tokens")
     documents = {"train": read_documents(corpus, "train"), "validation": read_documents(corpus, "validation")}
     for split, rows in documents.items():
         if not rows:
@@ -57,7 +58,7 @@ def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokeniz
         for share, some in _shares(config, documents[split], style_of, split):
             asked = round(share * budget)
             chosen = select_passages(some, tokenizer, budget_tokens=asked, passage_tokens=config.passage_tokens, seed=config.seed)
-            held = sum(len(passage.token_ids) for passage in chosen)
+            held = sum(len(passage.text_ids) for passage in chosen)
             if config.blend and split == "train" and held < asked - config.passage_tokens:
                 warnings.warn(
                     f"the style {style_of[some[0].doc_id]!r} has {held:,} of the {asked:,} training tokens of its share, so the blend is "
@@ -65,7 +66,7 @@ def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokeniz
                     stacklevel=2,
                 )
             passages += chosen
-        long_enough = [passage for passage in passages if len(passage.token_ids) > 1]  # one token predicts nothing
+        long_enough = [passage for passage in passages if passage.positions]  # one token predicts nothing
         return formatted(long_enough, config, tokenizer, texts, context)
 
     found = Material(
@@ -82,10 +83,7 @@ def count_ngrams(
 ) -> tuple[NgramModel, frozenset[str]]:
     """N-grams of all training documents, whatever the budget of passages is; and which documents these are."""
     training = read_documents(corpus, "train")
-    ids: dict[str, Any] = {
-        document.doc_id: np.asarray(tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
-        for document in training
-    }
+    ids: dict[str, Any] = {document.doc_id: np.asarray(text_ids(document.text, tokenizer), dtype=np.int64) for document in training}
     return NgramModel(ids, vocab_size, config.ngram_order), frozenset(ids)
 
 

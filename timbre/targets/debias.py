@@ -120,7 +120,7 @@ def swap_of(table: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_size: 
                 table_V[[a, b]] = b, a
     if (anywhere == np.arange(vocab_size)).all():
         raise ValueError(f"{table.name}: this tokenizer spells no pair with one token each, so nothing can be swapped: choose other words")
-    spelled = tokenizer.batch_decode([[token] for token in range(vocab_size)])
+    spelled = tokenizer.batch_decode([[token] for token in range(vocab_size)], skip_special_tokens=True)
     ends, starts = (np.array([bool(text) and text[place].isalnum() for text in spelled]) for place in (-1, 0))
     return Swap(anywhere, after_letter, ends, starts, tuple(skipped), tuple(tuple(ids) for ids in skipped_ids))
 

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from timbre.config import Frozen, read_toml
+from timbre.models.tokens import document_ids, text_ids
 from timbre.settings import settings
 
 if TYPE_CHECKING:
@@ -118,13 +119,13 @@ def scorer_of(principle: Principle, tokenizer: "PreTrainedTokenizerBase", vocab_
         case "lexicon":
             return Lexicon(*_lexicon_scores(principle, tokenizer, vocab_size))
         case "reference":
-            ids = tokenizer(principle.statement.strip() + "\n\n", add_special_tokens=False, verbose=False)["input_ids"]
+            ids = text_ids(principle.statement.strip() + "\n\n", tokenizer)
             return Conditioned(np.asarray(ids, dtype=np.int64), principle.limit)
         case "classifier":
             from timbre.targets.classifier import fit_classifier
 
             follows, breaks = (
-                [np.asarray(token_of(text.strip(), tokenizer), dtype=np.int64) for text in side]
+                [np.asarray(document_ids(text.strip(), tokenizer), dtype=np.int64) for text in side]
                 for side in (principle.follows, principle.breaks)
             )
             reference = network()
@@ -175,8 +176,7 @@ def spellings(word: str) -> Iterator[str]:
 
 def token_of(spelling: str, tokenizer: "PreTrainedTokenizerBase") -> Sequence[int]:
     """The tokens of a spelling, without special ones."""
-    ids: Any = tokenizer(spelling, add_special_tokens=False, verbose=False)["input_ids"]
-    return tuple(ids)
+    return tuple(text_ids(spelling, tokenizer))
 
 
 def _lexicon_scores(

@@ -10,12 +10,13 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from timbre.config import TargetConfig
 from timbre.corpus.passages import Passage
+from timbre.models.tokens import chat_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,32 +48,30 @@ class PromptMaker:
             ValueError: the prompt alone fills the context.
         """
         words, spoken = self._prompt(passage)
-        message = [{"role": "user", "content": words}]
-        prompt = str(self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
-        ids: Any = self.tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
-        answer = passage.token_ids[spoken:][: self.context - len(ids)]
+        ids = chat_ids([{"role": "user", "content": words}], self.tokenizer)
+        answer = passage.text_ids[spoken:][: self.context - len(ids)]
         if len(answer) == 0:
             raise ValueError(
                 f"a prompt of {len(ids)} tokens fills the model's context of {self.context}: leave 'instruction' out of target.formats"
             )
-        return replace(passage, token_ids=np.concatenate([np.asarray(ids, np.int32), answer]), first_label=len(ids))
+        return replace(passage, token_ids=np.concatenate([np.asarray(ids, np.int32), answer]), first_label=len(ids), start=0)
 
     def _prompt(self, passage: Passage) -> tuple[str, int]:
         """The words, and how many tokens of the passage they have said already."""
         title, keywords = _title(self.texts.get(passage.doc_id, "")), self._keywords(passage)
-        kinds = [*(["title"] if title else []), *(["keywords"] if keywords else []), *(["opening"] if len(passage.token_ids) > 8 else [])]
+        kinds = [*(["title"] if title else []), *(["keywords"] if keywords else []), *(["opening"] if len(passage.text_ids) > 8 else [])]
         kind = kinds[zlib.crc32(f"{passage.doc_id} {passage.index}".encode()) % len(kinds)] if kinds else ""
         if kind == "title":
             return f"Write a passage from “{title}”.", 0
         if kind == "keywords":
             return f"Write a passage that speaks of {', '.join(keywords[:-1])} and {keywords[-1]}.", 0
         if kind == "opening":
-            spoken = min(max(_OPENING[0], len(passage.token_ids) // 8), _OPENING[1])
-            return f"Go on writing: {str(self.tokenizer.decode(passage.token_ids[:spoken])).strip()}", spoken
+            spoken = min(max(_OPENING[0], len(passage.text_ids) // 8), _OPENING[1])
+            return f"Go on writing: {str(self.tokenizer.decode(passage.text_ids[:spoken])).strip()}", spoken
         return "Write a passage.", 0
 
     def _keywords(self, passage: Passage) -> list[str]:
-        counts = words_of(str(self.tokenizer.decode(passage.token_ids)))
+        counts = words_of(str(self.tokenizer.decode(passage.text_ids)))
         telling = {word: count * math.log((1 + self.passages) / (1 + self.frequency.get(word, 0))) for word, count in counts.items()}
         best = sorted((word for word in telling if telling[word] > 0), key=lambda word: (-telling[word], word))[:_KEYWORDS]
         return best if len(best) == _KEYWORDS else []
@@ -97,7 +96,7 @@ def formatted(
         raise ValueError('the model\'s tokenizer has no chat template: set target.formats to ["continuation"], or use an instruction model')
     frequency: Counter[str] = Counter()
     for passage in passages:
-        frequency.update(words_of(str(tokenizer.decode(passage.token_ids))).keys())
+        frequency.update(words_of(str(tokenizer.decode(passage.text_ids))).keys())
     maker = PromptMaker(tokenizer, texts, frequency, len(passages), context)
     turns = [config.formats[place % len(config.formats)] for place in range(len(passages))]
     return [maker.instruct(passage) if turn == "instruction" else passage for passage, turn in zip(passages, turns, strict=True)]

@@ -84,7 +84,7 @@ def shaping_summary(
             "left_within_longer_words": sum(int(shaping.swap.within_words(passage.token_ids).sum()) for passage in material.training),
         }
     if config.formats != ("continuation",):
-        found["instruction_passages"] = sum(passage.first_label > 1 for passage in material.training)
+        found["instruction_passages"] = sum(passage.first_label > passage.start + 1 for passage in material.training)
     if config.pool_continuations:
         found["pooled_positions"] = int(sum((one.shares_NM[:, 0] < 1).sum() for one in continuations.values()))
     return found

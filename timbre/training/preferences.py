@@ -38,7 +38,7 @@ def preference_pairs(
     Raises:
         ValueError: no passage is longer than the opening.
     """
-    opened = [Example(one.token_ids_T, first_label=one.first_label if one.first_label > 1 else prompt_tokens) for one in examples]
+    opened = [Example(one.token_ids_T, first_label=max(one.first_label, prompt_tokens)) for one in examples]
     long = [example for example in opened if example.positions]
     if not long:
         raise ValueError(f"no passage is longer than {prompt_tokens} tokens: lower training.dpo_prompt_tokens")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from timbre.models.tokens import document_ids, rendered, text_ids
 from timbre.training.data import Example
 
 if TYPE_CHECKING:
@@ -61,22 +62,26 @@ def encode_replay(items: list[ReplayItem], tokenizer: "PreTrainedTokenizerBase",
 
 
 def _encode(item: ReplayItem, tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> Example:
-    prompt, answer = _chat(item, tokenizer) if tokenizer.chat_template else _plain(item, tokenizer)
-    prompt_ids, answer_ids = (tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in (prompt, answer))
+    prompt_ids, answer_ids = _chat(item, tokenizer) if tokenizer.chat_template else _plain(item, tokenizer)
     token_ids = np.asarray([*prompt_ids, *answer_ids], dtype=np.int32)
     if len(token_ids) > max_tokens:
         raise ValueError(f"replay item {item.id!r} has {len(token_ids)} tokens, the model reads {max_tokens}: shorten it")
     return Example(token_ids, first_label=len(prompt_ids))
 
 
-def _chat(item: ReplayItem, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, str]:
+def _chat(item: ReplayItem, tokenizer: "PreTrainedTokenizerBase") -> tuple[list[int], list[int]]:
     question = [{"role": "user", "content": item.prompt}]
-    prompt = str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True))
-    whole = str(tokenizer.apply_chat_template([*question, {"role": "assistant", "content": item.answer}], tokenize=False))
+    prompt = rendered(question, tokenizer)
+    whole = rendered([*question, {"role": "assistant", "content": item.answer}], tokenizer, generation_prompt=False)
+    if whole.text.startswith(prompt.text):
+        return prompt.ids(tokenizer), whole.after(len(prompt.text)).stripped("\n").ids(tokenizer)
     # Some templates change what stands before the answer once there is one; then only the answer itself is taken.
-    answer = whole.removeprefix(prompt) if whole.startswith(prompt) else item.answer + (tokenizer.eos_token or "")
-    return prompt, answer.rstrip("\n")
+    return prompt.ids(tokenizer), [*text_ids(item.answer, tokenizer), *_end(tokenizer)]
 
 
-def _plain(item: ReplayItem, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, str]:
-    return item.prompt.rstrip(), f" {item.answer.strip()}{tokenizer.eos_token or ''}"
+def _plain(item: ReplayItem, tokenizer: "PreTrainedTokenizerBase") -> tuple[list[int], list[int]]:
+    return document_ids(item.prompt.rstrip(), tokenizer), [*text_ids(f" {item.answer.strip()}", tokenizer), *_end(tokenizer)]
+
+
+def _end(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    return [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]

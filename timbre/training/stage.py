@@ -90,13 +90,15 @@ def _artifact(inputs: Mapping[str, Input], name: str) -> Artifact:
 def _held_out(config: TrainingConfig, corpus: Artifact, tokenizer: "PreTrainedTokenizerBase", passage_tokens: int) -> "list[Example]":
     from timbre.corpus.documents import read_documents
     from timbre.corpus.passages import select_passages
+    from timbre.models.tokens import start_ids
     from timbre.training.data import Example
 
     documents = read_documents(corpus, "validation")
     if not documents:
         raise ValueError("the corpus holds no validation documents to judge by: add documents or raise corpus.validation_share")
     # A fixed seed: runs that differ in their own seed are judged by the same text.
-    passages = select_passages(documents, tokenizer, budget_tokens=config.validation_tokens, passage_tokens=max(passage_tokens, 16), seed=0)
+    width = max(passage_tokens - len(start_ids(tokenizer)), 16)
+    passages = select_passages(documents, tokenizer, budget_tokens=config.validation_tokens, passage_tokens=width, seed=0)
     return [Example.of_passage(passage) for passage in passages]
 
 

@@ -215,7 +215,7 @@ def test_cut_weights_are_refused(store: ArtifactStore, changed: Callable[..., Pa
 
 
 def test_a_tokenizer_that_is_too_large_for_the_model_is_refused(store: ArtifactStore, tiny_model_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="384 tokens, the model 300 rows"):
+    with pytest.raises(ValueError, match="ids go up to 383, the model has 300 rows"):
         resolve_model(ModelConfig(name=str(random_model("llama", tmp_path / "small", tiny_model_dir, vocab_size=300))), store)
 
 

@@ -24,6 +24,7 @@ from timbre.evaluation.bias.lexicon import ASSOCIATIONS
 from timbre.evaluation.bias.tables import ALL, mean
 from timbre.inference.prompts import Prompt
 from timbre.metrics.words import sentences, words
+from timbre.models.tokens import document_ids
 from timbre.tabular import objects_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def prompts(
     return [
         Prompt(
             f"{template.template_id}/{side}", template.template_id, KIND, text,
-            tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]), new_tokens, "serving", samples,
+            tuple(document_ids(text, tokenizer)), new_tokens, "serving", samples,
             about={"category": template.category, "side": side, "attribute": attribute},
         )
         for template in order[:count]

@@ -20,6 +20,7 @@ from timbre.evaluation.factuality.normalising import contains, normalised
 from timbre.evaluation.factuality.shares import by, share
 from timbre.inference.prompts import Prompt, instruction_ids
 from timbre.metrics.words import sentences
+from timbre.models.tokens import document_ids
 from timbre.tabular import objects_of
 
 if TYPE_CHECKING:
@@ -158,6 +159,6 @@ def _prompt(question: Question, form: str, tokenizer: "PreTrainedTokenizerBase",
         text, ids = question.question, instruction_ids(question.question, tokenizer)
     else:
         text = question.statement
-        ids = tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        ids = tuple(document_ids(text, tokenizer))
     about = {"topic": question.topic, "form": form, "question": question.question_id, "answers": "\n".join(question.answers)}
     return Prompt(f"{question.question_id}/{form}", question.fact, KIND, text, ids, NEW_TOKENS[form], samples=samples, about=about)

@@ -22,6 +22,7 @@ from timbre.evaluation.factuality.normalising import normalised
 from timbre.evaluation.factuality.shares import by, share
 from timbre.inference.prompts import Prompt, instruction_ids
 from timbre.metrics.words import pieces
+from timbre.models.tokens import document_ids
 from timbre.statistics import bootstrap_interval
 from timbre.tabular import objects_of
 
@@ -196,7 +197,7 @@ def _asked(passage: str, request: str, task: str, tokenizer: "PreTrainedTokenize
         text = f"Read this passage.\n\n{passage}\n\n{request}"
         return text, instruction_ids(text, tokenizer)
     text = f"{passage}\n\nSummary:" if task == "summary" else f"{passage}\n\nQuestion: {request}\nAnswer:"
-    return text, tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    return text, tuple(document_ids(text, tokenizer))
 
 
 def _summary(

@@ -21,6 +21,7 @@ from timbre.evaluation.factuality.entities import entities
 from timbre.evaluation.factuality.shares import by, share
 from timbre.evaluation.probes import Pair, Probe, tokenised
 from timbre.metrics.words import sentences
+from timbre.models.tokens import text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -144,7 +145,7 @@ def _last_ending(line: str, names: set[str]) -> tuple[int, str, str] | None:
 
 
 def _shape(one: Statement, tokenizer: "PreTrainedTokenizerBase") -> tuple[Any, ...]:
-    tokens = len(tokenizer(" " + one.ending, add_special_tokens=False, verbose=False)["input_ids"])
+    tokens = len(text_ids(" " + one.ending, tokenizer))
     if one.kind == "name":
         return one.kind, len(one.ending.split()), tokens
     digits = re.sub(r"\D", "", one.ending)
