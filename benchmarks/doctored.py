@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from timbre import road
+from timbre import pipeline
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace
 from timbre.config import Frozen, ReleaseConfig, release_config
 from timbre.settings import settings
@@ -67,12 +67,12 @@ class Scene:
         return self.store.build(Stage(stage, 1, build), config or Recipe(name=name), inputs)
 
     def inputs(self, step: str, **others: Artifact) -> dict[str, Input]:
-        return road.inputs_of(road.STEP[step], self.config, {**self.honest, **others})
+        return pipeline.inputs_of(pipeline.STEP[step], self.config, {**self.honest, **others})
 
     def built_step(self, name: str, **others: Artifact) -> Artifact:
         """A step of the real road with some of its inputs exchanged."""
-        step = road.STEP[name]
-        return self.store.build(step.stage, road.config_of(step, self.config), self.inputs(name, **others))
+        step = pipeline.STEP[name]
+        return self.store.build(step.stage, pipeline.config_of(step, self.config), self.inputs(name, **others))
 
 
 def zero_step(scene: Scene) -> tuple[Artifact, Artifact]:
@@ -175,7 +175,7 @@ def _trained(scene: Scene, target: Artifact | None = None, **changes: Any) -> Ar
     """The real training stage with changed settings or another target."""
     config = scene.config.training.model_copy(update=changes)
     inputs = scene.inputs("adapter", **({"target": target} if target is not None else {}))
-    return scene.store.build(road.STEP["adapter"].stage, config, inputs)
+    return scene.store.build(pipeline.STEP["adapter"].stage, config, inputs)
 
 
 def _mixed(scene: Scene, name: str, sentences: list[str]) -> Artifact:
@@ -268,8 +268,8 @@ def main() -> None:
 
 def _honest(config: ReleaseConfig) -> dict[str, Artifact]:
     """The artifacts of a finished run of exactly this configuration, in this home and by this version of the code."""
-    built = road.find(config, ArtifactStore(settings().home))
-    if missing := [step.name for step in road.steps_of(config) if step.name not in built]:
+    built = pipeline.find(config, ArtifactStore(settings().home))
+    if missing := [step.name for step in pipeline.steps_of(config) if step.name not in built]:
         command = f"timbre run --style {config.style} --profile {config.profile} --seed {config.seed}"
         raise SystemExit(
             f"no finished run of style {config.style}, profile {config.profile}, seed {config.seed} in {settings().home}:\n"

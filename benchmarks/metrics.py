@@ -142,14 +142,14 @@ def nll(style: str, texts: int) -> dict[str, float]:
     """Time of scoring as many passages under the base model."""
     import torch
 
-    from timbre import road
+    from timbre import pipeline
     from timbre.config import release_config
     from timbre.inference.scorer import Scorer, batches, right_padded
     from timbre.models import load_model, load_tokenizer
     from timbre.models.tokens import document_ids, vocabulary_size
 
     store = ArtifactStore(settings().home)
-    model: Artifact = road.build("model", release_config(style, "quick", 1, {}), store, {})
+    model: Artifact = pipeline.build("model", release_config(style, "quick", 1, {}), store, {})
     torch.set_num_threads(settings().threads)
     tokenizer = load_tokenizer(model)
     scorer = Scorer(load_model(model), vocabulary_size(tokenizer))
@@ -168,13 +168,13 @@ def nll(style: str, texts: int) -> dict[str, float]:
 
 def sds(style: str, prompts: int) -> dict[str, Any]:
     """What the calibration says, built if it is not there."""
-    from timbre import road
+    from timbre import pipeline
     from timbre.config import release_config
     from timbre.evaluation.calibration_stage import CalibrationConfig, calibration
     from timbre.inference.embeddings import packaged_encoder
 
     store, release = ArtifactStore(settings().home), release_config(style, "quick", 1, {})
-    built = {name: road.build(name, release, store, {}) for name in ("model", "corpus")}
+    built = {name: pipeline.build(name, release, store, {}) for name in ("model", "corpus")}
     config = CalibrationConfig(prompts=prompts, encoder=packaged_encoder() is not None)
     summary = calibration(config, built["model"], built["corpus"], store).json("calibration.json")
     names = {"sds_human": "human", "sds_greedy": "greedy", "sds_shuffled": "shuffled", "sds_t2": "hot", "sds_base": "base"}

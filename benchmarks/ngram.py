@@ -60,7 +60,7 @@ def packaged(style: str, tokens: int) -> Ids:
     Raises:
         ValueError: corpus or model was not built yet.
     """
-    from timbre import road
+    from timbre import pipeline
     from timbre.artifacts import ArtifactStore
     from timbre.config import release_config
     from timbre.corpus.documents import read_documents
@@ -68,7 +68,7 @@ def packaged(style: str, tokens: int) -> Ids:
     from timbre.models.tokens import text_ids
     from timbre.settings import settings
 
-    built = road.find(release_config(style), ArtifactStore(settings().home))
+    built = pipeline.find(release_config(style), ArtifactStore(settings().home))
     if not {"model", "corpus"} <= set(built):
         raise ValueError(f"no corpus {style!r} here yet: `timbre run --style {style}` builds it")
     tokenizer = load_tokenizer(built["model"])

@@ -49,11 +49,11 @@ def trial(size: Size, style: str, seed: int = 1) -> Trial:
         from benchmarks.tiny import tiny_corpus, tiny_model
 
         return Trial(size, tiny_model(store), tiny_corpus(store), replay, store, seed)
-    from timbre import road
+    from timbre import pipeline
     from timbre.config import release_config
 
     config, ours = release_config(style), ArtifactStore(settings().home)
-    built = {name: road.build(name, config, ours, {}) for name in ("model", "corpus")}
+    built = {name: pipeline.build(name, config, ours, {}) for name in ("model", "corpus")}
     return Trial(size, built["model"], built["corpus"], replay, store, seed)
 
 

@@ -136,10 +136,10 @@ def reference_rows(place: Trial, positions: int) -> tuple[list[TargetRow], str]:
 
 def standing_target(style: str) -> Path | None:
     """The finished target of the style's release, where there is one."""
-    from timbre import road
+    from timbre import pipeline
     from timbre.config import release_config
 
-    target = road.find(release_config(style), ArtifactStore(settings().home)).get("target")
+    target = pipeline.find(release_config(style), ArtifactStore(settings().home)).get("target")
     return None if target is None else target.path
 
 

@@ -23,7 +23,6 @@ from timbre.cli import (
     judge,
     promotion,
     release,
-    road,
     setup,
     stage,
     status,
@@ -48,7 +47,6 @@ app = typer.Typer(
 )
 for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, up, doctor, setup):
     module.register(app)
-road.register(stage.app)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")
 app.add_typer(judge.app, name="judge")

@@ -149,13 +149,13 @@ def _self_check(style: str, profile: str, model: str, prompts: int, json_output:
     from timbre.tasks.environment import prepare
 
     prepare(settings())
-    from timbre import road
+    from timbre import pipeline
     from timbre.artifacts import ArtifactStore, write_atomically
     from timbre.evaluation.calibration_stage import CalibrationConfig, calibration
     from timbre.inference.embeddings import packaged_encoder
 
     release, store = resolve(style, profile, 1, model, []), ArtifactStore(settings().home)
-    built = {name: road.build(name, release, store, {}) for name in ("model", "corpus")}
+    built = {name: pipeline.build(name, release, store, {}) for name in ("model", "corpus")}
     config = CalibrationConfig(prompts=prompts, encoder=packaged_encoder() is not None)
     artifact = calibration(config, built["model"], built["corpus"], store)
     write_atomically(_pointer(style, model), json.dumps({"digest": artifact.digest, "model": model}).encode())

@@ -70,7 +70,7 @@ def _show_plan(config: "ReleaseConfig", price: float | None, json_output: bool =
     import json
 
     from timbre.artifacts import ArtifactStore
-    from timbre.plan import plan
+    from timbre.pipeline.plan import plan
     from timbre.settings import settings
 
     planned = plan(config, ArtifactStore(settings().home))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from timbre.config import ReleaseConfig
     from timbre.flows.release import Outcome
-    from timbre.plan import Plan
+    from timbre.pipeline.plan import Plan
     from timbre.tasks.release import Released
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}

@@ -76,7 +76,7 @@ def blend(
     import json
     import shlex
 
-    from timbre import road
+    from timbre import pipeline
     from timbre.artifacts import ArtifactStore
     from timbre.settings import settings as environment
     from timbre.targets.blending import blended_style, parse_blend
@@ -94,7 +94,7 @@ def blend(
         store = ArtifactStore(environment().home)
         built: dict[str, Artifact] = {}
         for step in ("model", "corpus", "target"):
-            built[step] = road.build(step, config, store, built)
+            built[step] = pipeline.build(step, config, store, built)
         report |= {"target": built["target"].digest, "admission": built["target"].json("admission.json")["log_score_gain"]}
     if json_output:
         print(json.dumps(report))
@@ -153,11 +153,11 @@ def _built(config: "ReleaseConfig") -> "tuple[Artifact, Artifact]":
     Raises:
         ValueError: not built yet.
     """
-    from timbre import road
+    from timbre import pipeline
     from timbre.artifacts import ArtifactStore
     from timbre.settings import settings as environment
 
-    built = road.find(config, ArtifactStore(environment().home))
+    built = pipeline.find(config, ArtifactStore(environment().home))
     if "target" not in built:
         raise ValueError(f"no target for these settings yet: `timbre run --style {config.style}` builds it")
     return built["target"], built["model"]

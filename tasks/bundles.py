@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from timbre import road
+from timbre import pipeline
 from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
 from timbre.config import ModelConfig
 from timbre.registry.ports import Version
@@ -68,7 +68,7 @@ def artifact_of(version: Version, step: str) -> Artifact:
     """
     digest = version.tags.get(f"timbre.{step}", "")
     try:
-        return open_store().open(road.STEP[step].stage.name, digest)
+        return open_store().open(pipeline.STEP[step].stage.name, digest)
     except ValueError as error:
         whose = f"the {step} of {version.model} v{version.number}"
         raise ValueError(f"{whose} is not on this machine ({digest[:12] or 'no tag'}): do this where it was made") from error

@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from timbre import road
+from timbre import pipeline
 from timbre.artifacts import FileInput, IntegrityError
 from timbre.config import ModelConfig
 from timbre.gates.verdict import Judgement
@@ -43,7 +43,7 @@ def compare_versions(style: str, model: ModelConfig, candidate: int, rival: int,
     artifacts["candidate"], artifacts["base"] = artifacts.pop("evaluation"), artifact_of(theirs, "evaluation")
     place = folder or _folder(name, candidate, rival)
     place.mkdir(parents=True, exist_ok=True)
-    policy = FileInput(road.policy_path(ours.tags["timbre.policy"]))
+    policy = FileInput(pipeline.policy_path(ours.tags["timbre.policy"]))
     judgement = compare(artifacts, policy, (f"v{candidate}", f"v{rival}"), place)
     return Comparison(name, candidate, rival, judgement, place / "report.html")
 

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Literal
 
 from prefect import State
 from prefect.client.orchestration import get_client
@@ -14,19 +13,20 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Completed
 
-from timbre import road
+from timbre import pipeline
 from timbre.artifacts import Artifact
 from timbre.config import ReleaseConfig
 from timbre.settings import settings
 from timbre.tasks.context import open_store
 from timbre.tasks.stage import Built, find, run_stage
 from timbre.tasks.stores.dvc import DataRegistry
+from timbre.tasks.stores.versions import DataStage
 
 SLOT = "timbre-data-registry"
 _LEASE_SECONDS = 60
 
 
-def run_data_stage(stage: Literal["corpus", "target"], config: ReleaseConfig, *upstream: Built) -> State[Built]:
+def run_data_stage(stage: DataStage, config: ReleaseConfig, *upstream: Built) -> State[Built]:
     """The stage as a finished state: `Cached` if it is in the store and in the registry, else built by the one owner."""
     found = find(stage, config, upstream)
     registry = DataRegistry.open(settings())
@@ -38,7 +38,7 @@ def run_data_stage(stage: Literal["corpus", "target"], config: ReleaseConfig, *u
     def build() -> Artifact:
         with _slot():
             result = registry.build(stage, config.corpus, config.target, config.model, model_digest=model)
-        return open_store().open(road.STEP[stage].stage.name, result.digest)
+        return open_store().open(pipeline.STEP[stage].stage.name, result.digest)
 
     if missing:
         return run_stage(stage, config, *upstream, build=build)

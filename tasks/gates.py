@@ -6,19 +6,15 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from timbre.config import ReleaseConfig
 from timbre.settings import settings
 from timbre.tasks.context import base_of, moves_of, registered_name
-from timbre.tasks.stage import Built, run_stage, stage_task
+from timbre.tasks.stage import Built, run_stage
 from timbre.tasks.stores.mlflow import MlflowStore
 from timbre.tasks.training import run_name
 
 
-@stage_task("verdict")
-def judge(
-    config: ReleaseConfig, target: Built, corpus: Built, adapter: Built, bundle: Built, base_evaluation: Built, evaluation: Built,
-    *baseline: Built,
-) -> State[Built]:  # fmt: skip
-    """PASS, FAIL or INCONCLUSIVE, with a figure, an interval and a margin for each gate; the baseline is only shown."""
-    state = run_stage("verdict", config, target, corpus, adapter, bundle, base_evaluation, evaluation, *baseline)
-    verdict = state.result()
+def run_gates(step: str, config: ReleaseConfig, *upstream: Built) -> State[Built]:
+    """PASS, FAIL or INCONCLUSIVE, with a figure, an interval and a margin for each gate on the page of the run."""
+    state = run_stage(step, config, *upstream)
+    verdict, built = state.result(), {one.step: one for one in upstream}
     assert isinstance(verdict, Built)
     gates = verdict.open().json("verdict.json")["gates"]
     columns = ("name", "verdict", "value", "low", "high", "margin", "n", "clusters")
@@ -28,7 +24,7 @@ def judge(
         description=f"Gates of {config.style} under policy {config.gate.policy}",
     )
     create_markdown_artifact(
-        _where_to_look(config, corpus, adapter, bundle, verdict),
+        _where_to_look(config, built["corpus"], built["adapter"], built["bundle"], verdict),
         key=f"report-{config.style}",
         description=f"Where report, Data Docs and bundle of {config.style} lie",
     )

@@ -18,7 +18,7 @@ from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from timbre import road
+from timbre import pipeline
 from timbre.artifacts import Artifact, IntegrityError
 from timbre.config import Frozen, ReleaseConfig
 from timbre.tasks.context import open_store
@@ -41,14 +41,14 @@ class Built(Frozen):
     seconds: float
 
     def open(self) -> Artifact:
-        return open_store().open(road.STEP[self.step].stage.name, self.digest)
+        return open_store().open(pipeline.STEP[self.step].stage.name, self.digest)
 
 
 def find(step: str, config: ReleaseConfig, upstream: tuple[Built, ...], *, crashed: bool = False) -> Artifact | None:
     """The step's artifact if it stands already, judged by its key; also what it left when it `crashed`, if that is asked for."""
-    store, item = open_store(), road.STEP[step]
-    inputs = road.inputs_of(item, config, {built.step: built.open() for built in upstream})
-    return store.find(item.stage.name, item.stage.key(road.config_of(item, config), inputs), crashed=crashed)
+    store, item = open_store(), pipeline.STEP[step]
+    inputs = pipeline.inputs_of(item, config, {built.step: built.open() for built in upstream})
+    return store.find(item.stage.name, item.stage.key(pipeline.config_of(item, config), inputs), crashed=crashed)
 
 
 def stage_task(step: str) -> Callable[[Callable[..., State[Built]]], Callable[..., Built]]:
@@ -134,7 +134,7 @@ def _was_killed(error: object) -> bool:
 
 
 def _in_process_group(step: str, config: ReleaseConfig, upstream: tuple[Built, ...]) -> Artifact:
-    item = road.STEP[step]
+    item = pipeline.STEP[step]
     with tempfile.NamedTemporaryFile("w", suffix=".json", prefix="release-") as request:
         request.write(config.model_dump_json())
         request.flush()

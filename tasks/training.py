@@ -1,4 +1,4 @@
-"""Training as a task: the learning curve goes to MLflow and to a progress artifact while it grows."""
+"""Training, as the page of a run shows it: the learning curve goes to MLflow and to a progress artifact while it grows."""
 
 import json
 import threading
@@ -9,34 +9,32 @@ from pathlib import Path
 from prefect import State
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from timbre import road
+from timbre import pipeline
 from timbre.artifacts import Artifact
 from timbre.config import ReleaseConfig
 from timbre.settings import settings
 from timbre.tasks.context import base_of
-from timbre.tasks.stage import Built, find, run_stage, stage_task
+from timbre.tasks.stage import Built, find, run_stage
 from timbre.tasks.stores.mlflow import MlflowStore
 
 _POLL_SECONDS = 2.0
 
 
-@stage_task("adapter")
-def train(config: ReleaseConfig, model: Built, corpus: Built, target: Built) -> State[Built]:
-    """The LoRA adapter; a killed run goes on at its last checkpoint, in the same MLflow run."""
-    upstream = (model, corpus, target)
-    if find("adapter", config, upstream) is not None:
-        return run_stage("adapter", config, *upstream)
+def run_training(step: str, config: ReleaseConfig, *upstream: Built) -> State[Built]:
+    """The adapter; a killed run goes on at its last checkpoint, in the same MLflow run."""
+    if find(step, config, upstream) is not None:
+        return run_stage(step, config, *upstream)
     key = adapter_key(config, *upstream)
     store = MlflowStore.open(settings())
     run = store.run_for(key, config.style, run_name(config), _parameters(config))
     follower = _Follower(store, run)
     try:
         with _following(follower, settings().home / "work" / key / "curve.jsonl"):
-            state = run_stage("adapter", config, *upstream)
+            state = run_stage(step, config, *upstream)
     except BaseException:
         store.end_run(run, ok=False)
         raise
-    adapter = find("adapter", config, upstream)
+    adapter = find(step, config, upstream)
     assert adapter is not None
     follower.finish(adapter.file("curve.jsonl"))
     return state
@@ -48,16 +46,10 @@ def complete_curve(store: MlflowStore, run: str, adapter: Artifact) -> None:
     store.log_curve(run, [row for row in _rows(adapter.file("curve.jsonl")) if row["step"] > last])
 
 
-@stage_task("baseline_adapter")
-def train_baseline(config: ReleaseConfig, model: Built, corpus: Built, target: Built) -> State[Built]:
-    """The same training towards the baseline's objective; its learning curve stays in its artifact."""
-    return run_stage("baseline_adapter", config, model, corpus, target)
-
-
 def adapter_key(config: ReleaseConfig, *upstream: Built) -> str:
     """The key of the adapter, which also names its MLflow run."""
-    step = road.STEP["adapter"]
-    inputs = road.inputs_of(step, config, {built.step: built.open() for built in upstream})
+    step = pipeline.STEP["adapter"]
+    inputs = pipeline.inputs_of(step, config, {built.step: built.open() for built in upstream})
     return step.stage.key(config.training, inputs)
 
 

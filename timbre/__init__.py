@@ -16,7 +16,7 @@ The rooms, ground floor first; a module imports only from those listed above its
     benchmarks, judging     public test sets; which of two texts judges and people prefer
     export, gates           ONNX bundles; verdicts
     registry, serving       champions and their history; text for applications
-    road, plan              the steps of a release in order; what they will take
+    pipeline                the steps of a release, declared once; finding, building and planning them
     tasks, flows, cli       Prefect tasks and the stores behind the ports; the main job; the command
 
 The last three stand at the top of the repository; here are links to them, so that one package holds everything.

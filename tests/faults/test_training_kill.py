@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from training_inputs import _write_target, make_training_inputs, replay_items, training_config
 
-from timbre import road
+from timbre import pipeline
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, sha256_file
 from timbre.config import CorpusConfig, ReleaseConfig, TargetConfig, TrainingConfig
 from timbre.progress import SILENT
@@ -55,8 +55,8 @@ class Place:
     def key(self, training: TrainingConfig = CONFIG) -> str:
         """Of the adapter that the command makes."""
         with self.entered():
-            config, step = self.release(training), road.STEP["adapter"]
-            inputs = road.inputs_of(step, config, road.find(config, ArtifactStore(self.home, SILENT)))
+            config, step = self.release(training), pipeline.STEP["adapter"]
+            inputs = pipeline.inputs_of(step, config, pipeline.find(config, ArtifactStore(self.home, SILENT)))
             return step.stage.key(config.training, inputs)
 
     def scratch(self, training: TrainingConfig = CONFIG) -> Path:
@@ -106,14 +106,14 @@ def _stand(place: Place, documents: Path) -> None:
 
     config, store = place.release(CONFIG), ArtifactStore(place.home, SILENT)
     stages: dict[str, Stage[Any]] = {
-        "model": road.STEP["model"].stage,
-        "corpus": Stage("corpus", road.STEP["corpus"].stage.version, corpus),
-        "target": Stage("target", road.STEP["target"].stage.version, target),
+        "model": pipeline.STEP["model"].stage,
+        "corpus": Stage("corpus", pipeline.STEP["corpus"].stage.version, corpus),
+        "target": Stage("target", pipeline.STEP["target"].stage.version, target),
     }
     built: dict[str, Artifact] = {}
     for name, stage in stages.items():
-        step = road.STEP[name]
-        built[name] = store.build(stage, road.config_of(step, config), road.inputs_of(step, config, built))
+        step = pipeline.STEP[name]
+        built[name] = store.build(stage, pipeline.config_of(step, config), pipeline.inputs_of(step, config, built))
 
 
 @pytest.fixture(scope="module")

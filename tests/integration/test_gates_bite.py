@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.doctored import KINDS, Scene, judged
-from timbre import road
+from timbre import pipeline
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import release_config
 from timbre.corpus.adding import add_source
@@ -72,8 +72,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, schooled_model_dir: Path, ti
         add_source(texts, "tiny", "various", "CC0-1.0")
         config = release_config("tiny", overrides={"model.name": str(schooled_model_dir), **SETTINGS})
         store, built = ArtifactStore(home, SILENT), dict[str, Artifact]()
-        for step in road.steps_of(config):
-            built[step.name] = road.build(step.name, config, store, built)
+        for step in pipeline.steps_of(config):
+            built[step.name] = pipeline.build(step.name, config, store, built)
     settings.cache_clear()
     # The honest candidate is trained gently, so that it loses nothing of the little it knows: too fast for it is ten times more.
     return Scene(config, built, ArtifactStore(home / "doctored", SILENT), learning_rate=2e-2, epochs=4, recited_epochs=300, too_fast=500)

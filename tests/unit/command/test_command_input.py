@@ -180,7 +180,7 @@ def test_a_negative_seed_is_refused(home: Path) -> None:
 
 
 def test_the_gpu_profile_says_that_no_gpu_is_here(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timbre.plan._has_gpu", lambda: False)
+    monkeypatch.setattr("timbre.pipeline.plan._has_gpu", lambda: False)
     planned = json.loads(typed("run", "--dry-run", "--profile", "gpu", "--json").output)
     quick = json.loads(typed("run", "--dry-run", "--json").output)
     assert any("no CUDA device" in warning for warning in planned["warnings"]) and not quick["warnings"]

@@ -53,8 +53,7 @@ def test_the_page_of_a_run_names_every_place_as_text_and_links_to_no_file(
     if cached:
         facts = {"policy": "quick", "strictness": 10, "reason": "timbre run"}
         open_ledger().append(None, model="timbre-literary", kind="promote", version=4, verdict=made["verdict"].digest, **facts)  # type: ignore[arg-type]
-    others = (built["adapter"],) * 2
-    gates.judge.__wrapped__(ReleaseConfig(), built["corpus"], built["corpus"], built["adapter"], built["bundle"], *others)  # type: ignore[attr-defined]
+    gates.run_gates("verdict", ReleaseConfig(), *(built[name] for name in ("corpus", "adapter", "bundle")))
 
     assert shown["key"] == "report-literary" and "file://" not in shown["text"] and "](" not in shown["text"]
     rows = dict(line.strip("| ").split(" | ") for line in shown["text"].splitlines()[2:])

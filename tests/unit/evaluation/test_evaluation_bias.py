@@ -11,8 +11,8 @@ from timbre.config import release_config
 from timbre.evaluation.bias.tables import category_table
 from timbre.evaluation.prompts_stage import STAGE as ASK
 from timbre.evaluation.stage import STAGE as MEASURE
+from timbre.pipeline import STEP
 from timbre.progress import SILENT
-from timbre.road import STEP, _files
 
 TEMPLATES = [
     {"id": f"t{n}", "category": ("gender", "age")[n % 2], "attribute_a": "a", "attribute_b": "b", "text_a": f"Near the {thing} she",
@@ -54,5 +54,5 @@ def test_what_is_not_asked_for_does_not_appear(materials: Materials, tmp_path: P
 @pytest.mark.parametrize(("profile", "asked"), [("quick", False), ("standard", True)])
 def test_only_a_release_that_asks_for_templates_reads_them(profile: str, asked: bool) -> None:
     release = release_config("literary", profile)
-    inputs = _files(STEP["prompts"], release)
+    inputs = STEP["prompts"].files(release)
     assert ("counterfactual" in inputs) == asked == bool(release.evaluation.counterfactual_templates)

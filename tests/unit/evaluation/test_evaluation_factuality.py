@@ -12,7 +12,7 @@ from timbre.corpus.documents import Document, write_rows
 from timbre.evaluation.generations_stage import STAGE as WRITE
 from timbre.evaluation.prompts_stage import STAGE as ASK
 from timbre.evaluation.stage import STAGE as MEASURE
-from timbre.road import STEP, inputs_of
+from timbre.pipeline import STEP, inputs_of
 from timbre.settings import PROJECT_ROOT
 
 PROMPTS = PROJECT_ROOT / "data/prompts/factuality"

@@ -7,7 +7,7 @@ import pytest
 from evaluation_inputs import Materials
 
 from tests.conftest import write_llama
-from timbre import road
+from timbre import pipeline
 from timbre.config import EvaluationConfig, ModelConfig, release_config
 from timbre.evaluation.readers import canonical_readers, evaluation_inputs
 from timbre.settings import PROJECT_ROOT
@@ -65,7 +65,7 @@ def test_readers_are_in_the_key_by_what_they_are_not_where(another_model: Path, 
 def test_the_road_gives_the_lexicon_to_every_evaluation() -> None:
     config = release_config("literary")
     for name in ("evaluation", "base_evaluation"):
-        assert "lexicon" in road._files(road.STEP[name], config)
+        assert "lexicon" in pipeline.STEP[name].files(config)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from timbre.evaluation.calibration_stage import CalibrationConfig, calibration_o
 from timbre.evaluation.ranks import BINS, FIRST_RANKS, calibration_error, confidence_counts, rank_counts
 from timbre.evaluation.style import HumanSide, measure_several, measure_style, measure_voice, style_score
 from timbre.metrics.catalogue import METRICS
+from timbre.pipeline import STEP, config_of, inputs_of, needs_of, steps_of
 from timbre.progress import SILENT
-from timbre.road import STEP, config_of, inputs_of, needs_of, steps_of
 
 ROW = {"group", "value", "low", "high", "human", "sigma", "human_low", "human_high", "sigmas", "place"}
 Write = Callable[..., list[str]]

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from timbre import road
+from timbre import pipeline
 from timbre.config import ExportConfig, ReleaseConfig, release_config
 
 
@@ -48,7 +48,7 @@ def test_profiles_do_not_leak_into_each_other() -> None:
 
 def test_texts_are_served_as_they_are_judged() -> None:
     config = release_config("literary", overrides={"evaluation.sampler.top_p": 0.9})
-    bundle = road.config_of(road.STEP["bundle"], config)
+    bundle = pipeline.config_of(pipeline.STEP["bundle"], config)
     assert isinstance(bundle, ExportConfig) and bundle.sampler == config.evaluation.sampler
     with pytest.raises(ValidationError, match=r"set the latter only"):
         release_config("literary", overrides={"export.sampler.top_p": 0.9})

@@ -9,7 +9,7 @@ import pytest
 from timbre.artifacts import ArtifactStore
 from timbre.config import ModelConfig, release_config
 from timbre.models import resolve_model
-from timbre.plan import plan
+from timbre.pipeline.plan import plan
 from timbre.progress import SILENT
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from timbre import road
+from timbre import pipeline
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ModelConfig, TrainingConfig, release_config
 from timbre.models import (
@@ -129,7 +129,9 @@ def test_one_folder_has_one_key_and_one_name_however_its_path_is_typed(
     configs = [ModelConfig(name=name) for name in (str(folder), "given", "./given", f"{folder}/", "link", "../" + tmp_path.name + "/given")]
     assert len({base_name(config) for config in configs}) == 1
     assert len({STAGE.key(canonical(config), model_inputs(config)) for config in configs}) == 1
-    steps = [road.config_of(road.STEP["model"], release_config("literary", overrides={"model.name": config.name})) for config in configs]
+    steps = [
+        pipeline.config_of(pipeline.STEP["model"], release_config("literary", overrides={"model.name": config.name})) for config in configs
+    ]
     assert set(steps) == {canonical(configs[0])}
 
 

@@ -1,7 +1,7 @@
 """The plan of a release: which steps stand, and what the others will take here.
 
-Seconds come from tokens and measured rates of the default base on two CPU cores, scaled by the size of the model, and
-then by how this machine did before with this model: the median of actual over estimated seconds in the manifests it holds.
+Seconds are those of each step's `cost`, scaled by the size of the model, and then by how this machine did before with this
+model: the median of actual over estimated seconds in the manifests it holds.
 """
 
 import json
@@ -11,18 +11,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from timbre import road
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore
-from timbre.config import EvaluationConfig, ReleaseConfig, SamplerConfig, TargetConfig
-from timbre.evaluation.calibration_stage import calibration_of
+from timbre.config import ReleaseConfig
 from timbre.gates.policy import read_policy
+from timbre.pipeline.building import find, steps_of
+from timbre.pipeline.inputs import policy_path
+from timbre.pipeline.steps import STEPS, Step
 from timbre.settings import settings
 
 _REFERENCE_PARAMETERS = 134_515_008
-_TRAIN, _SCORE, _DRAW = 110.0, 330.0, 70.0
-"""Tokens a second of the default base on two cores: LoRA training, scoring, drawing in batches."""
-_MEASURED = 1500.0
-"""Generated tokens whose style is measured a second."""
 _BYTES_A_PARAMETER = 22
 """Peak resident bytes a parameter, seen while exporting in fp32."""
 _BYTES_TRAINED, _ACTIVATIONS = 4, 0.012
@@ -78,17 +75,17 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
     Raises:
         ValueError: an unknown style, source, policy or model.
     """
-    built = road.find(config, store)
+    built = find(config, store)
     parameters = int(built["model"].json("model.json")["parameters"]) if "model" in built else _REFERENCE_PARAMETERS
     size = parameters / _REFERENCE_PARAMETERS
     pace = _pace(store, built.get("model"), size)
-    items = tuple(
-        Item(step, step in built, seconds * (size if scales else 1) * pace.get(step, 1.0), what)
-        for step, (seconds, what, scales) in _estimates(config).items()
-        if road.STEP[step].when(config)
-    )
-    road.policy_path(config.gate.policy)
-    return Plan(items, _memory_gib(config, parameters), tuple(_warnings(config, built)))
+    items = []
+    for step in steps_of(config):
+        cost = step.cost(config)
+        seconds = cost.seconds * (size if cost.scales else 1) * pace.get(step.name, 1.0)
+        items.append(Item(step.name, step.name in built, seconds, cost.what))
+    policy_path(config.gate.policy)
+    return Plan(tuple(items), _memory_gib(config, parameters), tuple(_warnings(config, built)))
 
 
 def _memory_gib(config: ReleaseConfig, parameters: int) -> float:
@@ -138,74 +135,13 @@ def _guesses(config: ReleaseConfig) -> Iterator[str]:
 
 def _documents_needed(config: ReleaseConfig) -> int:
     """The fewest held-out documents with which the policy lets anything pass."""
-    policy = read_policy(road.policy_path(config.gate.policy))
+    policy = read_policy(policy_path(config.gate.policy))
     return max((gate.minimum_clusters for gate in policy.gates if gate.metric == "nll"), default=1)
 
 
 def _has_gpu() -> bool:
     """Without torch, which takes seconds to load: the driver's device files."""
     return Path("/dev/nvidiactl").exists() or settings().device == "cuda"
-
-
-def _estimates(config: ReleaseConfig) -> dict[str, tuple[float, str, bool]]:
-    """Seconds, description, and whether the size of the model matters, a step."""
-    target, training, evaluation = config.target, config.training, config.evaluation
-    folds = config.corpus.folds
-    reference = target.train_tokens * (folds - 1) * target.reference_epochs
-    scored = _passes(target) * (target.train_tokens + folds * target.admission_tokens) + target.admission_tokens
-    scored += folds * target.admission_tokens * len(target.blend or (None,)) if target.fit else 0
-    looks = training.epochs * target.train_tokens / training.batch_tokens / training.evaluate_every + 1
-    length = evaluation.new_tokens + evaluation.prompt_tokens
-    probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
-    texts, calibration = _texts(evaluation), calibration_of(evaluation)
-    written = 15 + (evaluation.likelihood_tokens + probes) / _SCORE + (texts * length + _answers(evaluation)) / _DRAW
-    recitations = evaluation.memorisation_prompts + evaluation.extraction_prompts * evaluation.extraction_samples
-    recited = recitations * length / _DRAW
-    read = 5 + 2 * evaluation.coherence_texts * length / _SCORE if evaluation.coherence_texts else 0
-    measured = 8 + evaluation.prompts * evaluation.new_tokens / _MEASURED + read
-    exported = 25 + config.export.parity_prompts * config.export.parity_tokens / 12
-    trained = 15 + training.epochs * target.train_tokens / _TRAIN * 1.3 + looks * training.validation_tokens / _SCORE
-    return {
-        "model": (60, config.model.name, True),
-        "corpus": (45, config.style, False),
-        "target": (30 + reference / _TRAIN + scored / _SCORE, f"{target.train_tokens:,} tokens, {folds} folds", True),
-        "adapter": (trained, f"{training.objective}, {training.epochs} epochs", True),
-        "prompts": (8, f"{evaluation.prompts} openings", False),
-        "calibration": (20 + calibration.prompts * 5 * 1.25 * length / _DRAW, f"{5 * calibration.prompts} texts", True),
-        "base_generations": (written, f"{texts} texts", True),
-        "base_recitations": (10 + recited, f"{recitations} texts", True),
-        "base_evaluation": (measured, f"{texts} texts", False),
-        "generations": (written + recited, f"{texts + recitations} texts", True),
-        "evaluation": (measured, f"{texts} texts", False),
-        "baseline_adapter": (trained, f"{config.baseline.objective}, {training.epochs} epochs", True),
-        "baseline_generations": (written + recited, f"{texts + recitations} texts", True),
-        "baseline_evaluation": (measured, f"{texts} texts", False),
-        "decoder": (90, config.model.name, False),
-        "bundle": (exported, f"ONNX, {config.export.parity_prompts} prompts", True),
-        "verdict": (8, f"policy {config.gate.policy}", False),
-    }
-
-
-def _texts(evaluation: EvaluationConfig) -> int:
-    """How many texts a model writes for the prompts of the corpus; shorter ones count by their length."""
-    plain = evaluation.prompts if evaluation.sampler != SamplerConfig() else 0
-    several = min(evaluation.several_prompts, evaluation.prompts) * evaluation.several_samples
-    swapped = 2 * evaluation.counterfactual_templates * evaluation.counterfactual_samples
-    swapped = -(-swapped * evaluation.counterfactual_tokens // evaluation.new_tokens)
-    return evaluation.prompts + plain + several + evaluation.sentinel_prompts + evaluation.instruction_prompts + swapped
-
-
-def _answers(evaluation: EvaluationConfig) -> int:
-    """Tokens of closed-book answers, asked in two ways, and of what is written about passages."""
-    closed = 2 * evaluation.closed_book_questions * evaluation.closed_book_samples * 40
-    return closed + evaluation.copying_passages * 3 * 180
-
-
-def _passes(target: TargetConfig) -> int:
-    """How often the reference reads a passage to give its bracket: once a style, then what shaping wants, all twice for a swap."""
-    prefixed = len(target.principles)
-    native = 1 if target.strength < 1 or prefixed else 0
-    return (max(1, len(target.blend)) + native + prefixed) * (2 if target.debias else 1)
 
 
 def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str, float]:
@@ -219,8 +155,8 @@ def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str
             if "model" in manifest["inputs"] and (model is None or manifest["inputs"]["model"] != model.digest):
                 continue
             config = ReleaseConfig.model_validate({"style": section.get("style", "literary"), step.section: section})
-            estimate, _, scales = _estimates(config)[name]
-            ratio = float(manifest["built"]["seconds"]) / (estimate * (size if scales else 1))
+            cost = step.cost(config)
+            ratio = float(manifest["built"]["seconds"]) / (cost.seconds * (size if cost.scales else 1))
         except (OSError, ValueError, KeyError):
             continue  # of another version of Timbre, or damaged: no yardstick, and `timbre doctor` says so
         if name != "model":
@@ -230,14 +166,14 @@ def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str
     return {mine: pace[other] for mine, other in twins.items() if other in pace} | pace
 
 
-def _step_of(manifest: Mapping[str, Any]) -> road.Step:
+def _step_of(manifest: Mapping[str, Any]) -> Step:
     """Which step left this manifest: of those that share a stage, the one whose inputs are most like those it names.
 
     Raises:
         KeyError: none did.
     """
     inputs = manifest["inputs"].keys()
-    same = [step for step in road.STEPS if step.stage.name == manifest["stage"] and not step.name.startswith("baseline_")]
+    same = [step for step in STEPS if step.stage.name == manifest["stage"] and not step.name.startswith("baseline_")]
     if not same:
         raise KeyError(manifest["stage"])
     return max(same, key=lambda step: (len(step.needs.keys() & inputs) - len(step.needs.keys() - inputs), -len(step.needs)))

@@ -1,0 +1,159 @@
+"""What each step takes: seconds from tokens and measured rates of the default base on two CPU cores.
+
+All functions take a release and give a `Cost`; the plan scales it by the size of the model and by how this machine did before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from timbre.config import EvaluationConfig, ReleaseConfig, TargetConfig
+
+
+TRAIN, SCORE, DRAW = 110.0, 330.0, 70.0
+"""Tokens a second of the default base on two cores: LoRA training, scoring, drawing in batches."""
+MEASURED = 1500.0
+"""Generated tokens whose style is measured a second."""
+
+
+class Cost(NamedTuple):
+    """An estimate."""
+
+    seconds: float
+    what: str
+    """What there is to do, in a few words."""
+    scales: bool = True
+    """Whether a larger model takes longer."""
+
+
+def of_model(config: ReleaseConfig) -> Cost:
+    """Fetching and converting."""
+    return Cost(60, config.model.name)
+
+
+def of_corpus(config: ReleaseConfig) -> Cost:
+    """Cleaning, splitting, the contract."""
+    return Cost(45, config.style, scales=False)
+
+
+def of_target(config: ReleaseConfig) -> Cost:
+    """Training the references, and scoring with them as often as shaping asks."""
+    target, folds = config.target, config.corpus.folds
+    reference = target.train_tokens * (folds - 1) * target.reference_epochs
+    scored = _passes(target) * (target.train_tokens + folds * target.admission_tokens) + target.admission_tokens
+    scored += folds * target.admission_tokens * len(target.blend or (None,)) if target.fit else 0
+    return Cost(30 + reference / TRAIN + scored / SCORE, f"{target.train_tokens:,} tokens, {folds} folds")
+
+
+def of_training(config: ReleaseConfig) -> Cost:
+    """The candidate's adapter."""
+    return _trained(config, config.training.objective)
+
+
+def of_baseline(config: ReleaseConfig) -> Cost:
+    """The baseline's adapter."""
+    return _trained(config, str(config.baseline.objective))
+
+
+def of_prompts(config: ReleaseConfig) -> Cost:
+    """Freezing the prompts."""
+    return Cost(8, f"{config.evaluation.prompts} openings", scales=False)
+
+
+def of_calibration(config: ReleaseConfig) -> Cost:
+    """The base's texts for the style score."""
+    from timbre.evaluation.calibration_stage import calibration_of
+
+    prompts = calibration_of(config.evaluation).prompts
+    return Cost(20 + prompts * 5 * 1.25 * _length(config.evaluation) / DRAW, f"{5 * prompts} texts")
+
+
+def of_base_generations(config: ReleaseConfig) -> Cost:
+    """Texts, held-out likelihood and probes of the base."""
+    return Cost(_written(config), f"{_texts(config.evaluation)} texts")
+
+
+def of_recitations(config: ReleaseConfig) -> Cost:
+    """Texts of the base after openings of trained passages."""
+    return Cost(10 + _recited(config), f"{_recitations(config.evaluation)} texts")
+
+
+def of_candidate_generations(config: ReleaseConfig) -> Cost:
+    """Both, of a tuned model."""
+    texts = _texts(config.evaluation) + _recitations(config.evaluation)
+    return Cost(_written(config) + _recited(config), f"{texts} texts")
+
+
+def of_evaluation(config: ReleaseConfig) -> Cost:
+    """Measuring the texts, and reading them with another model."""
+    evaluation = config.evaluation
+    read = 5 + 2 * evaluation.coherence_texts * _length(evaluation) / SCORE if evaluation.coherence_texts else 0
+    seconds = 8 + evaluation.prompts * evaluation.new_tokens / MEASURED + read
+    return Cost(seconds, f"{_texts(evaluation)} texts", scales=False)
+
+
+def of_decoder(config: ReleaseConfig) -> Cost:
+    """Tracing the graph."""
+    return Cost(90, config.model.name, scales=False)
+
+
+def of_bundle(config: ReleaseConfig) -> Cost:
+    """Merging, writing, comparing with torch."""
+    export = config.export
+    return Cost(25 + export.parity_prompts * export.parity_tokens / 12, f"ONNX, {export.parity_prompts} prompts")
+
+
+def of_verdict(config: ReleaseConfig) -> Cost:
+    """The gates and the report."""
+    return Cost(8, f"policy {config.gate.policy}", scales=False)
+
+
+def _trained(config: ReleaseConfig, objective: str) -> Cost:
+    target, training = config.target, config.training
+    looks = training.epochs * target.train_tokens / training.batch_tokens / training.evaluate_every + 1
+    seconds = 15 + training.epochs * target.train_tokens / TRAIN * 1.3 + looks * training.validation_tokens / SCORE
+    return Cost(seconds, f"{objective}, {training.epochs} epochs")
+
+
+def _length(evaluation: EvaluationConfig) -> int:
+    return evaluation.new_tokens + evaluation.prompt_tokens
+
+
+def _written(config: ReleaseConfig) -> float:
+    evaluation = config.evaluation
+    probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
+    drawn = _texts(evaluation) * _length(evaluation) + _answers(evaluation)
+    return 15 + (evaluation.likelihood_tokens + probes) / SCORE + drawn / DRAW
+
+
+def _recited(config: ReleaseConfig) -> float:
+    return _recitations(config.evaluation) * _length(config.evaluation) / DRAW
+
+
+def _recitations(evaluation: EvaluationConfig) -> int:
+    return evaluation.memorisation_prompts + evaluation.extraction_prompts * evaluation.extraction_samples
+
+
+def _texts(evaluation: EvaluationConfig) -> int:
+    """How many texts a model writes for the prompts of the corpus; shorter ones count by their length."""
+    from timbre.config import SamplerConfig
+
+    plain = evaluation.prompts if evaluation.sampler != SamplerConfig() else 0
+    several = min(evaluation.several_prompts, evaluation.prompts) * evaluation.several_samples
+    swapped = 2 * evaluation.counterfactual_templates * evaluation.counterfactual_samples
+    swapped = -(-swapped * evaluation.counterfactual_tokens // evaluation.new_tokens)
+    return evaluation.prompts + plain + several + evaluation.sentinel_prompts + evaluation.instruction_prompts + swapped
+
+
+def _answers(evaluation: EvaluationConfig) -> int:
+    """Tokens of closed-book answers, asked in two ways, and of what is written about passages."""
+    closed = 2 * evaluation.closed_book_questions * evaluation.closed_book_samples * 40
+    return closed + evaluation.copying_passages * 3 * 180
+
+
+def _passes(target: TargetConfig) -> int:
+    """How often the reference reads a passage to give its bracket: once a style, then what shaping wants, all twice for a swap."""
+    prefixed = len(target.principles)
+    native = 1 if target.strength < 1 or prefixed else 0
+    return (max(1, len(target.blend)) + native + prefixed) * (2 if target.debias else 1)

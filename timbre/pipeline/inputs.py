@@ -1,0 +1,124 @@
+"""What steps read besides the artifacts of earlier steps: files under version control, sources, other corpora.
+
+All functions take a release and give input name -> input, as the key of the step names them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from timbre.artifacts import Input
+    from timbre.config import ReleaseConfig
+
+
+def model(config: ReleaseConfig) -> dict[str, Input]:
+    """The files of a model folder, or the package of the default model."""
+    from timbre.models import model_inputs
+
+    return dict(model_inputs(config.model))
+
+
+def corpus(config: ReleaseConfig) -> dict[str, Input]:
+    """The sources of the style."""
+    from timbre.corpus.stage import corpus_inputs
+
+    return dict(corpus_inputs(config.corpus))
+
+
+def target(config: ReleaseConfig) -> dict[str, Input]:
+    """The principles and swaps that shape the target."""
+    from timbre.targets.stage import target_inputs
+
+    return target_inputs(config.target)
+
+
+def replay(_: ReleaseConfig) -> dict[str, Input]:
+    """The facts and instructions of the accuracy term."""
+    return {"replay": _file(_data() / "replay" / "replay.jsonl")}
+
+
+def probes(_: ReleaseConfig) -> dict[str, Input]:
+    """The paired probes of bias and of facts."""
+    folder = _data() / "probes"
+    return {"bias_probes": _file(folder / "bias.jsonl"), "fact_probes": _file(folder / "facts.jsonl")}
+
+
+def measuring(config: ReleaseConfig) -> dict[str, Input]:
+    """The probes, and who reads the texts: lexicon, classifier, model."""
+    from timbre.evaluation.readers import evaluation_inputs
+
+    return probes(config) | evaluation_inputs(config.evaluation, _data() / "lexicons")
+
+
+def prompts(config: ReleaseConfig) -> dict[str, Input]:
+    """Files of the prompt sets that are asked for, and corpora that voice is told apart from; what is left out is in no key."""
+    folder, evaluation = _data() / "prompts", config.evaluation
+    files: dict[str, Input] = {}
+    if evaluation.instruction_prompts:
+        files["instructions"] = _file(instructions_path(config.style))
+    if evaluation.counterfactual_templates:
+        files["counterfactual"] = _file(folder / "bias" / "counterfactual.jsonl")
+    if evaluation.closed_book_questions:
+        files["questions"] = _file(folder / "factuality" / "closed_book.jsonl")
+    if evaluation.copying_passages:
+        files["passages"] = _file(folder / "factuality" / "passages.jsonl")
+    return files | _voices(config)
+
+
+def policy(config: ReleaseConfig) -> dict[str, Input]:
+    """The gate policy."""
+    return {"policy": _file(policy_path(config.gate.policy))}
+
+
+def instructions_path(style: str) -> Path:
+    """The file of short tasks of a style; one for any style where it has none of its own."""
+    own = _data() / "prompts" / f"{style}.jsonl"
+    return own if own.is_file() else own.with_name("any-style.jsonl")
+
+
+def policy_path(name: str) -> Path:
+    """The file of a gate policy.
+
+    Raises:
+        ValueError: there is none of that name; the sentence lists those that exist.
+    """
+    from timbre.settings import settings
+
+    folder = settings().root / "mlflow" / "policies"
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(entry.stem for entry in folder.glob("*.toml")))
+        raise ValueError(f"unknown policy {name!r}: choose one of {known}, or write {path.relative_to(settings().root)}")
+    return path
+
+
+def _voices(config: ReleaseConfig) -> dict[str, Input]:
+    """The corpora of the styles that voice is told apart from, as they stand here."""
+    from timbre.artifacts import ArtifactStore
+    from timbre.config import ReleaseConfig
+    from timbre.corpus.stage import STAGE, corpus_inputs
+    from timbre.settings import settings
+
+    found: dict[str, Input] = {}
+    for style in config.evaluation.voice_against:
+        section = ReleaseConfig(style=style).corpus
+        artifact = ArtifactStore(settings().home).find(STAGE.name, STAGE.key(section, corpus_inputs(section)))
+        if style == config.style or artifact is None:
+            why = "is this style" if style == config.style else f"has no corpus here: `timbre run --style {style}` builds one"
+            raise ValueError(f"evaluation.voice_against names {style}, which {why}; or leave it out")
+        found[f"voice_{style}"] = artifact
+    return found
+
+
+def _data() -> Path:
+    from timbre.settings import settings
+
+    return settings().root / "data"
+
+
+def _file(path: Path) -> Input:
+    from timbre.artifacts import FileInput
+
+    return FileInput(path)

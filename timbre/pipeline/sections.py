@@ -1,0 +1,60 @@
+"""What each step is built with, where that is not simply its section of the configuration.
+
+All functions take a release and give the frozen configuration that stands in the key: settled, so that a key says what was
+done and not what was asked for in other words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from timbre.config import EvaluationConfig, ReleaseConfig
+
+
+def of_model(config: ReleaseConfig) -> BaseModel:
+    """The base model under one name, however it was spelt."""
+    from timbre.models import canonical
+
+    return canonical(config.model)
+
+
+def of_baseline(config: ReleaseConfig) -> BaseModel:
+    """The candidate's training with the baseline's objective."""
+    return config.training.model_copy(update={"objective": config.baseline.objective})
+
+
+def of_prompts(config: ReleaseConfig) -> BaseModel:
+    """The part of the evaluation that says what is asked."""
+    return config.evaluation.of_prompts()
+
+
+def of_generations(config: ReleaseConfig) -> BaseModel:
+    """The part of the evaluation that a model is run for."""
+    return config.evaluation.of_generations()
+
+
+def of_evaluation(config: ReleaseConfig) -> EvaluationConfig:
+    """With yes or no for the sentence encoder, and readers by name."""
+    from timbre.evaluation.readers import canonical_readers
+
+    evaluation = canonical_readers(config.evaluation)
+    if evaluation.encoder is not None:
+        return evaluation
+    from timbre.inference.embeddings import encoder_is_here
+
+    return evaluation.model_copy(update={"encoder": encoder_is_here()})
+
+
+def of_calibration(config: ReleaseConfig) -> BaseModel:
+    """What of the evaluation the style score's calibration depends on."""
+    from timbre.evaluation.calibration_stage import calibration_of
+
+    return calibration_of(of_evaluation(config))
+
+
+def of_bundle(config: ReleaseConfig) -> BaseModel:
+    """Served as judged: with the sampler of the evaluation."""
+    return config.export.model_copy(update={"sampler": config.evaluation.sampler})
