@@ -9,6 +9,8 @@ In this order, and each only where it is asked for:
     5  principles      P ∝ P·exp(Σ_i β_i·r_i)
     6  debias          P = ½·[P(x|h) + P(σx|σh)]                  σ swaps the words of the protected attribute
 
+Every step looks at h alone, never at the token that follows it: see `debias` for words that may go on.
+
 The observed token comes after that (`mixture`), then the coding (`timbre.store`). The laws of each step are in the tests:
 weights and masses sum to 1, s = 0 is native, s = 1 is the style, β = 0 changes nothing, P(σx|σh) = P(x|h) after 6.
 """
@@ -106,15 +108,34 @@ class Bracket:
         if self.shaping.swap is None:
             yield from plain
             return
-        swap = self.shaping.swap
-        swapped = [swap.passage(passage) for passage in passages]
-        mirrored = (combined(parts, self.mixture, self.shaping) for parts in self.parts(swapped, with_ngrams=with_ngrams))
-        last_N = torch.from_numpy(np.concatenate([passage.token_ids[passage.first_label - 1 : -1] for passage in swapped]).astype(np.int64))
         start = 0
-        for ours_nV, theirs_nV in zip(plain, mirrored, strict=True):
-            back_nV = swap.permuted(theirs_nV, last_N[start : start + len(ours_nV)])
+        for ours_nV, theirs_nV in zip(plain, self._mirrored(passages, self.shaping.swap, with_ngrams=with_ngrams), strict=True):
             start += len(ours_nV)
-            yield torch.logaddexp(ours_nV, back_nV) - math.log(2)
+            yield torch.logaddexp(ours_nV, theirs_nV) - math.log(2)
+
+    def _mirrored(self, passages: Sequence[Passage], swap: Swap, *, with_ngrams: bool) -> Iterator[Tensor]:
+        """Chunks of log P(σx|σh), n×V.
+
+        Contexts that end in a word which the passage goes on with are run again, as they are known there.
+        """
+        swapped = [swap.passage(passage) for passage in passages]
+        last_N = torch.from_numpy(np.concatenate([passage.token_ids[passage.first_label - 1 : -1] for passage in swapped]).astype(np.int64))
+        anew, first = dict[int, tuple[Tensor, int]](), 0
+        for passage in passages:
+            places = swap.open_ends(passage)
+            cut = [swap.as_far_as(passage, place) for place in places]
+            found = (combined(parts, self.mixture, self.shaping) for parts in self.parts(cut, with_ngrams=with_ngrams)) if cut else ()
+            for place, one, log_p_V in zip(places, cut, (row for rows_nV in found for row in rows_nV), strict=True):
+                anew[first + place - passage.first_label + 1] = log_p_V, int(one.token_ids[-2])
+            first += len(passage.token_ids) - passage.first_label
+        start = 0
+        for parts in self.parts(swapped, with_ngrams=with_ngrams):
+            log_p_nV = combined(parts, self.mixture, self.shaping)
+            stop = start + len(log_p_nV)
+            for row in anew.keys() & range(start, stop):
+                log_p_nV[row - start], last_N[row] = anew[row]
+            yield swap.permuted(log_p_nV, last_N[start:stop])
+            start = stop
 
     @torch.inference_mode()
     def parts(self, passages: Sequence[Passage], *, with_ngrams: bool = True) -> Iterator[Parts]:

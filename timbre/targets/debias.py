@@ -7,6 +7,11 @@ target also holds each passage's swap.
 Only pairs whose spellings are one token each are swapped, so that contexts keep their length and σ acts on the vocabulary;
 what is skipped is counted. A spelling without a leading space is a word only where no letter stands before it ("her" in
 "mother" is none): there the tokens keep their meaning, in the context and in the distribution.
+
+A word that turns out to be the beginning of a longer one (" he" in " heave") stays, in the text and in every context that
+shows what follows it. Right behind it nobody knows yet: there the context has it swapped, whatever the next token is, since
+what a position is conditioned on must not depend on the token that it predicts. The swap of a whole passage that has such a
+word is left out and counted, because its contexts would not be the mirror of the passage's own.
 """
 
 from collections.abc import Sequence
@@ -51,6 +56,17 @@ class Swap:
         found: npt.NDArray[np.bool_] = self._swapped(token_ids, self._after_letter(token_ids)) != token_ids
         return found & self._before_letter(token_ids)
 
+    def open_ends(self, passage: Passage) -> list[int]:
+        """Places of tokens that end a context of the passage and were swapped in it, although they stay in all later ones."""
+        within = self.within_words(passage.token_ids)
+        return [int(place) for place in np.flatnonzero(within) if place >= passage.first_label - 1]
+
+    def as_far_as(self, passage: Passage, place: int) -> Passage:
+        """The counterfactual passage as it is known at `place`, to predict the one token behind it."""
+        known = self.ids(passage.token_ids[: place + 1])
+        token_ids = np.append(known, passage.token_ids[place + 1]).astype(passage.token_ids.dtype)
+        return replace(passage, token_ids=token_ids, first_label=place + 1)
+
     def _swapped(self, ids: Ids, after_letter: npt.NDArray[np.bool_]) -> Ids:
         return np.where(after_letter, self.after_letter_V[ids], self.anywhere_V[ids])
 
@@ -84,8 +100,9 @@ class Swap:
         return np.where(stays_N1 & ((ids_NK == observed_N1) | (swapped_NK == observed_N1)), ids_NK, swapped_NK)
 
     def changes(self, passage: Passage) -> bool:
-        """Whether the passage has a word to swap."""
-        return bool((self.ids(passage.token_ids) != passage.token_ids).any())
+        """Whether the passage has a word to swap, and its swap can be told in every context of it: see `within_words`."""
+        token_ids = passage.token_ids
+        return bool((self.ids(token_ids) != token_ids).any()) and not self.within_words(token_ids).any()
 
     def skipped_words(self, passages: Sequence[Passage]) -> int:
         """How many words of the table stand in the passages and cannot be swapped."""

@@ -81,6 +81,7 @@ def shaping_summary(
             "swapped_passages": sum(shaping.swap.changes(passage) for passage in material.training),
             "skipped_spellings": [list(pair) for pair in shaping.swap.skipped],
             "skipped_words": shaping.swap.skipped_words(material.training),
+            "left_out_passages": sum(bool(shaping.swap.within_words(passage.token_ids).any()) for passage in material.training),
             "left_within_longer_words": sum(int(shaping.swap.within_words(passage.token_ids).sum()) for passage in material.training),
         }
     if config.formats != ("continuation",):

@@ -173,6 +173,7 @@ def test_a_debiased_bracket_says_of_the_one_what_it_says_of_the_other(
     """P(σx|σh) = P(x|h) on a real network with all steps at work; float32 sums differ in the last digits."""
     random = np.random.default_rng(seed)
     tokens = random.integers(0, 384, 40).astype(np.int32)
+    tokens[(tokens >= 300) & (tokens < 320)] = 7  # words that go on have no mirror: the test below
     tokens[random.permutation(40)[:6]] = 40, 51, 60, 41, 61, 50
     passage = Passage("d", 0, 0, "someone", tokens)
     ngram = NgramModel({"x": np.concatenate([tokens[3:30], tokens[5:25]])}, 384) if eta else None
@@ -184,6 +185,42 @@ def test_a_debiased_bracket_says_of_the_one_what_it_says_of_the_other(
     last = torch.from_numpy(swap.passage(passage).token_ids[:-1].astype(np.int64))
     torch.testing.assert_close(ours, swap.permuted(theirs, last), atol=2e-4, rtol=1e-5)
     torch.testing.assert_close(ours.exp().sum(-1), torch.ones(39), atol=1e-5, rtol=0)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=SEEDS, first_label=st.integers(1, 5), strength=st.sampled_from([0.5, 1.0]))
+def test_what_a_debiased_bracket_says_never_depends_on_what_it_predicts(network: Any, seed: int, first_label: int, strength: float) -> None:
+    """Texts that agree up to a token agree in everything that is said up to there, whether a word goes on after it or not."""
+    random = np.random.default_rng(seed)
+    tokens = random.choice([20, 250, 301, 305, 40, 41, 50, 51, 60, 61], 24).astype(np.int32)
+    other, place = tokens.copy(), int(random.integers(first_label, 24))
+    other[place:] = random.choice([20, 250, 301, 310, 40, 61], 24 - place)
+    bracket = Bracket(network, 384, (), Mixture(0.9, (1.0,), 0.0), Shaping(strength, swap=_swap()))
+    found = [torch.cat(list(bracket.log_probs([Passage("d", 0, 0, "someone", ids, first_label)]))).exp() for ids in (tokens, other)]
+    same = place - first_label + 1  # the rows before and at the place where they part
+    torch.testing.assert_close(found[0][:same], found[1][:same], atol=2e-6, rtol=2e-4)
+    beside = Passage("e", 0, 0, "someone", tokens[::-1].copy())
+    in_a_batch = torch.cat(list(bracket.log_probs([beside, Passage("d", 0, 0, "someone", tokens, first_label)]))).exp()[23:]
+    torch.testing.assert_close(in_a_batch, found[0], atol=2e-6, rtol=2e-4)
+
+
+def test_a_context_that_ends_in_a_word_has_it_swapped_whatever_follows(network: Any) -> None:
+    """In both texts token 40 stands before the last; in one of them the last goes on with the word."""
+    bracket = Bracket(network, 384, (), Mixture(1.0, (1.0,), 0.0), Shaping(swap=_swap()))
+    texts = [np.array([20, 250, 40, last], np.int32) for last in (250, 301)]
+    ends, goes_on = (torch.cat(list(bracket.log_probs([Passage("d", 0, 0, "someone", text)])))[-1].exp() for text in texts)
+    with torch.no_grad():
+        ours, theirs = (network(torch.tensor([[20, 250, token]])).logits[0, -1, :384].softmax(-1) for token in (40, 41))
+    wanted = 0.5 * (ours + theirs[torch.from_numpy(_swap().after_letter_V)])
+    wanted_apart = 0.5 * (ours + theirs[torch.from_numpy(_swap().anywhere_V)])
+    for found in (ends, goes_on):
+        assert min(float((found - one).abs().max()) for one in (wanted, wanted_apart)) < 2e-6
+
+
+def test_a_passage_with_a_word_that_goes_on_has_no_swap_of_its_own() -> None:
+    ends, goes_on = (Passage("d", 0, 0, "someone", np.array([40, last, 51], np.int32)) for last in (250, 301))
+    assert _swap().changes(ends) and not _swap().changes(goes_on)
+    assert _swap().ids(goes_on.token_ids).tolist() == [40, 301, 50]
 
 
 def test_a_swap_changes_what_a_bracket_says(network: Any) -> None:
