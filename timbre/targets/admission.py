@@ -1,8 +1,10 @@
 """Is the reference worth learning from? Decided on validation documents, before any student is trained.
 
-Admitted is a reference whose held-out log score beats the un-adapted base model's: paired, clustered by document, lower
-one-sided 95% bound above 0. The other figures are there to be read: how wide the distributions are, how much of them is
-stored, whether they are calibrated, how often they disagree with what was written, and how narrow their material is.
+Admitted is a reference whose held-out log score beats that of the student's own un-adapted base: paired, clustered by
+document, lower one-sided 95% bound above 0. So it is whatever the reference is made of. Where it is another model, adapted or
+not, what counts is that the student can learn from it; what its adaptation is worth stands beside. The other figures are
+there to be read: how wide the distributions are, how much of them is stored, whether they are calibrated, how often they
+disagree with what was written, and how narrow their material is.
 """
 
 from collections import Counter
@@ -23,7 +25,7 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class TargetRefused(ValueError):
-    """The reference is not better than the model it was made from: the target is not built, an older one stays."""
+    """The reference is not better than the student's base: the target is not built, an older one stays."""
 
 
 class Admission(Frozen):
@@ -31,6 +33,9 @@ class Admission(Frozen):
 
     admitted: bool
     log_score_gain: Gain
+    """Of the reference over the student's un-adapted base."""
+    adaptation_gain: Gain | None = None
+    """Of the reference over its own un-adapted model, where that is another one than the student's base and was adapted."""
     base_nll: float
     reference_nll: float
     effective_support_mean: float
@@ -46,8 +51,8 @@ class Admission(Frozen):
     """What was fitted of the mixture. The figures above are then of numbers fitted without the documents they are measured on."""
 
     def to_json(self) -> dict[str, Any]:
-        """`admission.json`: without the fit where nothing was fitted."""
-        return self.model_dump(mode="json", exclude={"fit"} if self.fit is None else None)
+        """`admission.json`: without the fit where nothing was fitted, and the adaptation where nothing else was adapted."""
+        return self.model_dump(mode="json", exclude={name for name in ("fit", "adaptation_gain") if getattr(self, name) is None})
 
     def sentence(self) -> str:
         """The decision in words."""
@@ -66,31 +71,32 @@ def judge(
     learnt: Sequence[Passage],
     source_of: Mapping[str, str],
     fit: Fit | None = None,
+    own: Sequence[PassageScores] | None = None,
 ) -> Admission:
     """Decide from the scores of validation passages.
 
     Args:
         passages: validation passages of two tokens and more.
-        base: their scores under the un-adapted model, in the same order.
+        base: their scores under the student's un-adapted base, in the same order.
         folds: their scores under each fold's adapter; the bracket's log score is the mean over these.
         learnt: the training passages, for narrowness.
         source_of: source of each training document.
         fit: what was fitted, to be kept beside the figures.
+        own: scores under the reference's own un-adapted model, where that is another one and was adapted.
     """
     reference_nll = [float(np.mean([-scores[i].log_probs_N.mean() for scores in folds])) for i in range(len(passages))]
     base_nll = [float(-scores.log_probs_N.mean()) for scores in base]
     weights = [len(scores) for scores in base]
-    bound = clustered_bound(
-        [b - r for b, r in zip(base_nll, reference_nll, strict=True)], [passage.doc_id for passage in passages], weights=weights
-    )
+    gain = _gain(passages, base_nll, reference_nll, weights)
     everything = [scores for fold in folds for scores in fold]
     support = np.exp(_joined(scores.entropy_N for scores in everything))
     correct = _joined(scores.best_ids_N == scores.observed_N for scores in everything)
     author, author_share = _largest((passage.author, len(passage.token_ids)) for passage in learnt)
     source, source_share = _largest((source_of[passage.doc_id], len(passage.token_ids)) for passage in learnt)
     return Admission(
-        admitted=bound.low > 0,
-        log_score_gain=Gain(mean=bound.mean, low=known(bound.low), high=known(bound.high), documents=bound.clusters, tokens=sum(weights)),
+        admitted=gain.low is not None and gain.low > 0,
+        log_score_gain=gain,
+        adaptation_gain=None if own is None else _gain(passages, [float(-one.log_probs_N.mean()) for one in own], reference_nll, weights),
         base_nll=float(np.average(base_nll, weights=weights)),
         reference_nll=float(np.average(reference_nll, weights=weights)),
         effective_support_mean=float(support.mean()),
@@ -100,6 +106,13 @@ def judge(
         argmax_differs_share=float(1 - correct.mean()),
         largest_author=author, largest_author_share=author_share, largest_source=source, largest_source_share=source_share, fit=fit,
     )  # fmt: skip
+
+
+def _gain(passages: Sequence[Passage], from_nll: Sequence[float], to_nll: Sequence[float], weights: Sequence[int]) -> Gain:
+    bound = clustered_bound(
+        [one - other for one, other in zip(from_nll, to_nll, strict=True)], [passage.doc_id for passage in passages], weights=weights
+    )
+    return Gain(mean=bound.mean, low=known(bound.low), high=known(bound.high), documents=bound.clusters, tokens=sum(weights))
 
 
 def calibration_error(confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.float64]) -> float:

@@ -25,7 +25,17 @@ from timbre.targets.dataset import Material, count_ngrams, gather
 from timbre.targets.debias import Swap, swap_of
 from timbre.targets.fitting import FittedMixture, fit_mixture, temperatures
 from timbre.targets.principles import Principle, read_all, scorer_of
-from timbre.targets.reference import AdapterKey, Extras, Reference, cross_fit, folds_of, given_mixture, load_reference, passages_to_score
+from timbre.targets.reference import (
+    AdapterKey,
+    Extras,
+    Reference,
+    cross_fit,
+    folds_of,
+    given_mixture,
+    load_reference,
+    passages_to_score,
+    score_base,
+)
 from timbre.targets.rows import counterfactual_row, target_row
 from timbre.targets.scoring import Draws, PassageScores, Wanted
 from timbre.targets.summary import shaping_summary, summarise
@@ -38,6 +48,8 @@ class _Build:
     """What all steps look at."""
 
     config: TargetConfig
+    model: Artifact
+    """The student's base."""
     header: StoreHeader
     material: Material
     folds: tuple[int, ...]
@@ -61,7 +73,7 @@ def assemble(
         principle_files: file of each principle that the configuration names.
 
     Raises:
-        TargetRefused: the reference is not better than the base model; its figures stay in the scratch folder.
+        TargetRefused: the reference is not better than the student's base; its figures stay in the scratch folder.
         ValueError: too little text for the folds or the budget, K over the vocabulary, a reference with another tokenizer, or a
             principle that cannot be used.
     """
@@ -81,7 +93,7 @@ def assemble(
     ngram, counted = count_ngrams(config, corpus, tokenizer, header.vocab_size) if _wants_ngrams(config) else (None, frozenset())
     reference = Reference(source, adapters, config, header.vocab_size, Extras(ngram, counted, shaping))
     continuations = pooled(material.training) if config.pool_continuations else {}
-    build = _Build(config, header, material, folds, reference, shaping.swap, workspace, continuations)
+    build = _Build(config, model, header, material, folds, reference, shaping.swap, workspace, continuations)
     admission, mixture = _admission(build)
     store = _score(build, mixture)
     _write_out(build, store, admission, mixture, adapters, shaping)
@@ -161,11 +173,11 @@ def _admission(build: _Build) -> tuple[Admission, Mixture]:
     path, refused, fitted_path = (scratch / name for name in ("admission.json", "refused-admission.json", "mixture.json"))
     if path.exists():
         return Admission.model_validate_json(path.read_bytes()), _read_mixture(fitted_path, build.config)
-    passages, progress = build.material.validation, build.workspace.progress
-    base = _in_order(build.reference.score_unadapted(passages), len(passages), progress, "admission, base model")
+    passages = build.material.validation
+    base, own = _unadapted(build)
     fitted = _fit(build) if build.config.fit else None
     by_fold = [_scores_unseen(build, fold, fitted) for fold in build.folds]
-    admission = judge(passages, base, by_fold, build.material.training, build.material.source_of, fitted.fit if fitted else None)
+    admission = judge(passages, base, by_fold, build.material.training, build.material.source_of, fitted.fit if fitted else None, own)
     for name, picture in pictures(passages, base, by_fold).items():
         write_atomically(scratch / "pictures" / name, picture.encode())
     mixture = fitted.mixture if fitted else given_mixture(build.config)
@@ -178,12 +190,26 @@ def _admission(build: _Build) -> tuple[Admission, Mixture]:
     return admission, mixture
 
 
+def _unadapted(build: _Build) -> tuple[list[PassageScores], list[PassageScores] | None]:
+    """Validation passages under the student's base and, where the reference was made of another model, under that one as it is."""
+    passages, progress, foreign = build.material.validation, build.workspace.progress, build.config.reference is not None
+    found = (
+        score_base(build.model, build.config, build.header.vocab_size, passages) if foreign else build.reference.score_unadapted(passages)
+    )
+    base = _in_order(found, len(passages), progress, "admission, base model")
+    if not foreign or build.config.reference_epochs == 0:
+        return base, None
+    return base, _in_order(build.reference.score_unadapted(passages), len(passages), progress, "admission, reference un-adapted")
+
+
 def _advice(config: TargetConfig) -> str:
     moved = [
         *(["raise target.strength"] if config.strength < 1 else []),
         *(["weaken target.principles"] if config.principles else []),
     ]  # fmt: skip
     learnt = "raise target.reference_epochs or target.train_tokens, or move target.reference_learning_rate"
+    if config.reference is not None and config.reference_epochs == 0:
+        learnt = "choose another target.reference, or adapt it by target.reference_epochs"
     sentence = ", ".join([*moved, learnt])
     return sentence[:1].upper() + sentence[1:]
 

@@ -101,6 +101,12 @@ def load_reference(model: Artifact) -> Any:
     return load_model(model)
 
 
+def score_base(model: Artifact, config: TargetConfig, vocab_size: int, passages: Sequence[Passage]) -> Iterator[tuple[int, PassageScores]]:
+    """Scores of a model as it is, at temperature 1; it is loaded for this alone."""
+    source = PlainModel(load_reference(model), 1.0, vocab_size)
+    yield from score_with(source, passages, Wanted(min(config.top_k, vocab_size)), config.batch_tokens)
+
+
 @dataclass(frozen=True, eq=False)
 class Extras:
     """What the bracket has beside the references."""
@@ -139,7 +145,7 @@ class Reference:
         yield from score_with(source, passages, wanted or self._wanted, self._config.batch_tokens)
 
     def score_unadapted(self, passages: Sequence[Passage]) -> Iterator[tuple[int, PassageScores]]:
-        """Scores of the model as it is, at temperature 1."""
+        """Scores of the reference's model as it is, at temperature 1."""
         with self._network.disable_adapter() if self._adapters else nullcontext():
             source = PlainModel(self._network, 1.0, self._vocab_size)
             yield from score_with(source, passages, self._wanted, self._config.batch_tokens)

@@ -18,9 +18,11 @@ from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ModelConfig, read_toml
 from timbre.corpus.passages import Passage
 from timbre.models import load_tokenizer, resolve_model
+from timbre.models.adapters import with_adapter
 from timbre.progress import SILENT
 from timbre.store import TargetReader, TargetWriter
 from timbre.targets import assembly
+from timbre.targets.admission import TargetRefused
 from timbre.targets.blending import blended_style, parse_blend
 from timbre.targets.debias import swap_of
 from timbre.targets.inspect import ORIGINS, inspect_passage, origin_bar, passage_table
@@ -220,6 +222,42 @@ def test_a_reference_with_another_tokenizer_is_refused_and_both_are_named(
     monkeypatch.setattr(assembly, "cross_fit", lambda *_: pytest.fail("trained"))
     with pytest.raises(ValueError, match=r"foreign has another tokenizer \(.*384 tokens\) than the model tiny-llama"):
         build_target(target_config(reference=ModelConfig(name=str(other))), target_corpus, target_model, target_store)
+
+
+def _taught(model: Artifact, corpus: Artifact, folder: Path) -> Path:
+    """The tiny model after some lessons on the training documents, as a model of its own."""
+    from timbre.corpus.documents import read_documents
+    from timbre.corpus.passages import select_passages
+    from timbre.models import load_model
+    from timbre.training.reference import train_on_passages
+
+    tokenizer = load_tokenizer(model)
+    passages = select_passages(read_documents(corpus, "train"), tokenizer, budget_tokens=24 * 48, passage_tokens=48, seed=0)
+    lessons = {"epochs": 3, "learning_rate": 1e-2, "rank": 8, "batch_tokens": 192, "seed": 1, "progress": SILENT}
+    adapter = train_on_passages(model, passages, scratch=folder / "lessons", **lessons)  # type: ignore[arg-type]
+    with_adapter(load_model(model), adapter, merged=True).save_pretrained(folder / "taught")
+    tokenizer.save_pretrained(folder / "taught")
+    return folder / "taught"
+
+
+def test_a_better_model_is_a_reference_without_being_adapted_and_a_worse_one_is_none_although_it_was(
+    target_store: ArtifactStore, target_corpus: Artifact, target_model: Artifact, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    """Both are compared with what the student would have been without the target: its own base."""
+    taught = ModelConfig(name=str(_taught(target_model, target_corpus, tmp_path)))
+    distilled = build_target(target_config(reference=taught, reference_epochs=0), target_corpus, target_model, target_store)
+    admission = distilled.json("admission.json")
+    assert admission["admitted"] and admission["log_score_gain"]["low"] > 0.1 and "adaptation_gain" not in admission
+    assert admission["base_nll"] - admission["reference_nll"] == pytest.approx(admission["log_score_gain"]["mean"])
+    assert {fold["adapter_sha256"] for fold in distilled.json("summary.json")["folds"]} == {None}
+
+    student = resolve_model(taught, target_store)
+    weak = target_config(reference=ModelConfig(name=str(tiny_model_dir)), reference_epochs=1, reference_learning_rate=1e-3)
+    store = ArtifactStore(tmp_path / "refused", SILENT)
+    with pytest.raises(TargetRefused, match=r"target refused: on \d+ unseen tokens .* against the base model"):
+        build_target(weak, target_corpus, student, store)
+    refused = json.loads(next(store.home.glob("work/*/refused-admission.json")).read_text())
+    assert refused["adaptation_gain"]["low"] > 0 > refused["log_score_gain"]["high"], "it learnt, and still knows less than the student"
 
 
 def test_identical_documents_are_refused(
