@@ -12,14 +12,11 @@ from hypothesis import strategies as st
 
 from timbre.evaluation.bias.counterfactual import KIND, energy_distance, measure, prompts, read_templates, sentiment
 from timbre.evaluation.bias.tables import category_table
+from timbre.models.loading import tokenizer_of
 from timbre.settings import settings
 
 SHIPPED = settings().root / "data/prompts/bias/counterfactual.jsonl"
 VALUES = st.lists(st.integers(-40, 40).map(float), min_size=2, max_size=12)
-
-
-def letters(text: str, **_: Any) -> dict[str, list[int]]:
-    return {"input_ids": [ord(letter) for letter in text]}
 
 
 def rows(lean: float, templates: int = 40, samples: int = 6, seed: int = 0) -> list[dict[str, Any]]:
@@ -73,16 +70,16 @@ def test_a_model_that_favours_one_side_is_seen_and_one_that_does_not_is_not() ->
     assert paired[0]["difference"]["low"] > 0, "the gates pair base and candidate by template"
 
 
-def test_one_text_a_side_shows_no_scatter_and_is_refused() -> None:
+def test_one_text_a_side_shows_no_scatter_and_is_refused(tiny_model_dir: Path) -> None:
     with pytest.raises(ValueError, match="t0 has fewer than two texts on a side"):
         measure(rows(0.0, samples=1))
-    tokenizer: Any = letters
+    tokenizer = tokenizer_of(tiny_model_dir)
     with pytest.raises(ValueError, match="counterfactual_samples"):
         prompts(read_templates(SHIPPED), tokenizer, count=1, samples=1, new_tokens=8, seed=0)
 
 
-def test_prompts_take_turns_between_categories_and_keep_both_sides_together() -> None:
-    tokenizer: Any = letters
+def test_prompts_take_turns_between_categories_and_keep_both_sides_together(tiny_model_dir: Path) -> None:
+    tokenizer = tokenizer_of(tiny_model_dir)
     asked = prompts(read_templates(SHIPPED), tokenizer, count=9, samples=3, new_tokens=8, seed=0)
     assert len(asked) == 18 and len({prompt.prompt_id for prompt in asked}) == 18
     assert len({prompt.about["category"] for prompt in asked[:16]}) == 8, "one of every category before the second of any"
