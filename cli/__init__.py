@@ -20,6 +20,7 @@ from timbre.cli import (
     evaluate,
     generate,
     harness,
+    init,
     judge,
     promotion,
     release,
@@ -45,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Make a language model write the way a body of human writing is written.\n\nStart with: timbre run --style literary",
 )
-for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, up, doctor, setup):
+for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, up, doctor, setup, init):
     module.register(app)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")

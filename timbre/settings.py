@@ -12,7 +12,27 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+PACKAGED = Path(__file__).resolve().parent / "_data"
+"""Data files and configuration as they ship: in the wheel files, in a checkout links to where they are kept."""
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+"""The checkout, where this is one; else whatever folder packages are installed in."""
+
+
+def project() -> Path | None:
+    """The project in force: the working folder or the nearest above it that `timbre init` wrote (a checkout is one as well).
+
+    Outside of any, the checkout that this code runs from, or None if it was installed as a package.
+    """
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents, PROJECT_ROOT) if _is_project(folder)), None)
+
+
+def _is_project(folder: Path) -> bool:
+    return (folder / "params.yaml").is_file() and (folder / "mlflow" / "policies").is_dir()
+
+
+def _home() -> Path:
+    return (project() or Path.cwd()) / ".timbre"
 
 
 class Settings(BaseSettings):
@@ -20,8 +40,16 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TIMBRE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    root: Path = Field(PROJECT_ROOT, description="The checkout: data/, dvc.yaml, params.yaml and mlflow/policies/ are read from here.")
-    home: Path = Field(PROJECT_ROOT / ".timbre", description="Everything Timbre writes: artifacts, work in progress, local databases.")
+    root: Path = Field(
+        default_factory=lambda: project() or PACKAGED,
+        description="data/, mlflow/policies/, dvc.yaml and params.yaml are read from here, or as they ship where it has none; "
+        "default the project around the working folder, else the checkout that runs.",
+    )
+    home: Path = Field(
+        default_factory=_home,
+        description="Everything Timbre writes: artifacts, work in progress, local databases; default .timbre in the project, "
+        "or in the working folder where there is none.",
+    )
     start: Path | None = Field(None, description="Where relative model folders begin; default the working folder. Set for child processes.")
     data_registry: str | None = Field(
         None, description="Git + DVC repository of corpora and targets: folder or URL; default <home>/registry."
@@ -46,6 +74,16 @@ class Settings(BaseSettings):
         if url is not None and "://" in url and urlsplit(url).password is not None:
             raise ValueError("holds a password, which would be committed and printed: use a git credential helper, or DVC's config.local")
         return url
+
+    def file(self, name: str) -> Path:
+        """A file or folder by its name from the root (`data/contract/corpus.toml`): the project's own, else the one that ships."""
+        own, shipped = self.root / name, PACKAGED / name
+        return own if own.exists() or not shipped.exists() else shipped
+
+    def files(self, folder: str, ending: str = ".toml") -> dict[str, Path]:
+        """The files of a folder by name without ending, sorted: those that ship, and the project's own instead or beside them."""
+        found = {path.stem: path for place in (PACKAGED, self.root) for path in (place / folder).glob(f"*{ending}")}
+        return dict(sorted(found.items()))
 
     @property
     def registry_path(self) -> Path:

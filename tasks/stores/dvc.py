@@ -155,9 +155,9 @@ class DataRegistry:
         from timbre.targets.stage import STAGE as TARGET
         from timbre.targets.stage import target_inputs
 
-        shutil.copyfile(self.settings.root / "dvc.yaml", self.path / "dvc.yaml")
+        shutil.copyfile(self.settings.file("dvc.yaml"), self.path / "dvc.yaml")
         path, style = self.path / "params.yaml", corpus.style
-        project = read_parameters(self.settings.root / "params.yaml")
+        project = read_parameters(self.settings.file("params.yaml"))
         archive, shipped = keeps_archives(project), project.get("styles") or {}
         before = read_parameters(path) if path.exists() else {}
         known: dict[str, Any] = before.get("styles") or {}

@@ -72,7 +72,7 @@ def add_source(
     for what, value in (("style", style), ("name", name)):
         if not NAME.fullmatch(value):
             raise ValueError(f"{what} {value!r}: use small letters, digits and hyphens, at most 48")
-    if (settings().root / "data" / "styles" / f"{style}.toml").exists():
+    if style in settings().files("data/styles"):
         raise ValueError(f"style {style!r} ships with Timbre; choose another name for yours")
     files = dict(_files(path))
     records = tuple(SourceFile(name=file, sha256=sha256_file(where), size=where.stat().st_size) for file, where in sorted(files.items()))

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -117,7 +117,7 @@ def corpus_inputs(config: CorpusConfig) -> dict[str, FileInput]:
     style_path, style = find_style(config.style)
     inputs: dict[str, FileInput] = {
         "style": StyleInput(style_path, style),
-        "contract": FileInput(settings().root / "data" / "contract" / "corpus.toml"),
+        "contract": FileInput(settings().file("data/contract/corpus.toml")),
     }
     for name in config.sources or style.sources:
         path, source = find_source(name)
@@ -147,20 +147,15 @@ def find_source(name: str, home: Path | None = None) -> tuple[Path, Source]:
 
 def style_paths(home: Path | None = None) -> dict[str, Path]:
     """Every known style: shipped ones and the user's own."""
-    return _by_name((settings().root / "data" / "styles").glob("*.toml"), ((home or settings().home) / "styles").glob("*.toml"))
+    own = {path.stem: path for path in sorted(((home or settings().home) / "styles").glob("*.toml"))}
+    return {**own, **settings().files("data/styles")}
 
 
 def source_paths(home: Path | None = None) -> dict[str, Path]:
     """Every known source: shipped ones, then the user's own, `<home>/sources/<name>/source.toml`."""
-    shipped = {path.stem: path for path in sorted((settings().root / "data" / "sources").glob("*.toml"))}
     plain = {path.stem: path for path in sorted(((home or settings().home) / "sources").glob("*.toml"))}
     added = {path.parent.name: path for path in sorted(((home or settings().home) / "sources").glob("[!.]*/source.toml"))}
-    return {**plain, **added, **shipped}
-
-
-def _by_name(*globs: Any) -> dict[str, Path]:
-    shipped, own = ({path.stem: path for path in sorted(paths)} for paths in globs)
-    return {**own, **shipped}
+    return {**plain, **added, **settings().files("data/sources")}
 
 
 def _find(name: str, known: dict[str, Path], what: str) -> Path:

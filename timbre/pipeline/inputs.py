@@ -36,34 +36,34 @@ def target(config: ReleaseConfig) -> dict[str, Input]:
 
 def replay(_: ReleaseConfig) -> dict[str, Input]:
     """The facts and instructions of the accuracy term."""
-    return {"replay": _file(_data() / "replay" / "replay.jsonl")}
+    return {"replay": _file(_shipped("data/replay/replay.jsonl"))}
 
 
 def probes(_: ReleaseConfig) -> dict[str, Input]:
     """The paired probes of bias and of facts."""
-    folder = _data() / "probes"
-    return {"bias_probes": _file(folder / "bias.jsonl"), "fact_probes": _file(folder / "facts.jsonl")}
+    files = {"bias_probes": "data/probes/bias.jsonl", "fact_probes": "data/probes/facts.jsonl"}
+    return {name: _file(_shipped(file)) for name, file in files.items()}
 
 
 def measuring(config: ReleaseConfig) -> dict[str, Input]:
     """The probes, and who reads the texts: lexicon, classifier, model."""
     from timbre.evaluation.readers import evaluation_inputs
 
-    return probes(config) | evaluation_inputs(config.evaluation, _data() / "lexicons")
+    return probes(config) | evaluation_inputs(config.evaluation, _shipped("data/lexicons"))
 
 
 def prompts(config: ReleaseConfig) -> dict[str, Input]:
     """Files of the prompt sets that are asked for, and corpora that voice is told apart from; what is left out is in no key."""
-    folder, evaluation = _data() / "prompts", config.evaluation
+    evaluation = config.evaluation
     files: dict[str, Input] = {}
     if evaluation.instruction_prompts:
         files["instructions"] = _file(instructions_path(config.style))
     if evaluation.counterfactual_templates:
-        files["counterfactual"] = _file(folder / "bias" / "counterfactual.jsonl")
+        files["counterfactual"] = _file(_shipped("data/prompts/bias/counterfactual.jsonl"))
     if evaluation.closed_book_questions:
-        files["questions"] = _file(folder / "factuality" / "closed_book.jsonl")
+        files["questions"] = _file(_shipped("data/prompts/factuality/closed_book.jsonl"))
     if evaluation.copying_passages:
-        files["passages"] = _file(folder / "factuality" / "passages.jsonl")
+        files["passages"] = _file(_shipped("data/prompts/factuality/passages.jsonl"))
     return files | _voices(config)
 
 
@@ -74,8 +74,8 @@ def policy(config: ReleaseConfig) -> dict[str, Input]:
 
 def instructions_path(style: str) -> Path:
     """The file of short tasks of a style; one for any style where it has none of its own."""
-    own = _data() / "prompts" / f"{style}.jsonl"
-    return own if own.is_file() else own.with_name("any-style.jsonl")
+    own = _shipped(f"data/prompts/{style}.jsonl")
+    return own if own.is_file() else _shipped("data/prompts/any-style.jsonl")
 
 
 def policy_path(name: str) -> Path:
@@ -86,12 +86,10 @@ def policy_path(name: str) -> Path:
     """
     from timbre.settings import settings
 
-    folder = settings().root / "mlflow" / "policies"
-    path = folder / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(entry.stem for entry in folder.glob("*.toml")))
-        raise ValueError(f"unknown policy {name!r}: choose one of {known}, or write {path.relative_to(settings().root)}")
-    return path
+    policies = settings().files("mlflow/policies")
+    if name not in policies:
+        raise ValueError(f"unknown policy {name!r}: choose one of {', '.join(policies)}, or write mlflow/policies/{name}.toml")
+    return policies[name]
 
 
 def _voices(config: ReleaseConfig) -> dict[str, Input]:
@@ -112,10 +110,11 @@ def _voices(config: ReleaseConfig) -> dict[str, Input]:
     return found
 
 
-def _data() -> Path:
+def _shipped(name: str) -> Path:
+    """A file of the project, or the one that ships where it has none."""
     from timbre.settings import settings
 
-    return settings().root / "data"
+    return settings().file(name)
 
 
 def _file(path: Path) -> Input:

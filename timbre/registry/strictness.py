@@ -48,7 +48,7 @@ def why_weaker(verdict: Mapping[str, Any], moves: Sequence[Move], store: Artifac
 
 def _sentence(name: str, move: Move, weaker: Sequence[str]) -> str:
     gates = ", ".join(weaker[:_NAMED]) + (f" and {len(weaker) - _NAMED} more" if len(weaker) > _NAMED else "")
-    file = _path(name).relative_to(settings().root)
+    file = f"mlflow/policies/{name}.toml"
     if move.policy == name:
         return f"its wording now asks for less than the one that certified v{move.version} ({gates}): put these gates back into {file}"
     return (
@@ -62,7 +62,7 @@ def _run_under(policy: str) -> str:
 
 
 def _path(policy: str) -> Path:
-    return settings().root / "mlflow" / "policies" / f"{policy}.toml"
+    return settings().file(f"mlflow/policies/{policy}.toml")
 
 
 def _weaker_gates(verdict: Mapping[str, Any], move: Move, store: ArtifactStore) -> list[str]:

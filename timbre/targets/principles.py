@@ -89,7 +89,7 @@ class Scorer(Protocol):
 def principle_paths() -> dict[str, Path]:
     """Every known principle by name: shipped ones and the user's own."""
     found = {path.stem: path for path in sorted((settings().home / FOLDER).glob("*.toml"))}
-    return found | {path.stem: path for path in sorted((settings().root / "data" / FOLDER).glob("*.toml"))}
+    return found | settings().files(f"data/{FOLDER}")
 
 
 def principle_path(name: str) -> Path:
