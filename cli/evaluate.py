@@ -109,6 +109,7 @@ def _print(comparison: "Comparison", page: Path, replaced: bool) -> None:
             console.print(comparison.score_warning, markup=False)
     elif comparison.no_score:
         console.print(f"\nNo Style Diversity Score: {comparison.no_score}.", markup=False)
+    _print_told_apart(comparison)
     if comparison.overused:
         phrases = ", ".join(f"{row.phrase} ×{number(row.ratio)}" for row in comparison.overused[:8])
         console.print(f"Overused: {phrases}", markup=False)
@@ -142,6 +143,19 @@ def _print_figures(comparison: "Comparison") -> None:
         right = "  ".join(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
         print(f"{name:{widths[0]}}  {right}  {mark}".rstrip())
     print("above, below: the whole interval is outside the band; with ?: a part")
+
+
+def _print_told_apart(comparison: "Comparison") -> None:
+    """How well a classifier tells the texts from human ones, family by family."""
+    found = comparison.told.found
+    if found is None or not found.families:
+        why = comparison.told.of if found is None else next(iter(found.not_measured.values()), "")
+        print(f"\ntold apart: {why}" if comparison.told.of.startswith("not measured") else f"\ntold apart: not measured ({why})")
+        return
+    print(f"\ntold apart, {comparison.told.of}, {found.texts} a side, {found.documents} documents (1 always, .5 chance)")
+    for name, apart in found.families.items():
+        floor = f"human against human {apart.floor.mean:.3f}" if apart.floor is not None else ""
+        print(f"{name:10}  {apart.auc.mean:.3f}  [{apart.auc.low:.3f}, {apart.auc.high:.3f}]  {floor}".rstrip())
 
 
 def _self_check(style: str, profile: str, model: str, prompts: int, json_output: bool) -> None:

@@ -13,6 +13,7 @@ from timbre.metrics.catalogue import GROUPS, METRIC
 from timbre.metrics.encoder import Encoder
 from timbre.metrics.measuring import LEAST, Figure, Reference, figure_row, measure
 from timbre.metrics.overuse import ListRate, Overused, list_rate, overused, read_phrases
+from timbre.metrics.sides import Telltale, telltale
 from timbre.metrics.style_diversity import Definition, StyleScore, score_and_gaps
 from timbre.metrics.texts import Passages, Text, passages, read_texts
 from timbre.metrics.voice import LEAST as VOICE_LEAST
@@ -34,6 +35,8 @@ _ODD = 0.05
 _RUN = 8
 """Words in a row that two writers hardly ever choose alike."""
 _GROUP_MOST = 16
+_TOLD_MOST = 2000
+"""Texts a side that are told apart at most; more would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class Comparison:
     reason: str = ""
     """Of INCONCLUSIVE, in a word: "few", "short", "documents", "empty" or "shared"."""
     score_warning: str | None = None
+    told: Telltale = field(default_factory=lambda: Telltale(None, "not measured"))
+    """How well a classifier tells the texts from human ones."""
 
     def summary(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -118,7 +123,7 @@ class Comparison:
             "score_warning": self.score_warning,
             "gap_closed": self.gaps, "overused": [asdict(row) for row in self.overused], "lists": [asdict(row) for row in self.lists],
             "voice": asdict(self.voice) if self.voice else None, "no_voice": self.no_voice, "several_samples": self.several,
-            "wrong_script": self.wrong_script,
+            "wrong_script": self.wrong_script, "told_apart": self.told.summary(),
         }  # fmt: skip
 
 
@@ -143,8 +148,9 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
         for side, each in (("texts", own), ("human", human))
     }  # fmt: skip
     count, same = min(len(own), len(human) // 2), copied(own.texts, human.texts)
+    told = telltale(given, human_given, (own, human), request.words, _TOLD_MOST, encoder, request.seed)
     if count < LEAST:
-        return _nothing(request, own, human, count, read, same)
+        return replace(_nothing(request, own, human, count, read, same), told=told)
     texts = own.texts[: max(count, min(len(own), request.most))]
     documents = own.documents[: len(texts)]
     reference = Reference.of(human.texts, count, clusters=human.documents, seed=request.seed, encoder=encoder)
@@ -166,7 +172,7 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
         [list_rate(name, phrases, texts, human.texts) for name, phrases in lists],
         voice, no_voice, _several(given, encoder), wrong_script_rates(texts, human.texts),
         (np.concatenate(features.sentence_lengths).tolist(), measured_lengths(texts)), list(zip(human.texts, texts, strict=False))[:6],
-        reason, warning,
+        reason, warning, told,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from timbre.corpus.sources import Source, SourceFile
 from timbre.metrics.words import has_word, pieces
 
 _FIELDS = ("text", "completion", "generation", "output", "response")
-_NAMES = ("doc_id", "document", "prompt_id", "prompt", "author")
+_NAMES = ("cluster", "doc_id", "document", "prompt_id", "prompt", "author")
 _OTHER = Source(
     name="texts", kind="local", description="Texts to measure.", licence="not asked", consent="not asked", author="unknown",
     files=(SourceFile(name="texts", sha256="0" * 64, size=0),),
@@ -57,8 +57,8 @@ class Passages:
 def read_texts(path: Path) -> list[Text]:
     """The texts of a file, or of every file of a known format below a folder, in the order of their names.
 
-    A line of JSONL is a string, or an object with a text under text, completion, generation, output or response; doc_id,
-    document, prompt_id, prompt or author name what it belongs to. Other formats give one text a file.
+    A line of JSONL is a string, or an object with a text under text, completion, generation, output or response; cluster,
+    doc_id, document, prompt_id, prompt or author name what it belongs to. Other formats give one text a file.
 
     Raises:
         ValueError: there is no such path, no file of a known format, or a file that cannot be read; the sentence names it.

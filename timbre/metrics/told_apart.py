@@ -1,0 +1,277 @@
+"""Told apart (a classifier two-sample test, Lopez-Paz & Oquab 1610.06545): how well can a fresh classifier tell texts from human ones?
+
+Scores are out of fold: five folds by document, both sides of a document in one fold, so that no classifier is asked about a
+document of which it saw anything; the area under the ROC curve is of the pooled scores. 1 = always told, .5 = a coin. The area
+grows with the number of texts that a classifier learns from, and with their length. So both sides have equal counts, the
+human–human floor is measured by the same protocol at the same count, and figures of other counts or lengths are refused by
+name and never compared. Intervals draw whole documents.
+
+Of two arms on the same prompts the difference of areas is judged pair by pair: `contributions` gives each prompt's share in the
+area (the influence function of DeLong, DeLong & Clarke-Pearson 1988; clustered as in Obuchowski 1997), whose mean is the area, so
+that the difference is a mean of paired differences in clusters, and `timbre.statistics.clustered_bound` bounds it.
+
+Classifiers that had learnt from other texts would give other scores, which neither the bootstrap nor DeLong's variance sees: in
+simulations areas scatter up to 1.45 times as much as either says, most where little is to be told. All intervals and bounds are
+therefore wider by √(1 + K/(K−1)) = 1.5, the correction of Nadeau & Bengio (Machine Learning 52, 2003) for K = 5 folds.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from timbre.metrics.families import FAMILIES, MEANING, TEXT_FAMILIES, Family, Weights, array_family, text_family
+from timbre.metrics.telling import Telling, telling_features
+from timbre.metrics.words import words
+from timbre.statistics import Interval
+from timbre.statistics.roc import clustered_auc, count_that_would_do, null_error, placements, roc_auc
+
+FOLDS = 5
+LEAST = 20
+"""Texts a side below which no classifier is worth asking."""
+LONGER_MOST = 1.25
+"""How much longer one side's median text may be: length alone would tell more unequal ones apart."""
+WIDEN = math.sqrt(1 + FOLDS / (FOLDS - 1))
+"""What the scatter of the classifiers' own learning adds to the scatter of the texts that they are asked about."""
+_TOLD_Z = 1.6449 + 0.8416
+"""Quantiles of one-sided 5% and of 80% power."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Texts, the document or prompt that each belongs to, and what was measured of each: {"encoder": (N, D), "surprisal": (N, F)}."""
+
+    texts: Sequence[str]
+    documents: Sequence[str]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.texts) != len(self.documents):
+            raise ValueError(f"{len(self.texts)} texts and {len(self.documents)} documents: name the document of every text")
+        if wrong := [name for name, values in self.arrays.items() if len(values) != len(self.texts)]:
+            raise ValueError(f"the {wrong[0]} array has {len(self.arrays[wrong[0]])} rows for {len(self.texts)} texts: give one a text")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def of(self, chosen: Sequence[int] | np.ndarray) -> "Side":
+        """Some of the texts, by place."""
+        return Side(
+            [self.texts[index] for index in chosen], [self.documents[index] for index in chosen],
+            {name: np.asarray(values)[np.asarray(chosen, np.int64)] for name, values in self.arrays.items()},
+        )  # fmt: skip
+
+    def __add__(self, other: "Side") -> "Side":
+        both = self.arrays.keys() & other.arrays.keys()
+        arrays = {name: np.concatenate([self.arrays[name], other.arrays[name]]) for name in both}
+        return Side([*self.texts, *other.texts], [*self.documents, *other.documents], arrays)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How well one family tells a side from human text."""
+
+    family: str
+    auc: Interval
+    """Two-sided 95%, by document."""
+    contributions: np.ndarray = field(repr=False)
+    """Of each pair of texts (own, human) in order: their share in the area. The mean is the area; deviations from it are widened
+    by `WIDEN`, so that bounds on means of them are honest."""
+    floor: Interval | None
+    """Human text against other human text by the same protocol at the same count; None where there is not enough of it."""
+    telling: tuple[Telling, ...] = ()
+    """What gave the texts away, most telling first, with sentences of both sides."""
+
+    def row(self) -> dict[str, Any]:
+        """As summaries and `--json` have it."""
+        floor = self.floor
+        return {
+            "auc": self.auc.mean, "low": self.auc.low, "high": self.auc.high, "meaning": MEANING[self.family],
+            "floor": floor.mean if floor else None, "floor_low": floor.low if floor else None, "floor_high": floor.high if floor else None,
+            "count_would_do": count_that_would_do(self.auc.mean, widen=WIDEN),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ToldApart:
+    """Every family that was measured, why others were not, and what sets of this size can tell."""
+
+    families: dict[str, Apart]
+    not_measured: dict[str, str]
+    texts: int
+    """Texts a side."""
+    documents: int
+    length_words: int
+    """Median length of the texts of both sides."""
+
+    def summary(self) -> dict[str, Any]:
+        """As summaries and `--json` have it; an end that is not bounded is None."""
+        error = null_error(self.texts, self.texts) if self.texts else None
+        rows = {name: _finite(apart.row()) for name, apart in self.families.items()}
+        telling = {name: [asdict(each) for each in apart.telling] for name, apart in self.families.items() if apart.telling}
+        return {
+            **rows, "not_measured": self.not_measured, "texts": self.texts, "documents": self.documents, "length_words": self.length_words,
+            "chance": 0.5, "null_error": error, "tells_from": None if error is None else 0.5 + _TOLD_Z * WIDEN * error,
+            "telling": telling,
+        }  # fmt: skip
+
+
+def told_apart(own: Side, human: Side, others: Side | None = None, *, missing: Mapping[str, str] | None = None, seed: int = 0) -> ToldApart:
+    """Every family of which both sides hold what it needs.
+
+    Args:
+        own: the texts that are judged.
+        human: as many human texts; where both continue the same prompts, in the same order.
+        others: further human texts of the same length, for the human–human floor.
+        missing: why an array family is not there, by name, for those who read it.
+
+    Raises:
+        ValueError: other counts, or texts of other lengths: neither is ever compared.
+    """
+    check_alike(own, human)
+    reasons = _too_little(own, human)
+    if reasons:
+        return ToldApart({}, dict.fromkeys(FAMILIES, reasons), len(own), _documents(own, human), _length(own, human))
+    pool = human if others is None else human + others
+    halves = human_halves(pool.documents, len(own), shared=_shared(own, human), seed=seed)
+    found: dict[str, Apart] = {}
+    absent: dict[str, str] = {}
+    with _one_thread():
+        for name in FAMILIES:
+            if name not in TEXT_FAMILIES and not all(name in side.arrays for side in (own, human)):
+                absent[name] = (missing or {}).get(name, "nothing was handed in for it")
+                continue
+            scores, telling = _scored(name, own, human, explained=True)
+            floor = None
+            if halves is not None and (name in TEXT_FAMILIES or name in pool.arrays):
+                first, second = (pool.of(half) for half in halves)
+                floor = _area(_scored(name, first, second)[0], first, second, seed)
+            found[name] = Apart(name, _area(scores, own, human, seed), _contributions(scores), floor, telling)
+    return ToldApart(found, absent, len(own), _documents(own, human), _length(own, human))
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Small sparse problems: threads that wait for each other cost several times what they save."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
+
+
+def check_alike(own: Side, human: Side) -> None:
+    """Refuse sides of other counts or lengths.
+
+    Raises:
+        ValueError: the sentence names the figures of either side.
+    """
+    if len(own) != len(human):
+        raise ValueError(
+            f"{len(own)} texts are not compared with {len(human)} human ones: the figure grows with the count, so give as many of either"
+        )
+    lengths = [_median_words(side.texts) for side in (own, human)]
+    if min(lengths) and max(lengths) > LONGER_MOST * min(lengths):
+        raise ValueError(
+            f"texts of {lengths[0]} words are not compared with human ones of {lengths[1]} (medians): length alone tells them apart, so "
+            "cut both to the same"
+        )
+
+
+def human_halves(documents: Sequence[str], count: int, *, shared: bool, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Two sets of `count` human texts each for the floor, or None where there are not so many.
+
+    Args:
+        shared: whether the sides that are compared hold the same documents: then texts of a document are dealt to both halves in
+            turn, else whole documents go to one or the other.
+    """
+    if len(documents) < 2 * count:
+        return None
+    rng = np.random.default_rng(seed)
+    place = dict(zip(sorted(set(documents)), rng.permutation(len(set(documents))), strict=True))
+    order = np.lexsort((rng.random(len(documents)), [place[document] for document in documents]))
+    if not shared:
+        return np.sort(order[:count]), np.sort(order[count : 2 * count])
+    paired, alone = _pairs(order, documents)
+    dealt = np.array([*paired, *alone])[: 2 * count]
+    return np.sort(dealt[0::2]), np.sort(dealt[1::2])
+
+
+def _pairs(order: np.ndarray, documents: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Texts two by two of one document, and those that are left over."""
+    waiting: dict[str, int] = {}
+    paired: list[int] = []
+    for index in map(int, order):
+        if (partner := waiting.pop(documents[index], None)) is None:
+            waiting[documents[index]] = index
+        else:
+            paired += [partner, index]
+    return paired, list(waiting.values())
+
+
+def _scored(name: str, own: Side, human: Side, *, explained: bool = False) -> tuple[tuple[np.ndarray, np.ndarray], tuple[Telling, ...]]:
+    """Out-of-fold decision values of both sides, high where a text is taken for one of `own`; and what told them apart, if asked."""
+    from sklearn.model_selection import GroupKFold
+
+    family = _family(name, own, human)
+    labels = np.r_[np.ones(len(own)), np.zeros(len(human))]
+    scores, folds = np.zeros(len(labels)), list[tuple[Weights, np.ndarray]]()
+    groups = np.array([*own.documents, *human.documents])
+    for train, test in GroupKFold(FOLDS).split(labels, labels, groups):
+        if len(set(labels[train])) < 2:
+            continue  # a side that is one document: nothing can be learnt without it
+        decide, weights = family.fit(train, labels[train])
+        scores[test] = decide(test)
+        if weights is not None:
+            folds.append((weights, test))
+    telling = telling_features(family, folds, labels, (own.texts, human.texts)) if explained else ()
+    return (scores[: len(own)], scores[len(own) :]), telling
+
+
+def _family(name: str, own: Side, human: Side) -> Family:
+    if name in TEXT_FAMILIES:
+        return text_family(name, [*own.texts, *human.texts], human.texts)
+    return array_family(name, np.concatenate([own.arrays[name], human.arrays[name]]))
+
+
+def _area(scores: tuple[np.ndarray, np.ndarray], first: Side, second: Side, seed: int) -> Interval:
+    return clustered_auc(*scores, list(first.documents), list(second.documents), seed=seed, widen=WIDEN)
+
+
+def _contributions(scores: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    area = roc_auc(*scores)
+    shares = np.sum(placements(*scores), axis=0) - area
+    return np.asarray(area + WIDEN * (shares - area), np.float64)
+
+
+def _too_little(own: Side, human: Side) -> str:
+    if len(own) < LEAST:
+        return f"{len(own)} texts a side are too few to ask a classifier: {LEAST} are the least"
+    documents = _documents(own, human)
+    if documents < FOLDS:
+        return f"texts of {documents} documents make no {FOLDS} folds by document: {FOLDS} are the least"
+    return ""
+
+
+def _documents(own: Side, human: Side) -> int:
+    return len({*own.documents, *human.documents})
+
+
+def _shared(own: Side, human: Side) -> bool:
+    """Whether both sides hold the same documents, for the most part."""
+    ours, theirs = Counter(own.documents), Counter(human.documents)
+    return 2 * sum((ours & theirs).values()) >= len(own)
+
+
+def _median_words(texts: Sequence[str]) -> int:
+    return int(np.median([len(words(text)) for text in texts])) if len(texts) else 0
+
+
+def _length(own: Side, human: Side) -> int:
+    return _median_words([*own.texts, *human.texts])
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
