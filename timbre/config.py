@@ -8,17 +8,26 @@ candidates are always measured on the same documents, prompts and probes.
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Profile = Literal["quick", "standard", "gpu"]
-Objective = Literal[
-    "forward_kl", "reverse_kl", "jsd", "total_variation", "wasserstein",
-    "sft", "label_smoothing", "gem", "emo", "resident_teacher", "dpo",
-]  # fmt: skip
 
 
+def objective_names() -> tuple[str, ...]:
+    """The objectives there are: one is a file of `timbre/objectives/recommended` or `experimental`, and named as the file."""
+    folder = Path(__file__).parent / "objectives"
+    return tuple(path.stem for room in ("recommended", "experimental") for path in sorted((folder / room).glob("[!_]*.py")))
+
+
+def _known_objective(name: str) -> str:
+    if name not in objective_names():
+        raise ValueError(f"unknown objective {name!r}: choose one of {', '.join(objective_names())}")
+    return name
+
+
+Objective = Annotated[str, AfterValidator(_known_objective)]
 Adapter = Literal["lora", "correction", "full"]
 TailMode = Literal["bucket", "renorm", "drop", "uniform"]
 
@@ -153,7 +162,7 @@ class TrainingConfig(Frozen):
     """Towards the target (`forward_kl`), or towards the observed token (`sft`) and the other baselines, in the same code."""
 
     model_config = ConfigDict(allow_inf_nan=False)
-    objective: Objective = Field("forward_kl", description="What is minimised; timbre/objectives/registry.py says what each is.")
+    objective: Objective = Field("forward_kl", description="What is minimised: a file of timbre/objectives/recommended or experimental.")
     adapter: Adapter = Field("lora", description="lora, correction (bias and low-rank term on the logits, base frozen) or full.")
     tail: TailMode = Field("bucket", description="What the tail mass means in forward_kl: bucket, renorm, drop or uniform.")
     jsd_beta: float = Field(0.5, gt=0, lt=1, description="β of the objective jsd.")

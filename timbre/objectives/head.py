@@ -17,6 +17,9 @@ from torch import Tensor
 
 from timbre.models import logits
 
+SMALL_CHUNK = 64
+"""Positions at a time where autograd keeps some copies of a chunk."""
+
 Kernel = Callable[[Tensor, slice, bool], Tensor]
 """(logits_nV, rows, gradient?) -> losses_n; where a gradient is wanted, logits_nV is overwritten with ∂Σ losses/∂logits."""
 
@@ -193,3 +196,9 @@ def _compute_dtype(hidden: Tensor) -> torch.dtype:
 
 def _wants_gradient(part: Tensor | None) -> bool:
     return part is not None and torch.is_grad_enabled() and part.requires_grad
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Σ over the last axis of left·right, without their product in memory."""
+    product: Tensor = torch.linalg.vecdot(left, right)
+    return product

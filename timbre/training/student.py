@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from timbre.config import TrainingConfig
 from timbre.models import hidden_states
-from timbre.objectives.baselines import Pairs, teacher_kl_sum
 from timbre.objectives.head import Head
-from timbre.objectives.registry import Options, Positions, objective
+from timbre.objectives.objective import Options, Pairs, Positions, objective
+from timbre.objectives.recommended.resident_teacher import teacher_kl_sum
 from timbre.objectives.sparse_kl import Tail, check_mass, cross_entropy_sum
 from timbre.training.adapters import head_of, kind_of
 from timbre.training.data import Batch, Example, collate

@@ -26,7 +26,7 @@ from torch import Tensor
 from timbre.artifacts import digest_json, write_atomically
 from timbre.config import TrainingConfig
 from timbre.models.loading import CUBLAS
-from timbre.objectives.registry import objective
+from timbre.objectives.objective import objective
 from timbre.progress import Progress
 from timbre.settings import settings
 from timbre.training.adapters import adapter_parameters, copy_parameters, like, prepare, put_parameters, whole

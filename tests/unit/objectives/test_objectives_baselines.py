@@ -9,16 +9,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from timbre.objectives import divergences
-from timbre.objectives.baselines import (
-    Pairs,
-    emo_sum,
-    gem_sum,
-    label_smoothing_sum,
-    preference_sum,
-    teacher_kl_sum,
-    token_log_probs,
-)
+from timbre.objectives.experimental.dpo import preference_sum, token_log_probs
+from timbre.objectives.experimental.emo import emo_sum
 from timbre.objectives.head import Correction, Head
+from timbre.objectives.objective import Pairs
+from timbre.objectives.recommended.gem import gem_sum
+from timbre.objectives.recommended.label_smoothing import label_smoothing_sum
+from timbre.objectives.recommended.resident_teacher import teacher_kl_sum
 
 N, D, V, PADDED = 12, 6, 23, 25
 GENERATOR = torch.Generator().manual_seed(0)

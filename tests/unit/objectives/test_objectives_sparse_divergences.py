@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from timbre.config import Objective as ObjectiveName
+from timbre.config import TrainingConfig, objective_names
 from timbre.objectives import divergences
 from timbre.objectives import head as head_of_chunks
 from timbre.objectives.divergences import bucketed, unit_rows
 from timbre.objectives.head import Correction, Head
-from timbre.objectives.registry import OBJECTIVES, Objective, Options, Positions, objective
+from timbre.objectives.objective import Objective, Options, Positions, objective, objectives
 from timbre.objectives.sparse_divergences import FLOOR, sparse_jsd, sparse_reverse_kl, sparse_total_variation, sparse_wasserstein
 from timbre.objectives.sparse_kl import Tail, check_mass, sparse_forward_kl
 
 N, D, V, PADDED, K = 11, 8, 29, 31, 5
-TARGETED = [name for name, kind in OBJECTIVES.items() if kind.needs == "targets"]
+TARGETED = [name for name, kind in objectives().items() if kind.needs == "targets"]
 Dense = Callable[[Tensor, Tensor, Tensor], Tensor]
 DENSE: dict[str, Dense] = {
     "forward_kl": lambda p, q, _: divergences.forward_kl(p, q),
@@ -287,10 +287,12 @@ def test_many_positions_under_autocast_do_not_lose_the_small_ones() -> None:
     assert float(loss) == pytest.approx(4096 * (math.log(0.5) - 0.5 * math.log(0.25) - 0.5 * math.log(0.75)), rel=1e-5)
 
 
-def test_configuration_and_registry_know_the_same_names_and_others_are_refused_with_the_list() -> None:
-    assert set(get_args(ObjectiveName)) == set(OBJECTIVES)
-    with pytest.raises(ValueError, match=r"unknown objective 'kl': choose one of forward_kl, reverse_kl, .*dpo"):
+def test_an_objective_is_known_by_the_name_of_its_file_and_others_are_refused_with_the_list() -> None:
+    assert {"forward_kl", "sft", "dpo"} <= set(objective_names()) == set(objectives())
+    with pytest.raises(ValueError, match=r"unknown objective 'kl': choose one of forward_kl, .*reverse_kl"):
         objective("kl")
+    with pytest.raises(ValueError, match=r"unknown objective '\.\./sft'"):
+        TrainingConfig(objective="../sft")
 
 
 @pytest.mark.parametrize("name", TARGETED)

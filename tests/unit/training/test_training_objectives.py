@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from training_inputs import TrainingInputs, training_config
 
-from timbre.config import Frozen, TargetConfig, TrainingConfig
+from timbre.config import Frozen, TargetConfig, TrainingConfig, objective_names
 from timbre.models import load_model, load_tokenizer
-from timbre.objectives.registry import OBJECTIVES
 from timbre.progress import SILENT
 from timbre.store import TargetReader
 from timbre.training.adapters import adapter_parameters, prepare
@@ -79,7 +78,7 @@ def error(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
     return float((gap / sum(float(value.square().sum()) for value in wanted.values())) ** 0.5)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", objective_names())
 def test_every_objective_lowers_its_own_loss(name: str, training_inputs: TrainingInputs, examples: list[Example], tmp_path: Path) -> None:
     changes = {"dpo_prompt_tokens": 36} if name == "dpo" else {}  # a short sample: what is tested is the loop
     result = trained(training_inputs, tmp_path, examples[:8], objective=name, epochs=3, batch_tokens=100, **changes)
@@ -102,7 +101,7 @@ def test_packing_and_micro_batches_leave_the_step_what_it_is(
     assert error(found, gradients) < 1e-5
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", objective_names())
 def test_packing_leaves_every_objective_what_it_is(name: str, training_inputs: TrainingInputs, uneven: list[Example]) -> None:
     """Only the order of float32 sums differs, as above; dpo weighs whole passages, so that their sums' roundings count in each position."""
     wanted, gradients = stepped(training_inputs, uneven, [], objective=name, replay_weight=0)
