@@ -31,6 +31,7 @@ class InputDigests(Frozen):
     target: dict[str, str] = Field(default_factory=dict, description="What a target reads besides corpus and model: its principles.")
     corpus_stage: int = Field(0, description="Version of the stage's behaviour.")
     target_stage: int = 0
+    precision: str = Field("", description="In which numbers the models of a target run: weights, products, device.")
 
 
 class StyleParameters(Frozen):

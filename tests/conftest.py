@@ -24,6 +24,7 @@ os.environ.update(
         "MKL_NUM_THREADS": "1",
         "TIMBRE_THREADS": "1",
         "TIMBRE_DEVICE": "cpu",
+        "TIMBRE_DTYPE": "float32",  # so that the suite is the same on CPUs with bf16 units
         "TOKENIZERS_PARALLELISM": "false",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "MLFLOW_DISABLE_TELEMETRY": "true",

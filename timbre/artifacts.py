@@ -3,6 +3,7 @@
 An artifact lies at `<home>/artifacts/<stage>/<digest>/` and holds data files and `manifest.json`.
 
     key    = sha256 of canonical JSON {schema, stage, stage_version, config, input digests}    what the cache is asked
+             and, where the stage runs a model, {precision}: see `timbre.precision`
     digest = sha256 of canonical JSON {key, sha256 of every file but those with timings}       who it is
 
 An artifact that holds `crashed.json` tells of a step that broke: whoever comes next in the same road reads it, and no later
@@ -31,6 +32,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from timbre.config import Frozen
+from timbre.precision import Precision, precision
 from timbre.progress import Progress
 from timbre.staging import lock_path, staging, sweep
 
@@ -83,6 +85,8 @@ class Manifest(Frozen):
     stage_version: int
     config: dict[str, Any]
     inputs: dict[str, str]
+    precision: Precision | None = None
+    """In which numbers its model ran; None where none did."""
     files: dict[str, FileRecord]
     timings: tuple[str, ...] = ()
     key: str
@@ -162,7 +166,7 @@ class Artifact:
                     raise IntegrityError(f"{path / name}: its sha256 is not the one in the manifest; remove {path} to have it built again")
         if manifest.digest != _digest(manifest.key, manifest.files, manifest.timings):
             raise IntegrityError(f"{manifest_path}: its digest does not follow from its files")
-        if manifest.key != _key(manifest.stage, manifest.stage_version, manifest.config, manifest.inputs):
+        if manifest.key != _key(manifest.stage, manifest.stage_version, manifest.config, manifest.inputs, manifest.precision):
             raise IntegrityError(f"{manifest_path}: its key does not follow from its stage, configuration and inputs")
         return cls(path, manifest)
 
@@ -191,9 +195,17 @@ class Stage(Generic[ConfigT]):
     build: Callable[[ConfigT, Mapping[str, Input], Workspace], None]
     timings: tuple[str, ...] = ()
     """Files that hold measured times, and so stand outside the digest."""
+    runs_model: bool = False
+    """Whether the precision in which models run here decides what it writes; it then stands in the key."""
 
     def key(self, config: ConfigT, inputs: Mapping[str, Input]) -> str:
-        return _key(self.name, self.version, config.model_dump(mode="json"), {name: value.digest for name, value in inputs.items()})
+        digests = {name: value.digest for name, value in inputs.items()}
+        return _key(self.name, self.version, config.model_dump(mode="json"), digests, self.precision)
+
+    @property
+    def precision(self) -> Precision | None:
+        """In which numbers its model runs here; None where it runs none."""
+        return precision() if self.runs_model else None
 
 
 class HashCache:
@@ -323,6 +335,7 @@ class ArtifactStore:
                 stage_version=stage.version,
                 config=config.model_dump(mode="json"),
                 inputs={name: value.digest for name, value in inputs.items()},
+                precision=stage.precision,
                 files=files,
                 timings=stage.timings,
                 key=key,
@@ -387,8 +400,9 @@ def _records(folder: Path) -> dict[str, FileRecord]:
     return {str(entry.relative_to(folder)): FileRecord(sha256=sha256_file(entry), size=entry.stat().st_size) for entry in files}
 
 
-def _key(stage: str, version: int, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    return digest_json({"schema": SCHEMA, "stage": stage, "stage_version": version, "config": config, "inputs": inputs})
+def _key(stage: str, version: int, config: Mapping[str, Any], inputs: Mapping[str, str], numbers: Precision | None) -> str:
+    decided = {"schema": SCHEMA, "stage": stage, "stage_version": version, "config": config, "inputs": inputs}
+    return digest_json(decided if numbers is None else decided | {"precision": numbers.model_dump(mode="json")})
 
 
 def _digest(key: str, files: Mapping[str, FileRecord], timings: tuple[str, ...]) -> str:

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     ledger_url: str | None = Field(None, description="SQLAlchemy URL of the promotion ledger; default a SQLite file in <home>.")
     device: str = Field("auto", description="auto, cpu or cuda.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Weights of models that run; auto: bfloat16 on CUDA, else float32."
+        "auto", description="Numbers in which models run; auto: bfloat16 where it is faster (CUDA, CPUs with units for it), else float32."
     )
     threads: int = Field(2, ge=1, description="CPU threads for torch and ONNX Runtime; part of what makes results repeatable.")
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError
 from timbre.config import CorpusConfig, Frozen, ModelConfig, TargetConfig, release_config
+from timbre.precision import precision
 from timbre.settings import Settings
 from timbre.tasks.stages import InputDigests, StyleParameters, keeps_archives, opened, read_parameters, write_parameters
 from timbre.tasks.stores.dvc_commands import Dvc
@@ -168,13 +169,13 @@ class DataRegistry:
             inputs=InputDigests(
                 corpus={name: inputs[name].digest for name in sorted(inputs)}, model=model_digest,
                 target={name: value.digest for name, value in sorted(target_inputs(target or default.target).items())},
-                corpus_stage=CORPUS.version, target_stage=TARGET.version,
+                corpus_stage=CORPUS.version, target_stage=TARGET.version, precision=precision().sentence(),
             ),
         ).model_dump(mode="json")  # fmt: skip
         if target is None and (previous := styles.get(style)):
             fresh |= {name: previous[name] for name in ("target", "model")}
             fresh["inputs"] |= {
-                name: previous["inputs"][name] for name in ("model", "target", "target_stage") if name in previous["inputs"]
+                name: previous["inputs"][name] for name in ("model", "target", "target_stage", "precision") if name in previous["inputs"]
             }
         styles[style] = fresh
         write_parameters(path, {"target": {"archive": archive}, "styles": styles}, _COMMENT)

@@ -108,4 +108,4 @@ def _write_items(rows: Sequence[Row], work: Workspace) -> None:
     pq.write_table(pa.Table.from_pylist(list(ordered), schema=schema), work.output / "items.parquet", compression="zstd")
 
 
-STAGE: Stage[BenchmarkConfig] = Stage("benchmark", 2, _build)
+STAGE: Stage[BenchmarkConfig] = Stage("benchmark", 2, _build, runs_model=True)

@@ -55,7 +55,7 @@ def _build(config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspa
     )
 
 
-STAGE: Stage[CalibrationConfig] = Stage("calibration", 2, _build)
+STAGE: Stage[CalibrationConfig] = Stage("calibration", 2, _build, runs_model=True)
 
 
 def calibration_of(evaluation: EvaluationConfig) -> CalibrationConfig:

@@ -27,4 +27,4 @@ def _build(config: GenerationConfig, inputs: Mapping[str, Input], work: Workspac
     run_generations(config, inputs, work)
 
 
-STAGE: Stage[GenerationConfig] = Stage("generations", 3, _build)
+STAGE: Stage[GenerationConfig] = Stage("generations", 3, _build, runs_model=True)

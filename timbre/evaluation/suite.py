@@ -26,6 +26,7 @@ from timbre.evaluation.style import HumanSide, measure_several, measure_style, m
 from timbre.inference.embeddings import packaged_encoder
 from timbre.metrics.encoder import Encoder
 from timbre.models import load_tokenizer
+from timbre.precision import precision
 
 Row = dict[str, Any]
 _UNPUBLISHED = ("token_ids", "ranks")
@@ -175,6 +176,10 @@ def _check(config: EvaluationConfig, inputs: Mapping[str, Input], generations: A
         wrong.append("adapter")
     if wrong or named.keys() - inputs.keys():
         raise ValueError(f"the generations are of another {' and '.join(wrong or sorted(named.keys() - inputs.keys()))}: write them again")
+    if generations.manifest.precision != precision():
+        raise ValueError(
+            "the generations were written in another precision than this machine reads in: write them again, or set TIMBRE_DTYPE"
+        )
     if generations.manifest.config != config.of_generations().model_dump(mode="json"):
         raise ValueError("the generations were written with other settings than these: write them again")
 

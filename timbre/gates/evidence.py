@@ -170,7 +170,8 @@ def stale(artifacts: Mapping[str, Artifact], rival: str = BASE) -> dict[str, str
     """Artifacts whose evidence is about something else than this candidate, and why.
 
     The candidate's digests are those of the artifacts given; each of their manifests must name the same ones. Base and
-    candidate must have been measured by the same code, settings, probes, corpus and model.
+    candidate must have been measured by the same code, settings, probes, corpus, model and
+    precision.
     """
     refused: dict[str, str] = {}
     expected = {name: artifacts[name].digest for name in ("adapter", "target", "corpus")}
@@ -196,6 +197,9 @@ def _measured_differently(candidate: Artifact, base: Artifact, rival: str) -> st
         return "stale: base and candidate were measured by different versions of the evaluation"
     if changed := sorted(name for name in ours.config.keys() | theirs.config.keys() if ours.config.get(name) != theirs.config.get(name)):
         return f"stale: base and candidate were measured with another {', '.join(changed)}"
+    if ours.precision != theirs.precision:
+        both = " and ".join("an unknown precision" if one.precision is None else one.precision.sentence() for one in (theirs, ours))
+        return f"stale: base and candidate were measured in different precision ({both}): set TIMBRE_DTYPE, and evaluate both again"
     own = {"adapter", "generations", "recitations"} | ({"target"} if rival != BASE else set())  # what another version may have of its own
     names = (ours.inputs.keys() | theirs.inputs.keys()) - own
     if changed := sorted(name for name in names if ours.inputs.get(name) != theirs.inputs.get(name)):

@@ -15,6 +15,8 @@ from timbre.config import SamplerConfig
 Logits = Any
 """`numpy.ndarray` or `torch.Tensor`, floating point, shape (..., V)."""
 
+SHORTLIST = 1024
+"""The likeliest tokens among which a nucleus is looked for first."""
 _NEVER = float("-inf")
 
 
@@ -41,8 +43,7 @@ def top_p(logits_BV: Logits, p: float) -> Logits:
     probabilities_BV = _softmax(sorted_BV)
     before_BV = xp.cumsum(probabilities_BV, -1) - probabilities_BV  # mass of the tokens ranked above
     kept_B1 = (before_BV < p).sum(-1)[..., None]
-    threshold_B1 = xp.take_along_axis(sorted_BV, kept_B1 - 1, -1) if xp is np else sorted_BV.gather(-1, kept_B1 - 1)
-    return _from(logits_BV, threshold_B1)
+    return _from(logits_BV, _at(sorted_BV, kept_B1 - 1))
 
 
 def min_p(logits_BV: Logits, p: float) -> Logits:
@@ -93,7 +94,37 @@ def sample(logits_BV: Logits, uniform_B: Logits, sampler: SamplerConfig) -> Logi
     Raises:
         FloatingPointError: the logits are not numbers to draw from.
     """
-    return greedy(logits_BV) if sampler.temperature == 0 else draw(process(logits_BV, sampler), uniform_B)
+    if sampler.temperature == 0:
+        return greedy(logits_BV)
+    if sampler.top_p >= 1.0 or sampler.top_k > 0 or logits_BV.shape[-1] <= SHORTLIST:
+        return draw(process(logits_BV, sampler), uniform_B)
+    return _from_shortlist(temperature(logits_BV, sampler.temperature), uniform_B, sampler.top_p)
+
+
+def _from_shortlist(logits_BV: Logits, uniform_B: Logits, p: float) -> Logits:
+    """The same token as `draw(top_p(...))`, without sorting the vocabulary, which took half of the time of writing.
+
+    Rows whose nucleus may reach beyond the shortlist are drawn in full. The mass of the whole row is had from float32
+    weights (relative error about 1e-8); what is drawn from is float64 as ever.
+    """
+    xp = _namespace(logits_BV)
+    _best(logits_BV)
+    values_BK, ids_BK = _largest(logits_BV, SHORTLIST)
+    peak_B1 = values_BK[..., :1]
+    total_B1 = xp.exp(logits_BV - peak_B1).sum(-1, dtype=xp.float64)[..., None]
+    weights_BK = xp.exp(_double(values_BK) - _double(peak_B1))
+    before_BK = xp.cumsum(weights_BK, -1) - weights_BK
+    threshold_B1 = _at(values_BK, (before_BK < p * total_B1).sum(-1)[..., None] - 1)
+    kept_BK = values_BK >= threshold_B1
+    short_B = (threshold_B1 > values_BK[..., -1:])[..., 0]  # a lower one may be tied with tokens beyond the list
+    order_BK = xp.argsort(ids_BK, -1)
+    cumulative_BK = xp.cumsum(_at(xp.where(kept_BK, weights_BK, 0.0), order_BK), -1)
+    place_B = (cumulative_BK <= uniform_B[..., None] * cumulative_BK[..., -1:]).sum(-1)
+    chosen_B = _at(_at(ids_BK, order_BK), place_B[..., None])[..., 0]
+    if not bool(short_B.all()):
+        rest_B = ~short_B
+        chosen_B[rest_B] = draw(top_p(logits_BV[rest_B], p), uniform_B[rest_B])
+    return chosen_B
 
 
 def _namespace(array: Logits) -> Any:
@@ -110,6 +141,21 @@ def _best(logits_BV: Logits) -> Logits:
     if not bool(xp.isfinite(best_B).all()):
         raise FloatingPointError("the model gave NaN or infinite logits: no token can be drawn from them")
     return best_B
+
+
+def _largest(logits_BV: Logits, k: int) -> tuple[Logits, Logits]:
+    """The k largest of each row in descending order, and where they stand."""
+    if not isinstance(logits_BV, np.ndarray):
+        found = logits_BV.topk(k, -1)
+        return found.values, found.indices
+    ids_BK = np.argpartition(logits_BV, -k, axis=-1)[..., -k:]
+    ids_BK = np.take_along_axis(ids_BK, np.argsort(-np.take_along_axis(logits_BV, ids_BK, -1), -1), -1)
+    return np.take_along_axis(logits_BV, ids_BK, -1), ids_BK
+
+
+def _at(array_BK: Logits, places_BM: Logits) -> Logits:
+    """Entries of each row."""
+    return np.take_along_axis(array_BK, places_BM, -1) if isinstance(array_BK, np.ndarray) else array_BK.gather(-1, places_BM)
 
 
 def _double(array: Logits) -> Logits:

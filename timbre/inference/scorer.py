@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from timbre.models import head_bias, head_weight
+from timbre.models import head_bias, head_weight, logits
 
 if TYPE_CHECKING:
     import torch
@@ -56,11 +56,11 @@ class Scorer:
         return states_BTD
 
     def logits(self, hidden_ND: "torch.Tensor") -> "torch.Tensor":
-        """fp32 logits (N, V) over the real tokens."""
-        logits_NV = hidden_ND @ self.head.T
+        """fp32 logits (N, V) over the real tokens, never rounded to the precision of the weights on the way."""
+        logits_NV = logits(hidden_ND, self.head)
         if (bias_V := head_bias(self.model)) is not None:
             logits_NV += bias_V[: self.vocab_size]
-        return logits_NV.float()
+        return logits_NV.float()  # narrower only where weights are in fp64
 
     def scores(self, hidden_ND: "torch.Tensor", ids_N: "torch.Tensor", *, entropy: bool) -> "tuple[torch.Tensor, torch.Tensor]":
         """Log-probability of each id, and entropy of each prediction (empty unless asked for), in nats, float64 on the CPU.

@@ -1,4 +1,4 @@
-"""Loading a resolved model: fp32 on a CPU, bf16 on a CUDA device, always from the artifact, never with remote code.
+"""Loading a resolved model in the precision of this machine (`timbre.precision`), always from the artifact, never with remote code.
 
 The loss kernels want hidden states and head apart, so that positions × vocabulary logits are never all in memory.
 """
@@ -6,13 +6,14 @@ The loss kernels want hidden states and head apart, so that positions × vocabul
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from timbre.artifacts import Artifact, digest_json
 from timbre.models.tokens import start_ids
+from timbre.precision import device_class, precision
 from timbre.settings import settings
 
 if TYPE_CHECKING:
@@ -33,23 +34,21 @@ def device() -> torch.device:
     Raises:
         ValueError: cuda was asked for and there is none, or an unknown device.
     """
-    wanted = settings().device
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"TIMBRE_DEVICE is {wanted!r}: choose auto, cpu or cuda")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ValueError("TIMBRE_DEVICE is cuda, but torch finds no CUDA device: set it to auto or cpu")
-    if wanted == "cpu" or not torch.cuda.is_available():
+    if device_class(settings()) == "cpu":
         return torch.device("cpu")
     os.environ.setdefault(*CUBLAS)
     return torch.device("cuda")
 
 
 def weights_dtype() -> torch.dtype:
-    """What weights are held in: `TIMBRE_DTYPE`, or bf16 on a CUDA device and fp32 elsewhere."""
-    wanted = settings().dtype
-    if wanted == "auto":
-        return torch.bfloat16 if device().type == "cuda" else torch.float32
-    return torch.float32 if wanted == "float32" else torch.bfloat16
+    """What weights are held in, see `timbre.precision`."""
+    return torch.bfloat16 if precision().weights == "bfloat16" else torch.float32
+
+
+def autocast(given: Literal["off", "bf16"]) -> Literal["off", "bf16"]:
+    """`training.autocast`, on for CPUs whose products run in bf16: else the adapter's, in fp32, would be the slow part of a step."""
+    numbers = precision()
+    return "bf16" if numbers.device == "cpu" and numbers.products == "bfloat16" else given
 
 
 def load_tokenizer(model: Artifact) -> "PreTrainedTokenizerBase":

@@ -17,6 +17,7 @@ from timbre.gates.policy import read_policy
 from timbre.pipeline.building import find, steps_of
 from timbre.pipeline.inputs import policy_path
 from timbre.pipeline.steps import STEPS, Step
+from timbre.precision import precision
 from timbre.settings import settings
 
 _REFERENCE_PARAMETERS = 134_515_008
@@ -48,6 +49,8 @@ class Plan:
     memory_gib: float
     warnings: tuple[str, ...] = ()
     """What will not be as the configuration suggests."""
+    numbers: str = ""
+    """In which numbers models will run; it decides results, and stands in every key."""
 
     @property
     def seconds(self) -> float:
@@ -64,6 +67,7 @@ class Plan:
             "steps": steps,
             "seconds": round(self.seconds, 1),
             "memory_gib": round(self.memory_gib, 2),
+            "precision": self.numbers,
             "warnings": [*self.warnings],
             **cost,
         }
@@ -85,7 +89,7 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
         seconds = cost.seconds * (size if cost.scales else 1) * pace.get(step.name, 1.0)
         items.append(Item(step.name, step.name in built, seconds, cost.what))
     policy_path(config.gate.policy)
-    return Plan(tuple(items), _memory_gib(config, parameters), tuple(_warnings(config, built)))
+    return Plan(tuple(items), _memory_gib(config, parameters), tuple(_warnings(config, built)), precision().sentence())
 
 
 def _memory_gib(config: ReleaseConfig, parameters: int) -> float:

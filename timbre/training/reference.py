@@ -9,6 +9,7 @@ from timbre.artifacts import Artifact
 from timbre.config import TrainingConfig
 from timbre.corpus.passages import Passage
 from timbre.models import load_model, model_facts
+from timbre.models.loading import autocast
 from timbre.progress import Progress
 from timbre.training.adapters import save_adapter
 from timbre.training.data import Example
@@ -41,7 +42,7 @@ def train_on_passages(
         return folder
     config = TrainingConfig(
         objective="sft", epochs=epochs, learning_rate=learning_rate, rank=rank, lora_alpha=2 * rank, batch_tokens=batch_tokens,
-        replay_weight=0.0, replay_items=0, seed=seed, packing=packing,
+        replay_weight=0.0, replay_items=0, seed=seed, packing=packing, autocast=autocast("off"),
     )  # fmt: skip
     examples = [Example.of_passage(passage) for passage in passages]
     result = train(load_model(model), examples, config, vocab_size=model_facts(model)["vocab_size"], scratch=scratch, progress=progress)

@@ -50,10 +50,12 @@ def train_on(
     import torch
 
     from timbre.models import load_model, load_tokenizer, model_facts
+    from timbre.models.loading import autocast
     from timbre.store import TargetReader
     from timbre.training.data import Example
     from timbre.training.trainer import train
 
+    config = config.model_copy(update={"autocast": autocast(config.autocast)})
     target, corpus, model = (_artifact(inputs, name) for name in ("target", "corpus", "model"))
     facts, tokenizer = model_facts(model), load_tokenizer(model)
     reader = TargetReader(target.path, tokenizer_digest=facts["tokenizer_digest"], corpus_digest=corpus.digest)
@@ -118,4 +120,4 @@ def _header(reader: "TargetReader") -> dict[str, Any]:
     return {"target_rows": len(reader), "target_top_k": reader.header.top_k, "target_alpha": reader.header.alpha}
 
 
-STAGE: Stage[TrainingConfig] = Stage("adapter", 4, _build)
+STAGE: Stage[TrainingConfig] = Stage("adapter", 4, _build, runs_model=True)

@@ -14,6 +14,7 @@ from timbre.gates.evidence import Evidence, read_evidence
 from timbre.gates.policy import Gate, Policy, read_policy
 from timbre.gates.stage import judge_release
 from timbre.gates.verdict import GateResult, Judgement, judge, overall
+from timbre.precision import Precision
 from timbre.progress import SILENT
 
 
@@ -157,6 +158,15 @@ def test_stale_evidence_is_refused(judged: Any, scene: Any, artifact: str, neede
 def test_base_measured_with_other_settings_is_refused(judged: Any, scene: Any) -> None:
     judgement = judged(replace(scene, base_config=EvaluationConfig(likelihood_tokens=128)))
     assert "another likelihood_tokens" in gate_of(judgement, "held_out_nll").sentence
+
+
+def test_base_measured_in_another_precision_is_refused(studio: Any, scene: Any, policy: Policy) -> None:
+    made = studio.artifacts(scene)
+    half = Precision(weights="bfloat16", products="bfloat16", device="cpu")
+    for side in ("base", "candidate"):
+        other = made | {side: replace(made[side], manifest=made[side].manifest.model_copy(update={"precision": half}))}
+        judgement = judge(read_evidence(other), policy)
+        assert judgement.verdict == "FAIL" and "in different precision" in gate_of(judgement, "held_out_nll").sentence
 
 
 def test_report_of_another_adapter_is_refused(studio: Any, scene: Any, policy: Policy) -> None:

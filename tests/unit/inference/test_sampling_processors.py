@@ -97,3 +97,22 @@ def test_a_model_that_gives_nan_is_refused(bad: float, temperature: float) -> No
         processors.sample(logits, np.zeros(1), sampler)
     with pytest.raises(FloatingPointError, match="NaN"):
         processors.sample(torch.from_numpy(logits), torch.zeros(1), sampler)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.2, 6), st.floats(0.05, 0.99), st.booleans())
+def test_a_nucleus_from_the_shortlist_draws_the_token_of_the_whole_row(seed: int, scale: float, p: float, tied: bool) -> None:
+    """Flat rows, whose nucleus reaches beyond the list, and rows full of ties included; in both libraries."""
+    import torch
+
+    random = np.random.default_rng(seed)
+    logits = (random.normal(size=(4, 3 * processors.SHORTLIST)) * scale * np.array([[1], [0.01], [1], [1]])).astype(np.float32)
+    if tied:
+        logits = np.round(logits)
+    logits[2, : 2 * processors.SHORTLIST] = -np.inf
+    uniform = random.random(4)
+    wanted = processors.draw(processors.top_p(logits, p), uniform)
+    sampler = SamplerConfig(top_p=p)
+    np.testing.assert_array_equal(processors.sample(logits, uniform, sampler), wanted)
+    there = processors.sample(torch.from_numpy(logits), torch.from_numpy(uniform), sampler)
+    np.testing.assert_array_equal(there.numpy(), wanted)
