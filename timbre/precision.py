@@ -85,13 +85,14 @@ def _cpu_prefers_bf16(path: Path) -> bool:
             return bool(known["times_as_fast"] >= FASTER)
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = {"cpu": cpu, "times_as_fast": round(times_as_fast(), 2)}
+    factor = round(times_as_fast(), 2)
+    found = {"cpu": cpu, "times_as_fast": factor}
     with suppress(OSError):  # a read-only home costs a second a run, not the answer
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = path.with_name(f".{path.name}.{os.getpid()}")
         whole.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
         whole.replace(path)
-    return found["times_as_fast"] >= FASTER  # type: ignore[no-any-return,operator]
+    return factor >= FASTER
 
 
 def times_as_fast() -> float:
