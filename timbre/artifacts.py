@@ -136,6 +136,17 @@ class Artifact:
             raise IntegrityError(f"{self.path} has no file {name!r}; it holds {', '.join(self.manifest.files)}")
         return self.path / name
 
+    def verified(self, name: str) -> Path:
+        """The path of one of its files, hashed now, whatever is remembered of it by inode, size and time.
+
+        Raises:
+            IntegrityError: the manifest lists no such file, or its bytes are others.
+        """
+        path = self.file(name)
+        if sha256_file(path) != self.manifest.files[name].sha256:
+            raise _altered(path, self.path)
+        return path
+
     def json(self, name: str) -> Any:
         return json.loads(self.file(name).read_bytes())
 
@@ -163,12 +174,16 @@ class Artifact:
         with hashes.written_once() if hashes is not None else nullcontext():
             for name, record in manifest.files.items():
                 if hash_of(path / name) != record.sha256:
-                    raise IntegrityError(f"{path / name}: its sha256 is not the one in the manifest; remove {path} to have it built again")
+                    raise _altered(path / name, path)
         if manifest.digest != _digest(manifest.key, manifest.files, manifest.timings):
             raise IntegrityError(f"{manifest_path}: its digest does not follow from its files")
         if manifest.key != _key(manifest.stage, manifest.stage_version, manifest.config, manifest.inputs, manifest.precision):
             raise IntegrityError(f"{manifest_path}: its key does not follow from its stage, configuration and inputs")
         return cls(path, manifest)
+
+
+def _altered(path: Path, folder: Path) -> IntegrityError:
+    return IntegrityError(f"{path}: its sha256 is not the one in the manifest; remove {folder} to have it built again")
 
 
 Input = Artifact | FileInput

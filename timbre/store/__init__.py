@@ -2,6 +2,7 @@
 
 from timbre.store.format import (
     DamagedStoreError,
+    RepeatedTokenError,
     StoreHeader,
     TargetRow,
     TooManyTokensError,
@@ -9,11 +10,13 @@ from timbre.store.format import (
     WrongMassError,
     WrongTokenizerError,
 )
-from timbre.store.reader import TargetReader
+from timbre.store.reader import RowOutline, TargetReader
 from timbre.store.writer import TargetWriter
 
 __all__ = [
     "DamagedStoreError",
+    "RepeatedTokenError",
+    "RowOutline",
     "StoreHeader",
     "TargetReader",
     "TargetRow",

@@ -54,6 +54,10 @@ class WrongMassError(DamagedStoreError, ValueError):
     """Probabilities or a tail that are NaN, negative, or do not sum to 1."""
 
 
+class RepeatedTokenError(DamagedStoreError, ValueError):
+    """A token that stands twice among those of one position: its mass would be counted twice."""
+
+
 class WrongTokenizerError(ValueError):
     """The store's token ids belong to another tokenizer than the one at hand."""
 
@@ -191,7 +195,7 @@ def check_row(row: TargetRow, header: StoreHeader, *, tolerance: float = 1e-3) -
     """Refuse a row that is not a distribution at every position.
 
     Raises:
-        ValueError: shapes that do not agree, ids out of the vocabulary or twice at a position.
+        ValueError: shapes that do not agree, ids out of the vocabulary; twice at a position: RepeatedTokenError.
         WrongMassError: NaN, negative or unnormalised mass.
     """
     name = f"passage {row.index} of {row.doc_id}"
@@ -209,7 +213,7 @@ def check_row(row: TargetRow, header: StoreHeader, *, tolerance: float = 1e-3) -
         if ids.min() < 0 or ids.max() >= header.vocab_size:
             raise ValueError(f"{name}: token ids must lie in 0..{header.vocab_size - 1}, found {ids.min()}..{ids.max()}")
     if (np.diff(row.ids_TK.astype(np.int64), axis=1) <= 0).any():
-        raise ValueError(f"{name}: the target ids of a position must be distinct and ascending")
+        raise RepeatedTokenError(f"{name}: the target ids of a position must be distinct and ascending")
     check_mass(row.probs_TK, row.tail_T, name, tolerance)
     if row.eta_T is not None and (row.eta_T.shape != (positions,) or not ((row.eta_T >= 0) & (row.eta_T <= 1)).all()):
         raise WrongMassError(f"{name}: the n-gram weights must be one in 0..1 a position; build the target again")

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from timbre.artifacts import sha256_file
 from timbre.store.coding import decode, scaled, spread
 from timbre.store.format import (
     HEADER,
     DamagedStoreError,
+    RepeatedTokenError,
     StoreHeader,
     TargetRow,
     WrongCorpusError,
@@ -23,17 +23,20 @@ from timbre.store.format import (
     WrongTokenizerError,
     shard_path,
 )
+from timbre.store.shard import Shard
+
+_MAPPED, _HELD_ROWS = 256, 64
+"""Shards that are mapped at once, and rows after which the memory of those that were looked at is given back."""
 
 
 @dataclass(frozen=True)
-class _Column:
-    """A list column as one flat array and the offsets of its rows; both lie in the mapped file."""
+class RowOutline:
+    """What a row is, without its distributions."""
 
-    values: npt.NDArray[Any]
-    offsets: npt.NDArray[np.int32]
-
-    def row(self, index: int) -> npt.NDArray[Any]:
-        return self.values[self.offsets[index] : self.offsets[index + 1]]
+    doc_id: str
+    index: int
+    tokens: int
+    first_label: int
 
 
 class TargetReader:
@@ -42,7 +45,8 @@ class TargetReader:
         reader = TargetReader(target.path, tokenizer_digest=…, corpus_digest=…)
         reader[17].probs_TK
 
-    Shards are mapped when first asked for; a row is decoded when it is read.
+    Shards are mapped when first asked for, a row is decoded when it is read, and memory is given back as reading goes on: however
+    long the store is, a few rows' worth are held.
     """
 
     def __init__(self, folder: Path, *, tokenizer_digest: str | None = None, corpus_digest: str | None = None, verify: bool = True) -> None:
@@ -72,7 +76,8 @@ class TargetReader:
                 f"{corpus_digest[:12]}: build the target again from this corpus"
             )
         self._starts = [0, *accumulate(shard.rows for shard in self.header.shards)]
-        self._open: dict[int, dict[str, Any]] = {}
+        self._open: dict[int, Shard] = {}
+        self._looked_at: list[int] = []
         if verify:
             self._verify()
 
@@ -84,13 +89,25 @@ class TargetReader:
 
         Raises:
             IndexError: no such row.
-            WrongMassError: what is stored there is not a distribution.
+            WrongMassError, RepeatedTokenError: what is stored there is not a distribution.
         """
+        return self._decode(*self._place(number))
+
+    def text(self, number: int) -> tuple[npt.NDArray[np.int32], int]:
+        """The tokens of row `number`, and which is the first that has a distribution; none is decoded.
+
+        Raises:
+            IndexError: no such row.
+        """
+        shard, index = self._place(number)
+        return shard.lists["token_ids"].row(index).astype(np.int32), int(shard.firsts[index])
+
+    def _place(self, number: int) -> tuple[Shard, int]:
         if not -len(self) <= number < len(self):
             raise IndexError(f"row {number} of a target with {len(self)} rows")
         number %= len(self)
         shard = bisect_right(self._starts, number) - 1
-        return self._decode(self._columns(shard), number - self._starts[shard])
+        return self._shard(shard), number - self._starts[shard]
 
     def rows(self) -> Iterator[TargetRow]:
         """Every row, in the order in which it was written."""
@@ -98,70 +115,65 @@ class TargetReader:
 
     __iter__ = rows
 
-    def _decode(self, columns: dict[str, Any], index: int) -> TargetRow:
-        doc_id, passage = str(columns["doc_id"][index]), int(columns["index"][index])
-        token_ids = columns["token_ids"].row(index).astype(np.int32)
-        first = int(columns["first"][index]) if "first" in columns else 1
+    def outlines(self) -> Iterator[RowOutline]:
+        """Which passage each row is, and how long, in order; no distribution is decoded."""
+        for number in range(len(self.header.shards)):
+            shard = self._shard(number)
+            lengths = shard.lists["token_ids"].lengths
+            for doc_id, index, tokens, first in zip(shard.doc_ids.to_pylist(), shard.indices, lengths, shard.firsts, strict=True):
+                yield RowOutline(doc_id, int(index), int(tokens), int(first))
+
+    def _decode(self, shard: Shard, index: int) -> TargetRow:
+        doc_id, passage = str(shard.doc_ids[index]), int(shard.indices[index])
+        token_ids, first = shard.lists["token_ids"].row(index).astype(np.int32), int(shard.firsts[index])
         name = f"{self.folder}: passage {passage} of {doc_id}"
-        ids, probs, tail = self._draws(columns, index, name) if self.header.coding == "sampled" else self._top(columns, index, name)
-        if len(ids) != len(token_ids) - first:
-            raise WrongMassError(f"{name} has {len(ids)} distributions for {len(token_ids) - first} tokens; build the target again")
-        eta = columns["etas"].row(index).astype(np.float32) if "etas" in columns else None
+        ids, probs, tail = self._draws(shard, index, name) if self.header.coding == "sampled" else self._top(shard, index, name)
+        _check_ids(token_ids, ids, self.header.vocab_size, name)
+        eta = shard.lists["etas"].row(index).astype(np.float32) if "etas" in shard.lists else None
         return TargetRow(doc_id, passage, token_ids, ids, probs, tail, first, eta)
 
-    def _top(self, columns: dict[str, Any], index: int, name: str) -> tuple[npt.NDArray[Any], ...]:
+    def _top(self, shard: Shard, index: int, name: str) -> tuple[npt.NDArray[Any], ...]:
         """Ids, probabilities and tails of a row of the coding 'topk'."""
-        tail = columns["tails"].row(index).astype(np.float32)
+        tail = shard.lists["tails"].row(index).astype(np.float32)
         if not ((tail >= 0) & (tail <= 1)).all():
             raise WrongMassError(f"{name} has a tail mass outside 0..1; build the target again")
-        ids, codes = columns["ids"].row(index), columns["codes"].row(index)
-        spans = columns["spans"].row(index) if self.header.precision == "u8" else tail
-        if not len(ids) == len(codes) == self.header.top_k * len(tail) or len(spans) != len(tail):
-            raise WrongMassError(f"{name} has not {self.header.top_k} tokens for each of its {len(tail)} tails; build the target again")
-        codes = codes.reshape(-1, self.header.top_k)
+        ids, codes = (shard.lists[name].row(index).reshape(-1, self.header.top_k) for name in ("ids", "codes"))
         if self.header.precision == "u8":
-            probs = decode(codes, spans, tail)
+            probs = decode(codes, shard.lists["spans"].row(index), tail)
         else:
             if not (codes >= 0).all():
                 raise WrongMassError(f"{name} has a probability below 0; build the target again")
             probs = scaled(codes.astype(np.float32), tail)
-        return ids.reshape(-1, self.header.top_k).astype(np.int32), probs, tail
+        return ids.astype(np.int32), probs, tail
 
-    def _draws(self, columns: dict[str, Any], index: int, name: str) -> tuple[npt.NDArray[Any], ...]:
+    def _draws(self, shard: Shard, index: int, name: str) -> tuple[npt.NDArray[Any], ...]:
         """Ids, probabilities and tails (none) of a row of the coding 'sampled'."""
-        draws, sizes = self.header.draws, columns["sizes"].row(index)
+        draws, sizes = self.header.draws, shard.lists["sizes"].row(index)
         assert draws is not None
-        ids, counts = columns["ids"].row(index), columns["codes"].row(index)
+        ids, counts = shard.lists["ids"].row(index), shard.lists["codes"].row(index)
         starts = np.cumsum(sizes, dtype=np.int64) - sizes
-        if len(ids) != len(counts) or sizes.sum(dtype=np.int64) != len(ids) or not sizes.all():
+        if sizes.sum(dtype=np.int64) != len(ids) or not sizes.all():
             raise WrongMassError(f"{name} has sizes that are not those of its draws; build the target again")
         if (np.add.reduceat(counts.astype(np.int64), starts) != draws).any():
             raise WrongMassError(f"{name} has a position without {draws} draws; build the target again")
+        if (np.diff(ids.astype(np.int64)) <= 0)[np.isin(np.arange(1, len(ids)), starts, invert=True)].any():
+            raise RepeatedTokenError(f"{name} has a position whose draws are not distinct and ascending tokens; build the target again")
         ids_TK, probs_TK = spread(ids.astype(np.int32), counts, sizes, draws=draws, vocab_size=self.header.vocab_size)
         return ids_TK, probs_TK, np.zeros(len(sizes), np.float32)
 
-    def _columns(self, shard: int) -> dict[str, Any]:
-        if shard not in self._open:
-            path = shard_path(self.folder, shard)
-            try:
-                batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-                columns: dict[str, Any] = {"doc_id": batch["doc_id"], "index": batch["index"].to_numpy()}
-                for name in ("token_ids", *self._lists(), *(["etas"] if "etas" in batch.schema.names else [])):
-                    column = batch[name]
-                    columns[name] = _Column(column.values.to_numpy(), column.offsets.to_numpy())
-                if "first" in batch.schema.names:
-                    columns["first"] = batch["first"].to_numpy()
-            except (pa.ArrowException, OSError, KeyError, IndexError) as error:
-                raise DamagedStoreError(f"{path}: not a readable shard ({error}); build the target again") from error
-            if batch.num_rows != self.header.shards[shard].rows:
-                raise DamagedStoreError(f"{path} has {batch.num_rows} rows, its header says {self.header.shards[shard].rows}")
-            self._open[shard] = columns
-        return self._open[shard]
-
-    def _lists(self) -> tuple[str, ...]:
-        if self.header.coding == "sampled":
-            return ("ids", "codes", "sizes")
-        return ("ids", "codes", "tails", "spans") if self.header.precision == "u8" else ("ids", "codes", "tails")
+    def _shard(self, number: int) -> Shard:
+        """A shard that a row is about to be read of; those that were read before it may leave memory."""
+        if number not in self._open:
+            if len(self._open) == _MAPPED:
+                del self._open[next(iter(self._open))]
+            self._open[number] = Shard.open(self.folder, number, self.header)
+        self._looked_at.append(number)
+        if len(self._looked_at) == _HELD_ROWS:
+            for one in set(self._looked_at):
+                if one in self._open:
+                    self._open[one].release()
+            self._looked_at.clear()
+        return self._open[number]
 
     def _verify(self) -> None:
         for index, shard in enumerate(self.header.shards):
@@ -170,3 +182,11 @@ class TargetReader:
                 raise DamagedStoreError(f"{path} is missing; fetch or build the target again")
             if sha256_file(path) != shard.sha256:
                 raise DamagedStoreError(f"{path} is cut or altered: its sha256 is not the one in {HEADER}; fetch or build the target again")
+            self._shard(index)
+
+
+def _check_ids(token_ids_T: npt.NDArray[Any], ids_TK: npt.NDArray[Any], vocab_size: int, name: str) -> None:
+    if not (ids_TK[:, 1:] > ids_TK[:, :-1]).all():
+        raise RepeatedTokenError(f"{name} has a position whose tokens are not distinct and ascending; build the target again")
+    if min(token_ids_T.min(), ids_TK.min()) < 0 or max(token_ids_T.max(), ids_TK.max()) >= vocab_size:
+        raise DamagedStoreError(f"{name} has tokens outside 0..{vocab_size - 1}; build the target again")

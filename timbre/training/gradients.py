@@ -10,10 +10,8 @@ from torch import Tensor
 from timbre.config import TrainingConfig
 from timbre.training.data import Batch, Example, collate, draw_replay, pack
 from timbre.training.parallel import World
+from timbre.training.reading import Group, Groups
 from timbre.training.student import Student
-
-Group = tuple[Example, ...]
-"""Examples that go together: one, or a pair."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +27,14 @@ class Means:
 class Gradients:
     """Adds the gradients of a step to a student's parameters."""
 
-    def __init__(self, student: Student, config: TrainingConfig, world: World, groups: Sequence[Group], replay: Sequence[Example]) -> None:
+    def __init__(self, student: Student, config: TrainingConfig, world: World, groups: Groups, replay: Sequence[Example]) -> None:
         """`groups` are what the steps' indices point at; `replay` serves the accuracy term and, its prompts, the KL to base.
 
         Raises:
             ValueError: a KL to base without neutral prompts.
         """
         self.student, self.config, self.world, self.groups = student, config, world, groups
-        self.positions = [sum(example.positions for example in group) for group in groups]
+        self.positions = groups.positions
         self.replay = replay if config.replay_weight > 0 and config.replay_items > 0 else ()
         self.neutral = [prompt for prompt in map(_prompt, replay) if prompt.positions] if config.base_kl_weight > 0 else []
         if config.base_kl_weight > 0 and not (self.neutral and config.replay_items):
@@ -73,7 +71,7 @@ class Gradients:
         return self._term(drawn, groups, positions, term, sum(positions[index] for index in drawn), weight, whole=True)
 
     def _term(
-        self, indices: Sequence[int], groups: Sequence[Group], positions: Sequence[int], term: Callable[[Batch], Tensor],
+        self, indices: Sequence[int], groups: Groups | Sequence[Group], positions: Sequence[int], term: Callable[[Batch], Tensor],
         divisor: int, weight: float, *, whole: bool = False,
     ) -> Tensor:  # fmt: skip
         """This process' part of one term's mean, in float64 on the device; its gradient times `weight` added to the parameters."""

@@ -52,17 +52,17 @@ def train_on(
     from timbre.models import load_model, load_tokenizer, model_facts
     from timbre.models.loading import autocast
     from timbre.store import TargetReader
-    from timbre.training.data import Example
+    from timbre.store.format import HEADER
+    from timbre.training.reading import Examples
     from timbre.training.trainer import train
 
     config = config.model_copy(update={"autocast": autocast(config.autocast)})
     target, corpus, model = (_artifact(inputs, name) for name in ("target", "corpus", "model"))
     facts, tokenizer = model_facts(model), load_tokenizer(model)
+    target.verified(HEADER)  # and the header speaks for the shards, which the reader hashes: whatever was remembered of either
     reader = TargetReader(target.path, tokenizer_digest=facts["tokenizer_digest"], corpus_digest=corpus.digest)
-    examples = [Example.of_row(row) for row in reader]
-    if not examples:
-        raise ValueError("the target store holds no passage: build it from a corpus with training documents")
-    longest = max(len(example.token_ids_T) for example in examples)
+    examples = Examples.stored(reader)
+    longest = int(examples.lengths_E.max())
     if longest > facts["context"]:
         raise ValueError(f"passages of {longest} tokens exceed the model's context of {facts['context']}: lower target.passage_tokens")
     # What is sharded is put on the devices block by block: a large model has room there only in parts.
@@ -73,7 +73,7 @@ def train_on(
         scratch=scratch, progress=progress,
     )  # fmt: skip
     width = int(target.manifest.config["passage_tokens"])
-    trained = [[row.doc_id, row.index * width] for row in reader]
+    trained = [[row.doc_id, row.index * width] for row in reader.outlines()]
     return result, result.summary | _header(reader) | {"trained_passages": trained}
 
 

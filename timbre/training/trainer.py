@@ -8,7 +8,6 @@ loss is had by the same functions and normalised the same way. Everything a step
 and the state of the step before it, so a run that was killed and resumed ends with the same bytes as an undisturbed one.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -19,7 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,9 +30,10 @@ from timbre.settings import settings
 from timbre.training.adapters import adapter_parameters, copy_parameters, like, prepare, put_parameters, whole
 from timbre.training.checkpoints import Checkpoint, Checkpoints
 from timbre.training.data import Example, collate, pack, plan_steps
-from timbre.training.gradients import Gradients, Group
+from timbre.training.gradients import Gradients
 from timbre.training.parallel import World, clip, shard
 from timbre.training.preferences import preference_pairs
+from timbre.training.reading import Examples, Groups, digest_of
 from timbre.training.student import Student
 
 if TYPE_CHECKING:
@@ -76,7 +75,8 @@ def train(
     adapter stays as it began: without effect.
 
     Args:
-        examples: passages, with target distributions where the objective needs them.
+        examples: passages, with target distributions where the objective needs them. `Examples.stored` reads them from a target
+            as the steps need them, so that memory does not grow with their number.
         vocab_size: true vocabulary size; rows of the head beyond it are padding.
         held_out: unseen passages; their mean NLL a token is the early-stopping measure.
         replay: items of the accuracy term, weighted by `config.replay_weight`; their prompts are neutral for the KL to base.
@@ -87,13 +87,14 @@ def train(
         DivergedError: the loss is not finite; the sentence says at which step and what to lower.
     """
     with _repeatable():
+        examples = examples if isinstance(examples, Examples) else Examples.listed(examples)
         _check(examples, held_out, config)
         world = World.here()
         if config.objective == "dpo":
             options: dict[str, Any] = {"prompt_tokens": config.dpo_prompt_tokens, "vocab_size": vocab_size, "seed": config.seed}
-            groups: Sequence[Group] = preference_pairs(model, examples, **options, scratch=scratch, progress=progress, world=world)
+            groups = preference_pairs(model, examples, **options, scratch=scratch, progress=progress, world=world)
         else:
-            groups = [(example,) for example in examples]
+            groups = Groups.singles(examples)
         run = _Run(prepare(model, config), groups, config, vocab_size, held_out, replay, scratch, world)
         run.resume()
         for step in progress.track(range(run.state.step + 1, len(run.steps) + 1), "training", len(run.steps), run.state.step):
@@ -145,7 +146,7 @@ class _Run:
     """One training run: model, plan and state. `resume` first, then `step` for each step that is left, then `result`."""
 
     def __init__(
-        self, model: Any, groups: Sequence[Group], config: TrainingConfig, vocab_size: int,
+        self, model: Any, groups: Groups, config: TrainingConfig, vocab_size: int,
         held_out: Sequence[Example], replay: Sequence[Example], scratch: Path, world: World,
     ) -> None:  # fmt: skip
         self.model, self.groups, self.config, self.vocab_size = model, groups, config, vocab_size
@@ -169,12 +170,8 @@ class _Run:
         return self.scratch / CURVE
 
     def _fingerprint(self, replay: Sequence[Example]) -> str:
-        text = hashlib.sha256()
-        for example in (*(one for group in self.groups for one in group), *self.held_out, *replay):
-            text.update(example.token_ids_T.astype("int64").tobytes() + f"|{example.first_label}|".encode())
-            for part in (example.ids_TK, example.probs_TK, example.tail_T):
-                text.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
-        return digest_json({"config": self.config.model_dump(mode="json"), "data": text.hexdigest(), "vocab_size": self.student.vocab_size})
+        data = [self.groups.digest, digest_of(self.held_out), digest_of(replay)]
+        return digest_json({"config": self.config.model_dump(mode="json"), "data": data, "vocab_size": self.student.vocab_size})
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, or begin with a look at the untrained model."""
@@ -301,10 +298,10 @@ _OF_ONE_OBJECTIVE = {
 }  # fmt: skip
 
 
-def _check(examples: Sequence[Example], held_out: Sequence[Example], config: TrainingConfig) -> None:
-    if not sum(example.positions for example in examples):
+def _check(examples: Examples, held_out: Sequence[Example], config: TrainingConfig) -> None:
+    if not sum(examples.positions):
         raise ValueError("there is nothing to train on: no passage has two tokens or more")
-    if objective(config.objective).needs == "targets" and any(example.probs_TK is None for example in examples):
+    if objective(config.objective).needs == "targets" and not examples.targets:
         raise ValueError(f"the objective {config.objective} needs passages with target distributions; use sft for plain text")
     if held_out and not sum(example.positions for example in held_out):
         raise ValueError("the held-out passages are too short to judge by: give the corpus longer validation documents")

@@ -22,6 +22,7 @@ from timbre.training.data import Example, collate
 from timbre.training.gradients import Gradients, Means
 from timbre.training.parallel import World
 from timbre.training.preferences import preference_pairs
+from timbre.training.reading import Examples, Groups
 from timbre.training.replay import encode_replay, read_replay
 from timbre.training.student import Student
 from timbre.training.trainer import TrainingResult, train
@@ -68,7 +69,7 @@ def stepped(inputs: TrainingInputs, examples: list[Example], replay: list[Exampl
     groups: list[tuple[Example, ...]] = [(example,) for example in examples]
     if config.objective == "dpo":  # against the same text backwards
         groups = [(one, Example(one.token_ids_T[::-1].copy())) for one in examples]
-    means = Gradients(Student(network, config, VOCABULARY), config, World(), groups, replay).add(1, range(len(groups)))
+    means = Gradients(Student(network, config, VOCABULARY), config, World(), Groups.listed(groups), replay).add(1, range(len(groups)))
     return means, {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
 
 
@@ -253,15 +254,15 @@ def test_dpo_compares_with_the_same_samples_after_a_restart_and_draws_real_token
 ) -> None:
     options: dict[str, Any] = {"prompt_tokens": 40, "vocab_size": VOCABULARY - 40, "seed": 3, "scratch": tmp_path, "progress": SILENT}
     model = load_model(training_inputs.model)
-    first = preference_pairs(model, examples[:5], world=World(), **options)
-    again = preference_pairs(None, examples[:5], world=World(), **options)
+    first = preference_pairs(model, Examples.listed(examples[:5]), world=World(), **options)
+    again = preference_pairs(None, Examples.listed(examples[:5]), world=World(), **options)
     for (human, sample), (_, kept) in zip(first, again, strict=True):
         assert (sample.token_ids_T == kept.token_ids_T).all()
         assert (sample.token_ids_T[:40] == human.token_ids_T[:40]).all() and len(sample.token_ids_T) == len(human.token_ids_T)
         assert sample.token_ids_T[40:].max() < VOCABULARY - 40 and sample.first_label == human.first_label == 40
     assert len({tuple(sample.token_ids_T[40:]) for _, sample in first}) == 5
     with pytest.raises(ValueError, match=r"lower training\.dpo_prompt_tokens"):
-        preference_pairs(model, examples[:5], world=World(), **{**options, "prompt_tokens": 400})
+        preference_pairs(model, Examples.listed(examples[:5]), world=World(), **{**options, "prompt_tokens": 400})
 
 
 def test_dpo_leaves_a_prompt_as_it_is_and_counts_the_answer_only(
@@ -269,7 +270,8 @@ def test_dpo_leaves_a_prompt_as_it_is_and_counts_the_answer_only(
 ) -> None:
     rows = [replace(example, first_label=first) for example, first in zip(examples[:4], (1, 30, 1, 30), strict=True)]
     model = load_model(training_inputs.model)
-    pairs = preference_pairs(model, rows, prompt_tokens=16, vocab_size=VOCABULARY, seed=3, scratch=tmp_path, progress=SILENT, world=World())
+    options: dict[str, Any] = {"vocab_size": VOCABULARY, "seed": 3, "scratch": tmp_path, "progress": SILENT}
+    pairs = preference_pairs(model, Examples.listed(rows), prompt_tokens=16, world=World(), **options)
     for row, opening, (human, sample) in zip(rows, (16, 30, 16, 30), pairs, strict=True):
         assert human.first_label == sample.first_label == opening
         assert (human.token_ids_T == row.token_ids_T).all() and len(sample.token_ids_T) == len(row.token_ids_T)
