@@ -52,7 +52,7 @@ def planned_passages(target: Artifact) -> set[tuple[str, int]]:
     from timbre.store import TargetReader
 
     width = int(target.manifest.config["passage_tokens"])
-    return {(row.doc_id, row.index * width) for row in TargetReader(target.path, verify=False).outlines()}
+    return {(row.doc_id, row.index * width) for row in TargetReader(target.path).outlines()}
 
 
 def check_trained_passages(adapter: Artifact, target: Artifact) -> None:

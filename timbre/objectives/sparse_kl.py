@@ -105,11 +105,12 @@ def cross_entropy_sum(
 def check_target(hidden: Tensor, head: Head, ids: Tensor, probs: Tensor, tail: Tensor, tail_mode: Tail = "bucket") -> None:
     """Refuse what is no sparse target for these positions and this vocabulary.
 
-    Its mass is looked at on a CPU only, since reading a value back makes the host wait for the device: whoever moves a
-    target to another device calls `check_mass` before.
+    Its values are looked at on a CPU only, since reading one back makes the host wait for the device: whoever moves a
+    target to another device calls `check_ids` and `check_mass` before.
 
     Raises:
-        ValueError: shapes that do not agree, K over the vocabulary, mass that is NaN, negative or does not sum to 1.
+        ValueError: shapes that do not agree, K over the vocabulary, a token twice at a position or outside the vocabulary, mass
+            that is NaN, negative or does not sum to 1.
     """
     positions, width = ids.shape
     if hidden.shape != (positions, head.weight_VD.shape[1]) or probs.shape != ids.shape or tail.shape != (positions,):
@@ -120,7 +121,30 @@ def check_target(hidden: Tensor, head: Head, ids: Tensor, probs: Tensor, tail: T
     if width > head.vocab_size:
         raise ValueError(f"{width} tokens a position from a vocabulary of {head.vocab_size}: lower target.top_k")
     if probs.device.type == "cpu":
+        check_ids(ids, head.vocab_size)
         check_mass(probs, tail, head.vocab_size, tail_mode)
+
+
+def check_ids(ids_NK: Tensor, vocab_size: int) -> None:
+    """Refuse token ids N×K of which one stands twice at a position, or is none of the vocabulary.
+
+    A token's logit takes part in the loss once however often it is named, so that the mass of a second mention would teach nothing.
+
+    Raises:
+        ValueError: such an id; the sentence names the position.
+    """
+    if not ids_NK.numel():
+        return
+    lowest, highest = int(ids_NK.min()), int(ids_NK.max())
+    if lowest < 0 or highest >= vocab_size:
+        raise ValueError(f"target ids must lie in 0..{vocab_size - 1}, found {lowest}..{highest}: build the target again")
+    if bool((ids_NK[:, 1:] > ids_NK[:, :-1]).all()):  # as a store keeps them
+        return
+    ordered = ids_NK.sort(-1).values
+    repeated_N = (ordered[:, 1:] == ordered[:, :-1]).any(-1)
+    if bool(repeated_N.any()):
+        position = int(repeated_N.nonzero()[0])
+        raise ValueError(f"position {position} of the target names a token twice: add its probabilities up, or build the target again")
 
 
 def check_mass(probs: Tensor, tail: Tensor, vocab_size: int, tail_mode: Tail = "bucket") -> None:

@@ -24,12 +24,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from timbre.artifacts import MANIFEST, Artifact, canonical_json, write_atomically
-from timbre.store.format import HEADER, SHARDS, DamagedStoreError, StoreHeader, shard_path
+from timbre.store.format import HEADER, PACKED_SUFFIX, SHARDS, DamagedStoreError, StoreHeader, shard_path
 from timbre.store.reader import TargetReader
 from timbre.store.writer import arrow_bytes, list_column
 
 MAGIC = b"TIMBREZ1"
-SUFFIX = ".tza"
 _LEVEL = 19
 _SUM = 32
 Array = npt.NDArray[Any]
@@ -37,7 +36,7 @@ Array = npt.NDArray[Any]
 
 def is_packed(folder: Path) -> bool:
     """Whether `folder` holds a target in its archive form."""
-    return any((folder / SHARDS).glob(f"*{SUFFIX}"))
+    return any((folder / SHARDS).glob(f"*{PACKED_SUFFIX}"))
 
 
 def pack(folder: Path, archive: Path) -> StoreHeader:
@@ -96,7 +95,7 @@ def _copy_others(source: Path, folder: Path) -> list[Path]:
 
 
 def _packed_path(archive: Path, index: int) -> Path:
-    return archive / SHARDS / f"{index:05d}{SUFFIX}"
+    return archive / SHARDS / f"{index:05d}{PACKED_SUFFIX}"
 
 
 def _pack_shard(batch: Any, width: int) -> bytes:

@@ -41,6 +41,7 @@ FORMAT = 2
 HEADER = "header.json"
 PARTIAL = "partial.json"
 SHARDS = "shards"
+PACKED_SUFFIX = ".tza"
 Precision = Literal["u8", "fp16"]
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]

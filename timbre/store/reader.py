@@ -14,6 +14,7 @@ from timbre.artifacts import sha256_file
 from timbre.store.coding import decode, scaled, spread
 from timbre.store.format import (
     HEADER,
+    PACKED_SUFFIX,
     DamagedStoreError,
     RepeatedTokenError,
     StoreHeader,
@@ -179,6 +180,9 @@ class TargetReader:
         for index, shard in enumerate(self.header.shards):
             path = shard_path(self.folder, index)
             if not path.exists():
+                packed = path.with_suffix(PACKED_SUFFIX)
+                if packed.exists():
+                    raise DamagedStoreError(f"{self.folder} is a packed target: `timbre target unpack` gives one that can be read")
                 raise DamagedStoreError(f"{path} is missing; fetch or build the target again")
             if sha256_file(path) != shard.sha256:
                 raise DamagedStoreError(f"{path} is cut or altered: its sha256 is not the one in {HEADER}; fetch or build the target again")

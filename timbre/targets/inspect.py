@@ -64,7 +64,7 @@ def inspect_passage(target: Artifact, model: Artifact, row: int, *, alternatives
     """
     from timbre.models import load_tokenizer, model_facts
 
-    reader = TargetReader(target.path, tokenizer_digest=model_facts(model)["tokenizer_digest"], verify=False)
+    reader = TargetReader(target.path, tokenizer_digest=model_facts(model)["tokenizer_digest"])
     if not 0 <= row < len(reader):
         raise ValueError(f"this target has passages 0..{len(reader) - 1}, there is no passage {row}")
     tokenizer, summary = load_tokenizer(model), target.json("summary.json")

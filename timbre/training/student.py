@@ -18,7 +18,7 @@ from timbre.models import hidden_states
 from timbre.objectives.head import Head
 from timbre.objectives.objective import Options, Pairs, Positions, objective
 from timbre.objectives.recommended.resident_teacher import teacher_kl_sum
-from timbre.objectives.sparse_kl import Tail, check_mass, cross_entropy_sum
+from timbre.objectives.sparse_kl import Tail, check_ids, check_mass, cross_entropy_sum
 from timbre.training.adapters import head_of, kind_of
 from timbre.training.data import Batch, Example, collate
 
@@ -56,7 +56,8 @@ class Student(nn.Module):
         Raises:
             ValueError: targets that are no distributions; seen before they leave the CPU, where looking costs no waiting.
         """
-        if self.device.type != "cpu" and batch.probs_NK is not None and batch.tail_N is not None:
+        if self.device.type != "cpu" and batch.ids_NK is not None and batch.probs_NK is not None and batch.tail_N is not None:
+            check_ids(batch.ids_NK, self.vocab_size)
             check_mass(batch.probs_NK, batch.tail_N, self.vocab_size, self._tail)
         batch = batch.to(self.device)
         base_hidden = self._base_hidden(batch) if self.objective.needs in ("base", "pairs") else None

@@ -252,6 +252,28 @@ def test_mass_in_the_tail_of_a_full_support_is_refused() -> None:
         _fused(problem)
 
 
+def test_a_token_named_twice_is_refused_wherever_it_stands() -> None:
+    """Two mentions of one token share one logit: their mass would be counted twice by the value and once by the gradient."""
+    problem = _problem(0)
+    assert torch.equal(_fused({**problem, "ids": problem["ids"].flip(-1), "probs": problem["probs"].flip(-1)}), _fused(problem)), (
+        "any order"
+    )
+    for first, second in ((0, 1), (0, K - 1), (K - 1, 0)):
+        twice = problem["ids"].clone()
+        twice[3, second] = twice[3, first]
+        with pytest.raises(ValueError, match="position 3 of the target names a token twice"):
+            _fused({**problem, "ids": twice})
+
+
+@pytest.mark.parametrize("wrong", [-1, V])
+def test_an_id_outside_the_vocabulary_is_refused(wrong: int) -> None:
+    """V is a padded row of the head, which no text can contain."""
+    problem = _problem(0)
+    problem["ids"][2, 0 if wrong < 0 else K - 1] = wrong
+    with pytest.raises(ValueError, match=rf"must lie in 0\.\.{V - 1}, found"):
+        _fused(problem)
+
+
 def test_a_second_backward_pass_is_refused_rather_than_wrong() -> None:
     """Gradients are scaled where they lie, so they serve once."""
     problem = _problem(14)
