@@ -51,10 +51,15 @@ def find_version(name: str, number: int | None) -> Version:
     """
     from timbre.tasks.stores.mlflow import MlflowStore
 
-    versions = MlflowStore.open(settings()).versions(name)
+    store = MlflowStore.open(settings())
+    versions = store.versions(name)
     found = next((version for version in versions if version.number == number), None)
     if found is None:
         known = ", ".join(f"v{version.number}" for version in versions) or "none"
+        if number in store.foreign(name):
+            raise ValueError(
+                f"{name} v{number} was not registered by Timbre (it lacks its tags), so nothing is known of it; Timbre's: {known}"
+            )
         raise ValueError(f"{name} has no version {number}; registered: {known}")
     return found
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _KEY = "timbre.adapter_key"
+_OURS = ("timbre.verdict", "timbre.bundle")
+"""Tags that every version has that Timbre registered."""
 _BATCH = 1000
 _PAGE = 100
 BUNDLE = "bundle"
@@ -115,6 +117,14 @@ class MlflowStore:
         return sorted(item.name for item in _all(self._client.search_registered_models) if item.name.startswith("timbre-"))
 
     def versions(self, model: str) -> list[Version]:
+        """Those that Timbre registered; what somebody else put under the same name is passed over (`foreign` numbers it)."""
+        return [version for version in self._registered(model) if _is_ours(version)]
+
+    def foreign(self, model: str) -> list[int]:
+        """Numbers of the versions under this name that carry no tags of Timbre."""
+        return [version.number for version in self._registered(model) if not _is_ours(version)]
+
+    def _registered(self, model: str) -> list[Version]:
         aliases: dict[int, list[str]] = {}
         registered = self._client.search_registered_models(f"name = '{model}'")
         if not registered:
@@ -199,6 +209,10 @@ def _all(search: Callable[..., Any], **options: Any) -> Iterator[Any]:
         yield from page
         if not (token := page.token):
             return
+
+
+def _is_ours(version: Version) -> bool:
+    return all(version.tags.get(name) for name in _OURS)
 
 
 def _version(item: "ModelVersion", aliases: Mapping[int, list[str]]) -> Version:

@@ -74,7 +74,7 @@ def add_version(git: Git, stage: str, style: str, digest: str) -> Version | None
     known = read_versions(git, stage=stage, style=style)
     if any(version.digest == digest for version in known):
         return None
-    number = max((version.number for version in known), default=0) + 1
+    number = max(_numbers(git, TAGS).get((stage, style), [0])) + 1
     return _written(git, Version(stage, style, number, digest, git("rev-parse", "HEAD"), int(time.time()), ""))
 
 
@@ -99,8 +99,8 @@ def renumbered(git: Git, ours: Sequence[Version], moved: Mapping[str, str]) -> d
         updates[TAGS + version.tag] = updates[PUSHED + version.tag] = version.tag_object
     known = {(version.stage, version.style, version.digest) for version in theirs}
     last: dict[tuple[str, str], int] = {}
-    for version in theirs:
-        last[version.stage, version.style] = max(version.number, last.get((version.stage, version.style), 0))
+    for name, numbers in _numbers(git, THEIRS).items():
+        last[name] = max(numbers)
     for version in ours:
         if (version.stage, version.style, version.digest) in known:
             continue
@@ -116,6 +116,15 @@ def update_refs(git: Git, updates: Mapping[str, str | None]) -> None:
     lines = [f"update {ref} {new}" if new else f"delete {ref}" for ref, new in updates.items()]
     if lines:
         git("update-ref", "--stdin", text="\n".join(["start", *lines, "prepare", "commit", ""]))
+
+
+def _numbers(git: Git, under: str) -> dict[tuple[str, str], list[int]]:
+    """Numbers that are taken: also by a tag that only looks like ours, which is no version and must not be written over."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for name in git.lines("for-each-ref", "--format=%(refname)", under.rstrip("/")):
+        if match := _NAME.fullmatch(name.removeprefix(under)):
+            found.setdefault((match[1], match[2]), []).append(int(match[3]))
+    return found
 
 
 def _written(git: Git, version: Version) -> Version:

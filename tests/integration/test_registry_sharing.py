@@ -95,6 +95,19 @@ def test_the_slower_of_two_builders_is_rebased_and_renumbered(origin: str, tmp_p
     assert not first("status", "--porcelain") and not second("status", "--porcelain")
 
 
+def test_a_tag_that_only_looks_like_a_version_is_not_written_over(origin: str, tmp_path: Path) -> None:
+    """Somebody tagged by hand: that is no version of ours, and its name is taken."""
+    first = clone(origin, tmp_path / "first")
+    build(first, "oratory", 1)
+    first("tag", "corpus/literary/v1")
+    first("tag", "-a", "-m", "mine", "corpus/literary/v2")
+    by_hand = {name: first("rev-parse", name) for name in ("corpus/literary/v1", "corpus/literary/v2")}
+    version = build(first, "literary", 7)
+    assert version is not None and version.tag == "corpus/literary/v3"
+    assert tags(first) == {"corpus/oratory/v1": digest(1), "corpus/literary/v3": digest(7)}
+    assert {name: first("rev-parse", name) for name in by_hand} == by_hand
+
+
 def test_an_artifact_that_others_pushed_first_keeps_their_version(origin: str, tmp_path: Path) -> None:
     first = clone(origin, tmp_path / "first")
     publish(first)

@@ -71,6 +71,20 @@ def test_models_and_versions_beyond_the_first_page_are_seen(store: MlflowStore, 
     assert [version.number for version in store.versions("timbre-pages-a")] == [1, 2]
 
 
+def test_a_version_that_somebody_else_registered_is_passed_over(store: MlflowStore, bundle: Path) -> None:
+    """By hand, on MLflow's page, or by another tool: without a tag of Timbre, or with a part of them."""
+    run = store.run_for("k6", "foreign", "one", {})
+    source = f"{store._client.get_run(run).info.artifact_uri}/elsewhere"
+    store._client.create_registered_model("timbre-foreign")
+    store._client.create_model_version("timbre-foreign", source, run_id=run)
+    store._client.create_model_version("timbre-foreign", source, run_id=run, tags={"timbre.verdict": "x", "owner": "someone"})
+    assert (store.versions("timbre-foreign"), store.foreign("timbre-foreign")) == ([], [1, 2])
+    ours = store.register("timbre-foreign", bundle, TAGS | {"timbre.run": run})
+    assert [version.number for version in store.versions("timbre-foreign")] == [ours.number] == [3]
+    assert store.register("timbre-foreign", bundle, TAGS | {"timbre.run": run}).number == 3
+    assert (ours.bundle, ours.verdict) == (TAGS["timbre.bundle"], TAGS["timbre.verdict"])
+
+
 @pytest.fixture
 def shared(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`settings()` is the home of this file."""
@@ -101,6 +115,36 @@ def test_status_goes_on_and_says_it_when_a_champion_is_gone_from_the_registry(st
     assert (rows["timbre-here"]["champion"], rows["timbre-here"]["problem"]) == (1, None)
     assert store.versions("timbre-here")[0].aliases == ("champion",)
     assert {row["model"] for row in moves(None)} == {"timbre-gone", "timbre-here"}
+
+
+@pytest.mark.usefixtures("shared")
+def test_status_promotion_and_rollback_take_no_notice_of_a_foreign_version(store: MlflowStore, bundle: Path) -> None:
+    from timbre.registry.promotion import promote, repair, rollback
+    from timbre.tasks.bundles import find_version
+    from timbre.tasks.context import open_ledger, open_store
+    from timbre.tasks.overview import models
+
+    run, ledger, name = store.run_for("k7", "beside", "one", {}), open_ledger(), "timbre-beside"
+    store.register(name, bundle, TAGS | {"timbre.run": run})
+    theirs = store._client.create_model_version(name, f"{store._client.get_run(run).info.artifact_uri}/elsewhere", run_id=run)
+    store.set_alias(name, "champion", int(theirs.version))
+    facts: dict[str, Any] = {"kind": "promote", "verdict": "v" * 64, "policy": "quick", "strictness": 1, "reason": "x"}
+    ledger.append(None, model=name, version=1, **facts)
+    row = next(row for row in models() if row["model"] == name)
+    assert (row["champion"], row["versions"], row["problem"]) == (1, [1], None)
+    repair(name, store, ledger)
+    assert store.versions(name)[0].aliases == ("champion",), "the ledger says who is champion"
+    with pytest.raises(ValueError, match=r"timbre-beside v2 was not registered by Timbre .*Timbre's: v1"):
+        find_version(name, 2)
+    with pytest.raises(ValueError, match=r"has no version 3; registered: v1"):
+        find_version(name, 3)
+    ledger.append(ledger.latest(name), model=name, version=2, **facts)
+    ledger.append(ledger.latest(name), model=name, version=1, **facts)
+    with pytest.raises(ValueError, match="is gone from the registry, so nothing was rolled back"):
+        rollback(name, store, ledger, open_store(), reason="x")
+    with pytest.raises(ValueError, match="no verdict artifact"):
+        promote(store.versions(name)[0], store, ledger, open_store(), reason="x")
+    ledger.close()
 
 
 def test_a_curve_cut_off_by_a_kill_is_completed_and_never_doubled(
