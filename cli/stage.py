@@ -91,10 +91,12 @@ def _command(act: Callable[["ReleaseConfig", bool], int]) -> Callable[..., None]
 
 def _build(step: str, config: "ReleaseConfig", json_output: bool) -> int:
     from timbre import pipeline
-    from timbre.tasks.context import open_store
+    from timbre.tasks.context import open_store, record_verdict
 
     store = open_store()
     artifact = pipeline.build(step, config, store, pipeline.find(config, store, crashed=True))
+    if step == "verdict":
+        record_verdict(config.style, config.model, artifact)
     answer = {"stage": step, "digest": artifact.digest, "path": str(artifact.path), "cached": artifact.cached}
     print(json.dumps(answer) if json_output else artifact.digest)
     if step != "verdict":

@@ -60,14 +60,23 @@ def status(
 
 def history(
     style: Annotated[str | None, typer.Option(help="Only this style.")] = None,
+    every_verdict: Annotated[bool, typer.Option("--verdicts", help="Every verdict instead, PASS or not.")] = False,
     json_output: Json = False,
 ) -> None:
     """Every change of champion, oldest first: when, what, why, on which verdict, and what it replaced."""
-    from timbre.tasks.overview import moves
+    from timbre.tasks.overview import moves, verdicts
 
-    rows = moves(style)
+    rows = verdicts(style) if every_verdict else moves(style)
     if json_output:
         print(json.dumps(rows, indent=2))
+        return
+    if every_verdict:
+        for row in rows:
+            about = f"verdict {row['verdict'][:12]} on bundle {row['bundle'][:12]}, policy {row['policy']} ({row['wording'][:12]})"
+            print(f"{row['at'][:16]}  {row['model']}  {row['outcome']}")
+            print(fill(about, _COLUMNS, initial_indent=_INDENT, subsequent_indent=_INDENT, break_on_hyphens=False))
+        if not rows:
+            print("Nothing has been judged yet.")
         return
     for row in rows:
         replaced = f" replacing v{row['replaced_version']}" if row["replaced_version"] is not None else ""

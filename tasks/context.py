@@ -5,10 +5,11 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 
-from timbre.artifacts import ArtifactStore
+from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ModelConfig
-from timbre.registry.ledger import Ledger, Move
+from timbre.registry.ledger import Judged, Ledger, Move
 from timbre.registry.ports import is_of_style, model_name
 from timbre.settings import settings
 
@@ -28,6 +29,20 @@ def moves_of(style: str | None = None) -> list[Move]:
     """The ledger, oldest first; of one style, on whatever base, if given."""
     with closing(open_ledger()) as ledger:
         return [move for move in ledger.moves() if style is None or is_of_style(move.model, style)]
+
+
+def verdicts_of(style: str | None = None) -> list[tuple[Judged, datetime]]:
+    """Every verdict in the ledger, oldest first; of one style, on whatever base, if given."""
+    with closing(open_ledger()) as ledger:
+        return [item for item in ledger.verdicts() if style is None or is_of_style(item[0].model, style)]
+
+
+def record_verdict(style: str, model: ModelConfig, verdict: Artifact) -> None:
+    """Write a verdict into the ledger, whatever it says."""
+    from timbre.registry.promotion import judged_of
+
+    with closing(open_ledger()) as ledger:
+        ledger.record(judged_of(registered_name(style, model), verdict))
 
 
 def latest_move(name: str) -> Move | None:

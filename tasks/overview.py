@@ -8,7 +8,7 @@ from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHALLENGER, ModelRegistry
 from timbre.registry.promotion import gone, heal
 from timbre.settings import settings
-from timbre.tasks.context import known_style, moves_of, open_store, publishing
+from timbre.tasks.context import known_style, moves_of, open_store, publishing, verdicts_of
 
 
 def models() -> list[dict[str, Any]]:
@@ -55,6 +55,17 @@ def _pages(verdict: str) -> dict[str, str | None]:
     except (ValueError, KeyError, IntegrityError):
         pass
     return places
+
+
+def verdicts(style: str | None) -> list[dict[str, Any]]:
+    """Every verdict in the ledger, oldest first; of one style if given.
+
+    Raises:
+        ValueError: no such style.
+    """
+    if style is not None:
+        known_style(style)
+    return [asdict(judged) | {"at": at.isoformat(timespec="seconds")} for judged, at in verdicts_of(style)]
 
 
 def moves(style: str | None) -> list[dict[str, Any]]:

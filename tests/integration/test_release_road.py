@@ -23,6 +23,7 @@ def test_first_run_ends_with_a_promoted_champion(walked: "tuple[Checkout, dict[s
     gates = {gate["name"]: gate["verdict"] for gate in outcome["gates"]}  # type: ignore[attr-defined]
     assert gates == dict.fromkeys(("lineage", "held_out_nll", "parity", "bias"), "PASS")
     assert not any(step["cached"] for step in outcome["steps"].values())  # type: ignore[attr-defined]
+    assert [(row["outcome"], row["policy"]) for row in place.json("history", "--verdicts")] == [("PASS", "tiny")]
     rows = place.json("status")["models"]
     assert [(row["champion"], row["previous"], row["challenger"]) for row in rows] == [(1, None, None)]
 

@@ -1,10 +1,13 @@
-"""The ledger: who was champion when, on what evidence, and what it replaced.
+"""The ledger: who was champion when, on what evidence, and what it replaced; and every verdict that was ever reached.
 
-An append-only table. Move n+1 of a model can be written once (a unique key on model and sequence), which makes every
+Append-only tables. A verdict is written whatever it says, so that whoever shares the ledger knows what did not pass, also where
+it was judged on another machine. A ledger from before there were verdicts gains their table when it is opened; its moves stay.
+
+Move n+1 of a model can be written once (a unique key on model and sequence), which makes every
 move a compare-and-set: two promoters that both saw move n cannot both win, on SQLite and PostgreSQL alike.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -12,6 +15,8 @@ from sqlalchemy import DateTime, Engine, String, UniqueConstraint, create_engine
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import IntegrityError as DuplicateKeyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from timbre.statistics import Verdict
 
 MoveKind = Literal["promote", "rollback"]
 
@@ -42,6 +47,45 @@ class _Row(_Base):
     applied: Mapped[bool] = mapped_column(default=False)
 
 
+class _VerdictRow(_Base):
+    __tablename__ = "verdicts"
+    __table_args__ = (UniqueConstraint("model", "verdict"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(String(200), index=True)
+    verdict: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(16))
+    policy: Mapped[str] = mapped_column(String(100))
+    wording: Mapped[str] = mapped_column(String(64))
+    strictness: Mapped[int]
+    bundle: Mapped[str] = mapped_column(String(64), index=True)
+    candidate: Mapped[str] = mapped_column(String(64))
+    base: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict that was reached: digests of the verdict and of what it is about, and the policy by name and wording."""
+
+    model: str
+    verdict: str
+    outcome: Verdict
+    policy: str
+    wording: str
+    """Digest of the policy's file."""
+    strictness: int
+    bundle: str
+    candidate: str
+    """Digest of the candidate's evaluation, and `base` of what it was compared with."""
+    base: str
+
+    @property
+    def evidence(self) -> tuple[str, str, str]:
+        """What was judged: the same under whatever wording."""
+        return self.bundle, self.candidate, self.base
+
+
 @dataclass(frozen=True)
 class Move:
     """One change of champion. `sequence` counts the moves of a model from 1; `replaced_version` is now `previous`."""
@@ -62,7 +106,7 @@ class Move:
 
 
 class Ledger:
-    """The moves of every model, oldest first."""
+    """The moves and the verdicts of every model, oldest first."""
 
     def __init__(self, url: str) -> None:
         self._engine: Engine = create_engine(url)
@@ -92,7 +136,7 @@ class Ledger:
             CompareAndSetLost: another move followed `seen` already.
             ValueError: a text is longer than its column; PostgreSQL would refuse it, SQLite would not.
         """
-        _check_lengths(model=model, verdict=verdict, policy=policy, reason=reason)
+        _check_lengths(_Row, model=model, verdict=verdict, policy=policy, reason=reason)
         row = _Row(
             model=model,
             sequence=1 if seen is None else seen.sequence + 1,
@@ -121,13 +165,36 @@ class Ledger:
             session.execute(update(_Row).where(_Row.model == move.model, _Row.sequence == move.sequence).values(applied=True))
             session.commit()
 
+    def record(self, judged: Judged) -> None:
+        """Write down a verdict; one that stands there already stays as it is.
+
+        Raises:
+            ValueError: a text is longer than its column.
+        """
+        row = _VerdictRow(**asdict(judged), at=datetime.now(UTC))
+        _check_lengths(_VerdictRow, **{name: value for name, value in asdict(judged).items() if isinstance(value, str)})
+        with Session(self._engine) as session:
+            session.add(row)
+            try:
+                session.commit()
+            except DuplicateKeyError:  # it was written before, by this run or on another machine
+                session.rollback()
+
+    def verdicts(self, model: str | None = None) -> list[tuple[Judged, datetime]]:
+        """Every verdict of a model, or of all, in the order in which they were written, and when that was (UTC)."""
+        query = select(_VerdictRow).order_by(_VerdictRow.id)
+        if model is not None:
+            query = query.where(_VerdictRow.model == model)
+        with Session(self._engine) as session:
+            return [(_judged(row), _in_utc(row.at)) for row in session.scalars(query)]
+
     def close(self) -> None:
         self._engine.dispose()
 
 
-def _check_lengths(**texts: str) -> None:
+def _check_lengths(table: type[_Base], **texts: str) -> None:
     for name, text in texts.items():
-        kind = _Row.__table__.columns[name].type
+        kind = table.__table__.columns[name].type
         assert isinstance(kind, String) and kind.length is not None
         if len(text) > kind.length:
             raise ValueError(f"the {name} has {len(text)} characters, and the ledger takes {kind.length}: shorten it")
@@ -148,6 +215,13 @@ def _move(row: _Row) -> Move:
         _in_utc(row.at),
         row.applied,
     )
+
+
+def _judged(row: _VerdictRow) -> Judged:
+    outcome: Verdict = "PASS" if row.outcome == "PASS" else "FAIL" if row.outcome == "FAIL" else "INCONCLUSIVE"
+    return Judged(
+        row.model, row.verdict, outcome, row.policy, row.wording, row.strictness, row.bundle, row.candidate, row.base
+    )  # fmt: skip
 
 
 def _in_utc(at: datetime) -> datetime:

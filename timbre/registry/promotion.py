@@ -3,7 +3,8 @@
 There is no force. A version becomes champion only on a PASS verdict about that very bundle, and a verdict under a
 weaker policy cannot replace a champion that was certified under a stricter one (timbre.registry.strictness). The policy
 must be the one in force, word for word, and what did not pass under an earlier wording does not pass by rewording:
-margins are written before the figures are seen.
+margins are written before the figures are seen. Every verdict is a row of the ledger, PASS or not, so this holds for whoever
+shares the ledger, on whatever machine the earlier verdict was reached.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore, IntegrityError
-from timbre.registry.ledger import Ledger, Move
+from timbre.registry.ledger import Judged, Ledger, Move
 from timbre.registry.ports import CHALLENGER, CHAMPION, PREVIOUS, ModelRegistry, Version
 from timbre.registry.strictness import policy_in_force, why_weaker
 from timbre.statistics import Verdict
@@ -33,7 +34,21 @@ class PromotionRefused(Exception):
         self.outcome = outcome
 
 
-def certify(version: Version, store: ArtifactStore) -> dict[str, Any]:
+def judged_of(model: str, verdict: Artifact) -> Judged:
+    """What the ledger writes down of a verdict.
+
+    Raises:
+        IntegrityError: it is no verdict.
+    """
+    document: dict[str, Any] = verdict.json("verdict.json")
+    policy, subject = document["policy"], document["subject"]
+    return Judged(
+        model=model, verdict=verdict.digest, outcome=document["verdict"], policy=policy["name"], wording=policy.get("digest", ""),
+        strictness=policy["strictness"], bundle=subject["bundle"], candidate=subject["candidate"], base=subject["base"],
+    )  # fmt: skip
+
+
+def certify(version: Version, store: ArtifactStore, ledger: Ledger) -> dict[str, Any]:
     """The PASS verdict of `version`, read and verified now.
 
     Raises:
@@ -43,6 +58,7 @@ def certify(version: Version, store: ArtifactStore) -> dict[str, Any]:
     """
     verdict = _evidence(version, store)
     _check_policy(version, verdict, store)
+    _check_wordings(version, judged_of(version.model, store.open("verdict", version.verdict)), ledger)
     return verdict
 
 
@@ -76,11 +92,25 @@ def _check_policy(version: Version, verdict: dict[str, Any], store: ArtifactStor
         except (ValueError, KeyError, TypeError, AttributeError):
             continue  # a damaged verdict is no verdict; `timbre doctor` names it
         if reworded and same and outcome != "PASS" and when <= ours:
-            raise PromotionRefused(
-                f"{who}: the same evidence was {outcome} under an earlier wording of the policy {policy['name']!r}; a margin is written "
-                "before the figures are seen. Measure anew (`timbre run --set evaluation.seed=…`)",
-                "PASS",
-            )
+            raise _reworded(who, outcome, policy["name"])
+
+
+def _check_wordings(version: Version, ours: Judged, ledger: Ledger) -> None:
+    """The same by the ledger, which also knows of verdicts that other machines reached before ours."""
+    for earlier, _ in ledger.verdicts(version.model):
+        if earlier.verdict == ours.verdict:
+            return
+        same = (earlier.evidence, earlier.policy) == (ours.evidence, ours.policy)
+        if same and earlier.wording != ours.wording and earlier.outcome != "PASS":
+            raise _reworded(f"{version.model} v{version.number}", earlier.outcome, ours.policy)
+
+
+def _reworded(who: str, outcome: str, policy: str) -> PromotionRefused:
+    return PromotionRefused(
+        f"{who}: the same evidence was {outcome} under an earlier wording of the policy {policy!r}; a margin is written "
+        "before the figures are seen. Measure anew (`timbre run --set evaluation.seed=…`)",
+        "PASS",
+    )
 
 
 def _built_at(folder: Path) -> str:
@@ -95,7 +125,7 @@ def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: Ar
         PromotionRefused: see `certify`; or a champion of this model was certified under a stricter policy.
         CompareAndSetLost: somebody else promoted meanwhile.
     """
-    verdict = certify(version, store)
+    verdict = certify(version, store, ledger)
     moves = ledger.moves(version.model)
     seen = moves[-1] if moves else None
     if seen is not None and seen.version == version.number:
@@ -253,13 +283,14 @@ def publish(
 ) -> tuple[Version | None, Move | None]:
     """Register a judged bundle and, when it passed and promotion is automatic, promote it.
 
-    A FAIL is not registered. The run digest (the verdict's) makes it idempotent: a verdict that was published before
-    gets no second version, and one that the ledger has seen is not promoted again, also after a rollback. Aliases that did
-    not follow an earlier move are repaired first, whatever this verdict says.
+    A FAIL is not registered, but every verdict is written into the ledger. The run digest (the verdict's) makes it idempotent:
+    a verdict that was published before gets no second version, and one that the ledger has seen promoted is not promoted
+    again, also after a rollback. Aliases that did not follow an earlier move are repaired first, whatever this verdict says.
 
     Returns:
         The version (None after FAIL), and the move that this call made (None if it made none).
     """
+    ledger.record(judged_of(model, verdict))
     heal(model, registry, ledger)
     outcome = verdict.json("verdict.json")["verdict"]
     if outcome == "FAIL":

@@ -1,5 +1,6 @@
 """What stands: history and status say all of it in 80 columns, a release can be made by hand, champions are compared once."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,28 @@ def test_history_fits_80_columns_and_says_why_and_what_was_replaced() -> None:
     said = " ".join(" ".join(lines).split())
     assert "promote v8 replacing v1 policy quick, verdict 000000000000, the readers of the long table" in said
     assert said.endswith("far better than the other")
+
+
+def test_a_verdict_is_in_the_ledger_as_soon_as_it_is_reached_and_history_shows_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`timbre stage gate` alone writes it down: nobody has to publish a FAIL for it to be known."""
+    from timbre.artifacts import ArtifactStore, Stage
+    from timbre.config import Frozen
+
+    document = {
+        "verdict": "FAIL", "policy": {"name": "quick", "strictness": 1, "digest": "d" * 64}, "gates": [],
+        "subject": {"bundle": "b" * 64, "candidate": "c" * 64, "base": "e" * 64},
+    }  # fmt: skip
+    stage = Stage("verdict", 1, lambda _config, _inputs, work: (work.output / "verdict.json").write_text(json.dumps(document)))  # type: ignore[arg-type, return-value]
+    verdict = ArtifactStore(home).build(stage, Frozen(), {})
+    monkeypatch.setattr("timbre.pipeline.build", lambda *_: verdict)
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["stage", "gate", "--style", "literary"])
+        assert done.exit_code == 3, done.output
+    (row,) = json.loads(CliRunner().invoke(app, ["history", "--verdicts", "--json"]).output)
+    assert (row["model"], row["verdict"], row["outcome"], row["wording"]) == ("timbre-literary", verdict.digest, "FAIL", "d" * 64)
+    lines = CliRunner().invoke(app, ["history", "--verdicts", "--style", "literary"]).output.splitlines()
+    assert max(map(len, lines)) <= 80 and lines[0].endswith("timbre-literary  FAIL")
+    assert "Nothing has been promoted yet." in CliRunner().invoke(app, ["history"]).output
 
 
 @pytest.mark.usefixtures("here")

@@ -157,6 +157,34 @@ def test_what_did_not_pass_does_not_pass_by_rewording_the_policy(house: House, o
     assert house.registry.holders["champion"] == 2, "another candidate is judged by the new wording as by any other"
 
 
+@pytest.mark.parametrize("outcome", ["FAIL", "INCONCLUSIVE"])
+def test_a_policy_reworded_on_another_machine_rescues_nobody(house: House, outcome: str, tmp_path: Path) -> None:
+    """Judged there under one wording, here under another: the ledger is what both share."""
+    elsewhere = House(ArtifactStore(tmp_path / "elsewhere", SILENT), house.ledger, MemoryRegistry())
+    bundle = elsewhere.bundle("a")
+    failed = elsewhere.verdict(bundle, outcome, wording="0" * 64)
+    rest = {"registry": elsewhere.registry, "ledger": house.ledger, "store": elsewhere.store, "promotion": "auto", "reason": "test"}
+    publish(MODEL, bundle, failed, {}, **rest)  # type: ignore[arg-type]
+    with pytest.raises(PromotionRefused, match=f"was {outcome} under an earlier wording") as refusal:
+        house.publish("a")
+    assert refusal.value.outcome == "PASS" and "champion" not in house.registry.holders
+    assert [judged.outcome for judged, _ in house.ledger.verdicts(MODEL)] == [outcome, "PASS"]
+    house.publish("b")
+    assert house.registry.holders["champion"] == 2, "another candidate is judged by the new wording as by any other"
+
+
+def test_a_pass_that_was_reached_first_is_not_taken_away_by_a_later_wording(house: House) -> None:
+    version, _ = house.publish("a", promotion="manual")
+    house.ledger.record(replace(house.ledger.verdicts()[0][0], verdict="later", outcome="FAIL", wording="0" * 64))
+    assert promote(version, house.registry, house.ledger, house.store, reason="x").version == 1
+
+
+def test_every_verdict_that_is_published_is_in_the_ledger_once(house: House) -> None:
+    for name, outcome in (("a", "PASS"), ("b", "FAIL"), ("c", "INCONCLUSIVE"), ("b", "FAIL")):
+        house.publish(name, outcome)
+    assert [judged.outcome for judged, _ in house.ledger.verdicts()] == ["PASS", "FAIL", "INCONCLUSIVE"]
+
+
 def test_a_policy_that_only_became_stricter_takes_nothing_away(house: House) -> None:
     house.verdict(house.bundle("a"), "PASS", wording="0" * 64)
     house.publish("a")
