@@ -45,13 +45,13 @@ def verdict_document(judgement: "Judgement", policy: "Policy", policy_digest: st
         "verdict": judgement.verdict,
         "policy": {"name": policy.name, "strictness": policy.strictness, "summary": policy.summary, "digest": policy_digest},
         "gates": [gate.as_json() for gate in judgement.gates],
-        "better": {"gates": list(judgement.better), "family_wise_error": 0.05, "correction": "Holm"},
+        "better": {"gates": list(judgement.better), "family": list(judgement.family), "family_wise_error": 0.05, "correction": "Holm"},
         "subject": subject | {"model": artifacts["adapter"].manifest.inputs.get("model", "")},
         "style": artifacts["corpus"].manifest.config.get("style", ""),
     }
 
 
-STAGE: Stage[GateConfig] = Stage("verdict", 2, _build)
+STAGE: Stage[GateConfig] = Stage("verdict", 3, _build)
 
 
 def judge_release(

@@ -70,6 +70,8 @@ class Judgement:
     gates: tuple[GateResult, ...]
     better: tuple[str, ...] = ()
     """Paired gates in which the candidate may be called better: all together wrong in at most 5 of 100 candidates (Holm)."""
+    family: tuple[str, ...] = ()
+    """The gates among which these were sought: every paired gate of the policy, so that no figure decides how many there are."""
 
 
 def judge(evidence: Evidence, policy: Policy) -> Judgement:
@@ -78,18 +80,23 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
     Any FAIL is FAIL; else any INCONCLUSIVE is INCONCLUSIVE; else PASS.
     """
     gates = (_judge_lineage(evidence), *(_judge_closed(evidence, gate) for gate in policy.gates))
-    return Judgement(overall([gate.verdict for gate in gates]), gates, _claims(evidence, policy, gates))
+    family = tuple(gate.name for gate in policy.gates if gate.paired)
+    return Judgement(overall([gate.verdict for gate in gates]), gates, _claims(evidence, policy, gates), family)
 
 
 def _claims(evidence: Evidence, policy: Policy, results: Sequence[GateResult]) -> tuple[str, ...]:
-    """What may be claimed beside the verdict, which needs no correction while these do."""
+    """What may be claimed beside the verdict, which needs no correction while these do.
+
+    The family is the policy's, before any figure is seen. A gate that did not pass is claimed by nobody, but stays in it: a
+    family of those that passed would be smaller the luckier the candidate was.
+    """
     sound = {gate.name for gate in results if gate.verdict == "PASS"}
-    bounds = {gate.name: _low_of(evidence, gate) for gate in policy.gates if gate.paired and gate.name in sound}
+    bounds = {gate.name: _low_of(evidence, gate, claimable=gate.name in sound) for gate in policy.gates if gate.paired}
     return tuple(superiority_claims(bounds))
 
 
-def _low_of(evidence: Evidence, gate: Gate) -> Callable[[float], float]:
-    return lambda confidence: _paired_interval(evidence, gate, confidence).low
+def _low_of(evidence: Evidence, gate: Gate, *, claimable: bool) -> Callable[[float], float]:
+    return lambda confidence: _paired_interval(evidence, gate, confidence).low if claimable else -math.inf
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:

@@ -1,7 +1,9 @@
 """Which of several improvements may be claimed: Holm's step-down procedure, told by bounds instead of p-values.
 
 A release needs no such correction: all of its gates must pass, and an intersection–union test keeps its level by itself
-(Berger 1982). Claims are the other way round: any one of them may be said, so chance has as many tries as there are claims.
+(Berger 1982). Claims are the other way round: any one of them may be said, so chance has as many tries as there are
+differences that might have been claimed. That family is fixed before the figures are seen; what cannot be claimed any more
+stays in it, with a bound of −∞.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +17,7 @@ def superiority_claims(lower_bound: Mapping[str, Callable[[float], float]], leve
     rises.
 
     Args:
-        lower_bound: name -> lower one-sided bound of its difference as a function of the confidence.
+        lower_bound: the whole family: name -> lower one-sided bound of its difference as a function of the confidence.
 
     Raises:
         ValueError: a level that is not between 0 and 1.
