@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from typing import Annotated
 
 import typer
 
@@ -22,6 +23,7 @@ from timbre.cli import (
     harness,
     init,
     judge,
+    pages,
     promotion,
     release,
     setup,
@@ -46,7 +48,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Make a language model write the way a body of human writing is written.\n\nStart with: timbre run --style literary",
 )
-for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, up, doctor, setup, init):
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from timbre import __version__
+
+        print(f"timbre {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _timbre(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")] = False,
+) -> None:
+    """What stands before every command."""
+
+
+for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, pages, up, doctor, setup, init):
     module.register(app)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")

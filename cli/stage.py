@@ -125,6 +125,7 @@ def _publish(config: "ReleaseConfig") -> "Outcome":
     from timbre.flows.release import Outcome
     from timbre.tasks.context import open_store
     from timbre.tasks.data import data_tags
+    from timbre.tasks.latest import link_pages
     from timbre.tasks.release import publish_candidate
     from timbre.tasks.stage import Built
 
@@ -133,7 +134,9 @@ def _publish(config: "ReleaseConfig") -> "Outcome":
         first = missing[0].name
         raise ValueError(f"release needs the {first} first: `{pipeline.command_of(first)} --style {config.style}` builds it")
     steps = {name: Built(step=name, digest=artifact.digest, cached=True, seconds=0.0) for name, artifact in found.items()}
-    return Outcome(steps=steps, released=publish_candidate(config, steps, data_tags(config, steps["corpus"], steps["target"])))
+    released = publish_candidate(config, steps, data_tags(config, steps["corpus"], steps["target"]))
+    link_pages(config.style, steps, released)
+    return Outcome(steps=steps, released=released)
 
 
 for _step in STEPS:

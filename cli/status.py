@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
+    style: Annotated[str | None, typer.Option(help="Only the models of this style.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Name every version, not the newest ones only.")] = False,
     json_output: Json = False,
 ) -> None:
@@ -32,12 +33,12 @@ def status(
     prepare(settings())
     from timbre.tasks.overview import models
 
-    rows, server = models(), running_server(settings().home)
+    rows, server = models(style), running_server(settings().home)
     if json_output:
         print(json.dumps({"models": rows, "server": server, "home": str(settings().home)}, indent=2))
         return
     if not rows:
-        print("No model yet. `timbre run --style literary` makes the first one.")
+        print(f"No model {f'of {style} ' if style else ''}yet. `timbre run --style {style or 'literary'}` makes the first one.")
     else:
         from rich.console import Console
         from rich.table import Table

@@ -12,6 +12,7 @@ from timbre.config import Frozen, ReleaseConfig
 from timbre.pipeline import steps_of
 from timbre.settings import settings
 from timbre.tasks.data import data_tags
+from timbre.tasks.latest import link_pages
 from timbre.tasks.release import Released, release
 from timbre.tasks.runs import only_run
 from timbre.tasks.stage import Built
@@ -39,4 +40,6 @@ def release_flow(config: ReleaseConfig) -> Outcome:
         built: dict[str, Built] = {}
         for step in steps_of(config):
             built[step.name] = run_step(step, config, built)
-        return Outcome(steps=built, released=release(config, built, data_tags(config, built["corpus"], built["target"])))
+        released = release(config, built, data_tags(config, built["corpus"], built["target"]))
+        link_pages(config.style, built, released)
+        return Outcome(steps=built, released=released)

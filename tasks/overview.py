@@ -5,17 +5,22 @@ from typing import Any
 
 from timbre.artifacts import IntegrityError
 from timbre.registry.ledger import Ledger
-from timbre.registry.ports import CHALLENGER, ModelRegistry
+from timbre.registry.ports import CHALLENGER, ModelRegistry, is_of_style
 from timbre.registry.promotion import gone, heal
 from timbre.settings import settings
 from timbre.tasks.context import known_style, moves_of, open_store, publishing, verdicts_of
 
 
-def models() -> list[dict[str, Any]]:
-    """One row a model that is registered or in the ledger; aliases are repaired from the ledger on the way.
+def models(style: str | None = None) -> list[dict[str, Any]]:
+    """One row a model (of one style if given) that is registered or in the ledger; aliases are repaired on the way.
 
     `problem` says which versions the ledger names and the registry has lost: that must not hide the other models.
+
+    Raises:
+        ValueError: no such style.
     """
+    if style is not None:
+        known_style(style)
     with publishing() as ledger:
         known = {move.model for move in ledger.moves()}
         embedded = settings().mlflow_tracking_uri is None
@@ -24,7 +29,7 @@ def models() -> list[dict[str, Any]]:
         from timbre.tasks.stores.mlflow import MlflowStore
 
         store = MlflowStore.open(settings())
-        return [_row(name, store, ledger) for name in sorted(known.union(store.models()))]
+        return [_row(name, store, ledger) for name in sorted(known.union(store.models())) if style is None or is_of_style(name, style)]
 
 
 def _row(name: str, store: ModelRegistry, ledger: Ledger) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from timbre.artifacts import write_atomically
 from timbre.settings import Settings
 from timbre.tasks.environment import environment, server_file
 from timbre.tasks.stores.processes import end_group
+from timbre.tasks.stores.relocation import ARTIFACTS, relocate
 
 _START_SECONDS, _GRACE_SECONDS = 300, 20
 _TOKEN = "TIMBRE_WORKER_TOKEN"
@@ -52,8 +53,10 @@ class Servers:
         for name, port in self._ports.items():
             _require_free(name, port)
         home, (prefect_port, mlflow_port) = self._home, map(str, self._ports.values())
-        artifacts = (home / "mlflow-artifacts").as_uri()
         home.mkdir(parents=True, exist_ok=True)
+        artifacts = (home / ARTIFACTS).as_uri()
+        if self._settings.mlflow_tracking_uri is None:
+            relocate(home / "mlflow.db", home)
         self._spawn("prefect", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", prefect_port])
         store = ["--backend-store-uri", tracking, "--default-artifact-root", artifacts]
         self._spawn("mlflow", ["mlflow", "server", "--host", "127.0.0.1", "--port", mlflow_port, "--workers", "1", *store])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from timbre.artifacts import Artifact
 from timbre.registry.ports import Version
 from timbre.settings import Settings
+from timbre.tasks.stores.relocation import ARTIFACTS, relocate
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -36,7 +37,11 @@ class MlflowStore:
 
     @classmethod
     def open(cls, settings: Settings) -> "MlflowStore":
-        """Connect. The embedded default keeps artifacts beside its database; a server decides for itself."""
+        """Connect. The embedded default keeps artifacts beside its database; a server decides for itself.
+
+        Raises:
+            ValueError: the home was moved while another program uses its database.
+        """
         import logging
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -45,7 +50,9 @@ class MlflowStore:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # after the import, which sets it to INFO
 
         local = settings.tracking_uri.startswith("sqlite")
-        location = (settings.home / "mlflow-artifacts").resolve().as_uri() if local else None
+        if settings.mlflow_tracking_uri is None:
+            relocate(settings.home / "mlflow.db", settings.home)
+        location = (settings.home / ARTIFACTS).resolve().as_uri() if local else None
         return cls(MlflowClient(settings.tracking_uri, settings.tracking_uri), location)
 
     def run_for(self, key: str, style: str, name: str, parameters: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ names, so that its digest stands for the bytes.
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -160,7 +161,9 @@ def source_paths(home: Path | None = None) -> dict[str, Path]:
 
 def _find(name: str, known: dict[str, Path], what: str) -> Path:
     if name not in known:
+        near = get_close_matches(name, known, n=1)
+        meant = f"did you mean {near[0]}? Known" if near else "known"
         raise ValueError(
-            f"unknown {what} {name!r}: known are {', '.join(sorted(known)) or 'none'}; bring your own with `timbre corpus add`"
+            f"unknown {what} {name!r}: {meant} are {', '.join(sorted(known)) or 'none'}; bring your own with `timbre corpus add`"
         )
     return known[name]
