@@ -92,7 +92,7 @@ def test_from_the_wheel_alone_init_and_run_promote_a_model(
     added = whole.timbre("corpus", "add", "../texts.jsonl", "--style", "tiny", "--author", "various", "--licence", "CC0-1.0", cwd=project)
     assert added.returncode == 0, added.stderr
     options = [f"--set={name}={value}" for name, value in SMALL.items()]
-    done = whole.timbre("run", "--style", "tiny", "--model", str(tiny_model_dir), "--json", *options, cwd=project, timeout=1200)
+    done = whole.timbre("run", "--style", "tiny", "--model", str(tiny_model_dir), "--json", *options, cwd=project, timeout=3000)
     assert done.returncode == 0, done.stderr[-3000:]
     outcome = json.loads(done.stdout)
     assert (outcome["verdict"], outcome["champion"], outcome["promoted"]) == ("PASS", 1, True)

@@ -1,1 +1,43 @@
 """Metrics: texts in, figures out. No model is run here, and what is imported is light."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from timbre.metrics.comparison import Comparison
+
+__all__ = ["compare"]
+
+
+def compare(
+    texts: Iterable[str] | Path, human: Iterable[str] | Path, *, words: int = 150, most: int = 400, seed: int = 0
+) -> "Comparison":  # fmt: skip
+    """Texts against human ones: every metric with its human band and 95% interval, and whether the two are told apart.
+
+    The same as `timbre evaluate TEXTS --against HUMAN`, without a page. No model is run.
+
+    Args:
+        texts, human: strings, each a document of its own, or a file or folder.
+        words: both sides are cut into passages of exactly so many words; shorter texts are left out, and counted.
+        most: passages of a side at most (twice as many human ones).
+        seed: of the halves that the human side is dealt to.
+
+    Returns:
+        `verdict` ("told apart", "not told apart" or "INCONCLUSIVE"), `why` in a sentence, `figures` by metric; `summary()` is all
+        of it as plain values.
+
+    Raises:
+        ValueError: a path cannot be read, or a side is a single string.
+    """
+    from timbre.metrics.comparison import Request, compare_texts
+    from timbre.metrics.texts import Text
+
+    def side(given: Iterable[str] | Path, name: str) -> "Path | tuple[Text, ...]":
+        if isinstance(given, Path):
+            return given
+        if isinstance(given, str):
+            raise ValueError(f"the {name} are one string: give a list of texts, or a Path")
+        return tuple(Text(text, f"{name} {number}") for number, text in enumerate(given))
+
+    return compare_texts(Request(side(texts, "texts"), side(human, "human texts"), words, most, seed=seed))

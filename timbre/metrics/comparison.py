@@ -43,8 +43,8 @@ _TOLD_MOST = 2000
 class Request:
     """What is compared, and how."""
 
-    texts: Path
-    human: Path
+    texts: Path | Sequence[Text]
+    human: Path | Sequence[Text]
     words: int = 150
     most: int = 400
     slop: tuple[Path, ...] = ()
@@ -138,7 +138,7 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
     """
     lists = [(path.stem, read_phrases(path)) for path in request.slop]  # a path that is wrong is told before the work
     others = {name: read_texts(path) for name, path in request.others.items()}
-    given, human_given = read_texts(request.texts), read_texts(request.human)
+    given, human_given = (side if isinstance(side, Sequence) else read_texts(side) for side in (request.texts, request.human))
     own, human = passages(given, request.words, request.most), passages(human_given, request.words, 2 * request.most)
     read = {
         side: {

@@ -9,7 +9,7 @@ from timbre.models.loading import head_weight, hidden_states, load_folder, token
 from timbre.models.tokens import start_ids, vocabulary_size
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _PROBE_TOKENS = 8
 
@@ -18,10 +18,18 @@ def inspect_model(folder: Path) -> dict[str, Any]:
     """Load a folder, try it, and give the facts that other stages need.
 
     Raises:
+        ValueError: see `inspect_loaded`.
+    """
+    return inspect_loaded(load_folder(folder, dtype="auto"), tokenizer_of(folder))
+
+
+def inspect_loaded(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+    """Try a model that is in memory, and give the facts that other rooms need.
+
+    Raises:
         ValueError: a tokenizer larger than the embedding, a model that sees the future, or logits that are not the last
             hidden states times the output embedding.
     """
-    model, tokenizer = load_folder(folder, dtype="auto"), tokenizer_of(folder)
     config = model.config.get_text_config()
     rows = head_weight(model).shape[0]
     if (vocab_size := vocabulary_size(tokenizer)) > rows:
@@ -47,7 +55,7 @@ def _check_head(model: "PreTrainedModel") -> None:
 
 def _check_runs(model: "PreTrainedModel", vocab_size: int) -> None:
     name = type(model).__name__
-    ids = torch.arange(_PROBE_TOKENS).remainder(vocab_size).unsqueeze(0)
+    ids = torch.arange(_PROBE_TOKENS, device=head_weight(model).device).remainder(vocab_size).unsqueeze(0)
     changed = ids.clone()
     changed[0, -1] = (changed[0, -1] + 1) % vocab_size
     mask = torch.ones_like(ids)

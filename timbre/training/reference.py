@@ -16,6 +16,16 @@ from timbre.training.data import Example
 from timbre.training.trainer import train
 
 
+def reference_config(
+    epochs: int, learning_rate: float, rank: int, batch_tokens: int, seed: int, packing: bool = False
+) -> TrainingConfig:  # fmt: skip
+    """How an adapter of the reference is trained: LoRA by cross-entropy on text alone."""
+    return TrainingConfig(
+        objective="sft", epochs=epochs, learning_rate=learning_rate, rank=rank, lora_alpha=2 * rank, batch_tokens=batch_tokens,
+        replay_weight=0.0, replay_items=0, seed=seed, packing=packing, autocast=autocast("off"),
+    )  # fmt: skip
+
+
 def train_on_passages(
     model: Artifact,
     passages: Sequence[Passage],
@@ -40,10 +50,7 @@ def train_on_passages(
     folder = scratch / "adapter"
     if folder.exists():
         return folder
-    config = TrainingConfig(
-        objective="sft", epochs=epochs, learning_rate=learning_rate, rank=rank, lora_alpha=2 * rank, batch_tokens=batch_tokens,
-        replay_weight=0.0, replay_items=0, seed=seed, packing=packing, autocast=autocast("off"),
-    )  # fmt: skip
+    config = reference_config(epochs, learning_rate, rank, batch_tokens, seed, packing)
     examples = [Example.of_passage(passage) for passage in passages]
     result = train(load_model(model), examples, config, vocab_size=model_facts(model)["vocab_size"], scratch=scratch, progress=progress)
     staging = Path(tempfile.mkdtemp(prefix=".adapter-", dir=scratch))
