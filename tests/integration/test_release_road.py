@@ -100,6 +100,45 @@ def test_ctrl_c_in_the_middle_of_a_run_ends_all_of_it_and_loses_nothing(walked: 
     assert place.json("doctor")["unfinished"] == [curve.parent.name[:12]], "it goes on there"
 
 
+_CRASH = """
+import importlib.util, sys
+
+class Breaker:
+    def find_spec(self, name, path=None, target=None):
+        if name != "timbre.evaluation.suite":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        plain = spec.loader.exec_module
+
+        def exec_module(module):
+            plain(module)
+            module.measure_style = lambda *_: {}["broken"]
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Breaker())
+"""
+
+
+def test_a_run_whose_measuring_crashed_fails_and_the_next_run_measures_again(
+    walked: "tuple[Checkout, dict[str, object]]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, _ = walked
+    (tmp_path / "sitecustomize.py").write_text(_CRASH)
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        broken = place.run(**{"training.epochs": 3})
+    assert (broken["exit"], broken["verdict"], broken["version"], broken["promoted"]) == (3, "FAIL", None, False)
+    said = {gate["name"]: gate["sentence"] for gate in broken["gates"]}["held_out_nll"]
+    assert "the candidate evaluation failed: the measuring crashed" in said and "KeyError" in said
+    again = place.run(**{"training.epochs": 3})
+    assert {name for name, step in again["steps"].items() if not step["cached"]} == {"evaluation", "verdict"}
+    assert (again["exit"], again["verdict"], again["promoted"]) == (0, "PASS", True)
+    assert [row["outcome"] for row in place.json("history", "--verdicts")][-2:] == ["FAIL", "PASS"]
+
+
 def _started_for(home: Path) -> list[str]:
     """Commands of processes that still work on this home."""
     found = []

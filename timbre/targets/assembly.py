@@ -23,7 +23,7 @@ from timbre.targets.charts import pictures
 from timbre.targets.continuations import Continuations, pooled
 from timbre.targets.dataset import Material, count_ngrams, gather
 from timbre.targets.debias import Swap, swap_of
-from timbre.targets.fitting import FittedMixture, fit_mixture, temperatures
+from timbre.targets.fitting import FittedMixture, fit_mixture, fit_shaped, temperatures
 from timbre.targets.principles import Principle, read_all, scorer_of
 from timbre.targets.reference import (
     AdapterKey,
@@ -37,7 +37,7 @@ from timbre.targets.reference import (
     score_base,
 )
 from timbre.targets.rows import counterfactual_row, target_row
-from timbre.targets.scoring import Draws, PassageScores, Wanted
+from timbre.targets.scoring import Array, Draws, PassageScores, Wanted
 from timbre.targets.summary import shaping_summary, summarise
 
 ROWS_PER_SHARD = 64
@@ -216,12 +216,25 @@ def _advice(config: TargetConfig) -> str:
 
 def _fit(build: _Build) -> FittedMixture:
     passages, progress, grid = build.material.validation, build.workspace.progress, temperatures(build.config)
+    documents = [passage.doc_id for passage in passages]
+    if build.reference.shaped:
+        return fit_shaped(lambda mixtures: _scored(build, mixtures), documents, build.config, given_mixture(build.config))
     folds = []
     for fold in build.folds:
         found = build.reference.components(passages, fold, grid)
         by_place = dict(progress.track(found, f"fitting, reference {fold}", total=len(passages)))
         folds.append([by_place[place] for place in range(len(passages))])
-    return fit_mixture(folds, [passage.doc_id for passage in passages], build.config, given_mixture(build.config))
+    return fit_mixture(folds, documents, build.config, given_mixture(build.config))
+
+
+def _scored(build: _Build, mixtures: Sequence[Mixture]) -> list[list[Array]]:
+    """Of each fold and validation passage, log P of the observed tokens under each mixture as a target would store it."""
+    passages, folds = build.material.validation, []
+    for fold in build.folds:
+        found = build.reference.observed(passages, fold, mixtures)
+        by_place = dict(build.workspace.progress.track(found, f"fitting {len(mixtures)} mixtures, reference {fold}", total=len(passages)))
+        folds.append([by_place[place] for place in range(len(passages))])
+    return folds
 
 
 def _scores_unseen(build: _Build, fold: int, fitted: FittedMixture | None) -> list[PassageScores]:

@@ -103,38 +103,62 @@ class Bracket:
     @torch.inference_mode()
     def log_probs(self, passages: Sequence[Passage]) -> Iterator[Tensor]:
         """Chunks of log B, n×V."""
-        with_ngrams = self.mixture.ngram_weight > 0
-        plain = (combined(parts, self.mixture, self.shaping) for parts in self.parts(passages, with_ngrams=with_ngrams))
-        if self.shaping.swap is None:
-            yield from plain
-            return
-        start = 0
-        for ours_nV, theirs_nV in zip(plain, self._mirrored(passages, self.shaping.swap, with_ngrams=with_ngrams), strict=True):
-            start += len(ours_nV)
-            yield torch.logaddexp(ours_nV, theirs_nV) - math.log(2)
+        yield from self._under(passages, [self.mixture])
 
-    def _mirrored(self, passages: Sequence[Passage], swap: Swap, *, with_ngrams: bool) -> Iterator[Tensor]:
-        """Chunks of log P(σx|σh), n×V.
+    @torch.inference_mode()
+    def observed(self, passages: Sequence[Passage], mixtures: Sequence[Mixture]) -> Array:
+        """log B of the observed tokens under each of several mixtures, M×N; the networks run once."""
+        observed_N = torch.from_numpy(np.concatenate([passage.token_ids[passage.first_label :] for passage in passages]).astype(np.int64))
+        found: list[list[Tensor]] = [[] for _ in mixtures]
+        start = [0] * len(mixtures)
+        for place, log_q_nV in enumerate(self._under(passages, mixtures)):
+            which = place % len(mixtures)
+            observed_n = observed_N[start[which] : start[which] + len(log_q_nV)].to(log_q_nV.device)
+            start[which] += len(log_q_nV)
+            found[which].append(log_q_nV.gather(-1, observed_n.unsqueeze(-1))[:, 0].double().cpu())
+        return np.stack([torch.cat(parts).numpy() for parts in found])
+
+    def _under(self, passages: Sequence[Passage], mixtures: Sequence[Mixture]) -> Iterator[Tensor]:
+        """Of each chunk log B under every mixture in turn, n×V."""
+        with_ngrams = any(mixture.ngram_weight > 0 for mixture in mixtures)
+        plain = self.parts(passages, with_ngrams=with_ngrams)
+        if self.shaping.swap is None:
+            yield from (combined(parts, mixture, self.shaping) for parts in plain for mixture in mixtures)
+            return
+        mirrored = self._mirrored(passages, self.shaping.swap, mixtures, with_ngrams=with_ngrams)
+        for parts in plain:
+            for mixture in mixtures:
+                yield torch.logaddexp(combined(parts, mixture, self.shaping), next(mirrored)) - math.log(2)
+
+    def _mirrored(self, passages: Sequence[Passage], swap: Swap, mixtures: Sequence[Mixture], *, with_ngrams: bool) -> Iterator[Tensor]:
+        """Of each chunk log P(σx|σh) under every mixture in turn, n×V.
 
         Contexts that end in a word which the passage goes on with are run again, as they are known there.
         """
         swapped = [swap.passage(passage) for passage in passages]
         last_N = torch.from_numpy(np.concatenate([passage.token_ids[passage.first_label - 1 : -1] for passage in swapped]).astype(np.int64))
-        anew, first = dict[int, tuple[Tensor, int]](), 0
+        anew, first = dict[int, tuple[list[Tensor], int]](), 0
         for passage in passages:
             places = swap.open_ends(passage)
             cut = [swap.as_far_as(passage, place) for place in places]
-            found = (combined(parts, self.mixture, self.shaping) for parts in self.parts(cut, with_ngrams=with_ngrams)) if cut else ()
-            for place, one, log_p_V in zip(places, cut, (row for rows_nV in found for row in rows_nV), strict=True):
-                anew[first + place - passage.first_label + 1] = log_p_V, int(one.token_ids[-2])
+            found = (
+                [[combined(parts, mixture, self.shaping) for mixture in mixtures] for parts in self.parts(cut, with_ngrams=with_ngrams)]
+                if cut
+                else []
+            )
+            rows = (list(row) for chunk in found for row in zip(*chunk, strict=True))
+            for place, one, log_p_MV in zip(places, cut, rows, strict=True):
+                anew[first + place - passage.first_label + 1] = log_p_MV, int(one.token_ids[-2])
             first += len(passage.token_ids) - passage.first_label
         start = 0
         for parts in self.parts(swapped, with_ngrams=with_ngrams):
-            log_p_nV = combined(parts, self.mixture, self.shaping)
-            stop = start + len(log_p_nV)
-            for row in anew.keys() & range(start, stop):
-                log_p_nV[row - start], last_N[row] = anew[row]
-            yield swap.permuted(log_p_nV, last_N[start:stop])
+            stop = start
+            for which, mixture in enumerate(mixtures):
+                log_p_nV = combined(parts, mixture, self.shaping)
+                stop = start + len(log_p_nV)
+                for row in anew.keys() & range(start, stop):
+                    log_p_nV[row - start], last_N[row] = anew[row][0][which], anew[row][1]
+                yield swap.permuted(log_p_nV, last_N[start:stop])
             start = stop
 
     @torch.inference_mode()

@@ -174,6 +174,21 @@ class Reference:
                 here = slice(first, last)
                 yield place, Components(refs_GSN[..., here], ngram_N[here], confidence_N[here])
 
+    @property
+    def shaped(self) -> bool:
+        """Whether something comes after the mixture: strength, principles or swaps."""
+        return self._extras.shaping != Shaping()
+
+    def observed(self, passages: Sequence[Passage], fold: int, mixtures: Sequence[Mixture]) -> Iterator[tuple[int, Array]]:
+        """log of what the whole reference distribution, shaping included, gives the observed tokens under each mixture, M×N."""
+        bracket = self._bracket(fold, mixtures[0], self._extras.shaping)
+        for batch in batches_by_length(passages, self._config.batch_tokens):
+            chosen = [passages[place] for place in batch]
+            found_MN = bracket.observed(chosen, mixtures)
+            lengths = [len(passage.token_ids) - passage.first_label for passage in chosen]
+            for place, (first, last) in zip(batch, pairwise(np.cumsum([0, *lengths])), strict=True):
+                yield place, found_MN[:, first:last]
+
     def ngram_weights(self, passage: Passage, mixture: Mixture) -> Array | None:
         """η_t at each position, or None without n-grams."""
         if self._extras.ngram is None or mixture.ngram_weight == 0:

@@ -24,10 +24,14 @@ from timbre.store import TargetReader, TargetWriter
 from timbre.targets import assembly
 from timbre.targets.admission import TargetRefused
 from timbre.targets.blending import blended_style, parse_blend
+from timbre.targets.bracket import Mixture
+from timbre.targets.dataset import gather
 from timbre.targets.debias import swap_of
+from timbre.targets.fitting import temperatures
 from timbre.targets.inspect import ORIGINS, inspect_passage, origin_bar, passage_table
 from timbre.targets.page import passage_page
-from timbre.targets.principles import Principle, principle_path
+from timbre.targets.principles import Principle, principle_path, read_all
+from timbre.targets.reference import Extras, Reference, cross_fit
 from timbre.targets.stage import build_target
 
 FITTED = target_config(alpha=0.5, 
@@ -258,6 +262,33 @@ def test_a_better_model_is_a_reference_without_being_adapted_and_a_worse_one_is_
         build_target(weak, target_corpus, student, store)
     refused = json.loads(next(store.home.glob("work/*/refused-admission.json")).read_text())
     assert refused["adaptation_gain"]["low"] > 0 > refused["log_score_gain"]["high"], "it learnt, and still knows less than the student"
+
+
+def test_what_is_fitted_is_scored_as_it_will_be_stored(
+    target_store: ArtifactStore, target_corpus: Artifact, target_model: Artifact, own_principles: Path, tmp_path: Path
+) -> None:
+    """With a strength, a principle and a swap: the stored temperature is the best of the grid by the scores of whole targets."""
+    config = target_config(
+        fit=("temperature",), strength=0.4, debias="words", principles=[{"name": "more-of-it", "strength": 0.5}], reference_epochs=2
+    )
+    target = build_target(config, target_corpus, target_model, target_store)
+    tokenizer = load_tokenizer(target_model)
+    material = gather(config, target_corpus, tokenizer, 512)
+    adapters = cross_fit(target_model, material.training, config, tmp_path, SILENT)
+    principles = read_all({name: principle_path(name) for name in ("more-of-it", "words")})
+    shaping = assembly._shaping(config, principles, tokenizer, 384, target_model)
+    reference = Reference(target_model, adapters, config, 384, Extras(shaping=shaping))
+    assert reference.shaped and shaping.swap is not None
+    grid = [Mixture(temperature, (1.0,), 0.0) for temperature in temperatures(config)]
+    totals = np.zeros(len(grid))
+    for fold in (0, 1):
+        together = dict(reference.observed(material.validation, fold, grid))
+        for place, mixture in list(enumerate(grid))[::7]:
+            alone = dict(reference.score(material.validation, fold, mixture))
+            for number, scores in alone.items():
+                np.testing.assert_allclose(together[number][place], scores.log_probs_N, atol=2e-4)
+        totals += np.sum([log_p_MN.sum(axis=1) for log_p_MN in together.values()], axis=0)
+    assert target.json("summary.json")["mixture"]["temperature"] == grid[int(np.argmax(totals))].temperature
 
 
 def test_identical_documents_are_refused(
