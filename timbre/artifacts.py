@@ -286,7 +286,10 @@ class ArtifactStore:
         if not pointer.exists():
             return None
         path = self.home / "artifacts" / stage / pointer.read_text().strip()
-        return Artifact.open(path, self.hashes) if path.exists() else None
+        artifact = Artifact.open(path, self.hashes) if path.exists() else None
+        if artifact is not None and (artifact.stage, artifact.manifest.key) != (stage, key):
+            raise IntegrityError(f"{pointer}: it points at an artifact with another key; remove it to have the {stage} built again")
+        return artifact
 
     def open(self, stage: str, digest: str) -> Artifact:
         """The verified artifact with this digest.
@@ -298,7 +301,12 @@ class ArtifactStore:
         path = self.home / "artifacts" / stage / digest
         if not path.exists():
             raise ValueError(f"no {stage} artifact {digest[:12]} under {self.home}; `timbre run` builds it")
-        return Artifact.open(path, self.hashes)
+        artifact = Artifact.open(path, self.hashes)
+        if (artifact.stage, artifact.digest) != (stage, digest):
+            raise IntegrityError(
+                f"{path}: it holds another artifact ({artifact.stage} {artifact.digest[:12]}) than its name says; remove it"
+            )
+        return artifact
 
     def build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input]) -> Artifact:
         """The artifact of `stage` for this configuration and these inputs: found, or built once.

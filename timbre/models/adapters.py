@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -82,13 +83,17 @@ def with_adapter(model: "PreTrainedModel", folder: Path, *, merged: bool, traina
         merged: as one plain model; else base and adapter apart (a `PeftModel`, or a `CorrectedHead`).
 
     Raises:
-        ValueError: the adapter does not fit this model.
+        ValueError: the adapter does not fit this model, or its weights are no safetensors.
     """
     kind = adapter_kind(folder)
+    if not (folder / WEIGHTS).is_file():  # peft would look for a pickle next
+        raise ValueError(f"the adapter in {folder} has no {WEIGHTS}: pickled weights are never loaded, save them as safetensors")
     try:
         if kind == "lora":
             return _with_lora(model, folder, merged, trainable)
         return (_with_correction if kind == "correction" else _with_weights)(model, folder, merged, trainable)
+    except SafetensorError as error:
+        raise ValueError(f"the adapter in {folder} has a damaged {WEIGHTS} ({error}): save it again as safetensors") from error
     except (RuntimeError, ValueError, KeyError) as error:
         raise ValueError(
             f"the {kind} adapter in {folder} does not fit {type(model).__name__}: use the model that it was trained on"

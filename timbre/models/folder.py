@@ -58,6 +58,11 @@ def _weight_files(folder: Path) -> list[Path]:
         names = sorted(set(_json(folder / INDEX).get("weight_map", {}).values()))
         if wrong := [name for name in names if Path(name).name != name or not (folder / name).is_file()]:
             raise ValueError(f"the model folder {folder} lacks the shards {', '.join(wrong)} that its {INDEX} lists")
+        if pickled := [name for name in names if not name.endswith(".safetensors")]:
+            raise ValueError(
+                f"the model folder {folder} lists {pickled[0]} in its {INDEX}, which is no safetensors file and could run code when "
+                "loaded: save it again with save_pretrained"
+            )
         if names:
             return [folder / INDEX, *(folder / name for name in names)]
     if pickled := sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from timbre.artifacts import canonical_json, write_atomically
@@ -52,10 +53,15 @@ class Checkpoints:
             leftover.unlink(missing_ok=True)  # another process of the run may have been here first
         for path in reversed(self._files()):
             data = path.read_bytes()
-            if not path.stem.endswith(_half_digest(data)):
+            try:
+                checkpoint = self._read(data) if path.stem.endswith(_half_digest(data)) else None
+                damaged = checkpoint is None and not path.stem.endswith(_half_digest(data))
+            except (ValueError, LookupError, TypeError, AttributeError, SafetensorError):  # named by its digest, and yet no checkpoint
+                checkpoint, damaged = None, True
+            if damaged:
                 warnings.warn(f"{path.name} is damaged; going on from an older checkpoint", stacklevel=2)
                 continue
-            if (checkpoint := self._read(data)) is not None:
+            if checkpoint is not None:
                 return checkpoint
             warnings.warn(f"{path.name} belongs to a run with other data or settings; it is ignored", stacklevel=2)
         return None
