@@ -224,6 +224,7 @@ class PromptConfig(_Opened):
     """The prompt sets of a corpus. 0 leaves a set out."""
 
     prompts: int = Field(16, ge=2, description="Openings of unseen documents to continue.")
+    plain: bool = Field(True, description="Whether they are also continued at T = 1 with nothing cut off, where serving is not that.")
     several_prompts: int = Field(0, ge=0, description="Of these, how many are continued several times, to see how different the texts are.")
     several_samples: int = Field(4, ge=2, description="Texts for each of those.")
     sentinel_prompts: int = Field(0, ge=0, description="Openings of passages that nothing was trained on, to continue greedily.")
@@ -345,7 +346,16 @@ class ReleaseConfig(Frozen):
 
 
 _PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {},
+    "quick": {  # docs/explanation/objectives.md, "The quick recipe": what of it was measured
+        "target": {
+            "train_tokens": 8_192,
+            "reference_epochs": 1,
+            "reference_learning_rate": 1e-3,
+            "formats": ("continuation", "instruction"),
+        },
+        "training": {"epochs": 3, "learning_rate": 1e-3, "batch_tokens": 512, "replay_items": 1, "evaluate_every": 16},
+        "evaluation": {"prompts": 128, "plain": False, "instruction_prompts": 4, "batch_tokens": 16_384},
+    },
     "standard": {
         "target": {"train_tokens": 65_536, "admission_tokens": 8_192},
         "training": {"epochs": 3, "replay_weight": 0.3, "validation_tokens": 8_192, "evaluate_every": 16, "checkpoint_every": 8},

@@ -1,7 +1,7 @@
 """The prompt sets of a corpus, each in a function: what is asked of every model that is measured on it.
 
     style         openings of unseen documents, written at the serving sampler, with the human continuation
-    style_plain   the same openings at plain sampling (T = 1, nothing cut off); written only where serving is not plain
+    style_plain   the same openings at plain sampling (T = 1, nothing cut off); written only where asked for and serving is not plain
     several       some of them again, several texts each
     sentinel      openings of other passages that nothing was trained on, continued greedily: what a model knows by heart
     instruction   our own short tasks of the style (data/prompts/), in the chat template where the tokenizer has one
@@ -54,7 +54,8 @@ def prompt_sets(
         )
     asked, others = test[:count], [*test[count:], *more]
     prompts = [opening.prompt(tokenizer, "style") for opening in asked]
-    prompts += [replace(prompt, kind="style_plain", sampler="plain") for prompt in prompts]
+    if config.plain:
+        prompts += [replace(prompt, kind="style_plain", sampler="plain") for prompt in prompts]
     some = asked[: config.several_prompts]
     prompts += [opening.prompt(tokenizer, "several", samples=config.several_samples) for opening in some]
     prompts += _sentinels(config, by_split, {opening.name for opening in (*asked, *others)}, tokenizer)

@@ -139,7 +139,7 @@ def _texts(evaluation: EvaluationConfig) -> int:
     """How many texts a model writes for the prompts of the corpus; shorter ones count by their length."""
     from timbre.config import SamplerConfig
 
-    plain = evaluation.prompts if evaluation.sampler != SamplerConfig() else 0
+    plain = evaluation.prompts if evaluation.plain and evaluation.sampler != SamplerConfig() else 0
     several = min(evaluation.several_prompts, evaluation.prompts) * evaluation.several_samples
     swapped = 2 * evaluation.counterfactual_templates * evaluation.counterfactual_samples
     swapped = -(-swapped * evaluation.counterfactual_tokens // evaluation.new_tokens)

@@ -6,6 +6,7 @@ words. Which of them, is drawn from the passage's name, so that a build that goe
 
 import math
 import re
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -85,15 +86,20 @@ def words_of(text: str) -> "Counter[str]":
 def formatted(
     passages: Sequence[Passage], config: TargetConfig, tokenizer: "PreTrainedTokenizerBase", texts: Mapping[str, str], context: int
 ) -> list[Passage]:
-    """Passages in the configured formats, which take turns.
+    """Passages in the configured formats, which take turns; continuations alone, and a warning, without a chat template.
 
     Raises:
-        ValueError: 'instruction' with a tokenizer that has no chat template.
+        ValueError: 'instruction' alone, with a tokenizer that has no chat template.
     """
     if config.formats == ("continuation",):
         return list(passages)
     if not tokenizer.chat_template:
-        raise ValueError('the model\'s tokenizer has no chat template: set target.formats to ["continuation"], or use an instruction model')
+        if "continuation" not in config.formats:
+            raise ValueError(
+                'the model\'s tokenizer has no chat template: set target.formats to ["continuation"], or use an instruction model'
+            )
+        warnings.warn("the tokenizer has no chat template: target.formats is cut to continuation, no instructions are learnt", stacklevel=2)
+        return list(passages)
     frequency: Counter[str] = Counter()
     for passage in passages:
         frequency.update(words_of(str(tokenizer.decode(passage.text_ids))).keys())

@@ -315,6 +315,10 @@ def test_prompts_need_a_chat_template(target_store: ArtifactStore, target_corpus
     model = resolve_model(ModelConfig(name=str(plain)), ArtifactStore(tmp_path / "store", SILENT))
     with pytest.raises(ValueError, match="no chat template"):
         build_target(target_config(formats=("instruction",)), target_corpus, model, target_store)
+    with pytest.warns(UserWarning, match="cut to continuation"):
+        both = build_target(target_config(formats=("continuation", "instruction")), target_corpus, model, target_store)
+    plain_rows, rows = (TargetReader(built.path) for built in (build_target(target_config(), target_corpus, model, target_store), both))
+    assert [row.first_label for row in rows] == [row.first_label for row in plain_rows]
 
 
 def test_a_blend_by_name_becomes_a_style_with_both_sources(home: Path) -> None:
