@@ -132,9 +132,13 @@ def _gate_row(gate: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def print_release(config: "ReleaseConfig", outcome: "Outcome") -> None:
-    """The verdict, which version holds which alias, and where things are."""
+    """How it sounds, the verdict, two samples, which version holds which alias, where things are, and what to do next."""
+    from timbre.cli.samples import print_samples, print_voice
+
     console, released = _console(), outcome.released
-    console.print(f"\n[bold]Verdict[/] [{_COLOURS[released.verdict]}]{released.verdict}[/] under policy {config.gate.policy}")
+    base, tuned = (outcome.steps[name].open() for name in ("base_evaluation", "evaluation"))
+    print_voice(console, base, tuned)
+    console.print(f"[bold]Verdict[/]   [{_COLOURS[released.verdict]}]{released.verdict}[/] under policy {config.gate.policy}")
     which = f" --style {config.style}" + (f" --model {config.model.name}" if config.model.name != DEFAULT_MODEL else "")
     champion = f"v{released.champion} is champion" if released.champion is not None else "there is no champion"
     match released:
@@ -149,6 +153,8 @@ def print_release(config: "ReleaseConfig", outcome: "Outcome") -> None:
         case _:
             how = f"`timbre promote {released.version}{which}` promotes it"
             console.print(f"{released.model}: v{released.version} stays as it is; {champion}. {released.refused or how}")
+    print_samples(console, base, tuned)
+    console.print()
     for name, path in places(outcome).items():
         console.print(f"{name:9} {path}", soft_wrap=True, highlight=False)
     if released.champion is not None:
