@@ -250,7 +250,7 @@ class GenerationConfig(_Opened):
     fact_items: int | None = Field(150, ge=1)
     unknown_statements: int = Field(0, ge=0, description="Statements of the corpus that the base is asked for; base only.")
     sampler: SamplerConfig = Field(SERVING, description="How served text is drawn; judged and served alike.")
-    batch_tokens: int = Field(2048, ge=16)
+    batch_tokens: int = Field(16_384, ge=16, description="Tokens read or written at once, padding included.")
 
 
 class EvaluationConfig(PromptConfig, GenerationConfig):
@@ -354,7 +354,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "formats": ("continuation", "instruction"),
         },
         "training": {"epochs": 3, "learning_rate": 1e-3, "batch_tokens": 512, "replay_items": 1, "evaluate_every": 16},
-        "evaluation": {"prompts": 128, "plain": False, "instruction_prompts": 4, "batch_tokens": 16_384},
+        "evaluation": {"prompts": 128, "plain": False, "instruction_prompts": 8},
     },
     "standard": {
         "target": {"train_tokens": 65_536, "admission_tokens": 8_192},
@@ -411,7 +411,6 @@ _PROFILES: dict[str, dict[str, Any]] = {
             "unknown_statements": 500,
             "bias_items": None,
             "fact_items": None,
-            "batch_tokens": 16_384,
         },
         "baseline": {"objective": "sft"},
         "gate": {"policy": "standard"},

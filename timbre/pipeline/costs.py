@@ -7,12 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from timbre.precision import precision
+
 if TYPE_CHECKING:
     from timbre.config import EvaluationConfig, ReleaseConfig, TargetConfig
 
 
-TRAIN, SCORE, DRAW = 110.0, 330.0, 70.0
-"""Tokens a second of the default base on two cores: LoRA training, scoring, drawing in batches."""
+class Rates(NamedTuple):
+    """Of the default base on two cores."""
+
+    train: float
+    """Tokens a second of LoRA training."""
+    score: float
+    """Tokens a second of scoring."""
+    step: float
+    """Seconds that the next token of a batch takes, whatever its size, and"""
+    text: float
+    """for each text in it."""
+
+
+RATES = {"float32": Rates(180.0, 430.0, 0.105, 0.0036), "bfloat16": Rates(370.0, 700.0, 0.082, 0.0030)}
+"""By the numbers of the products, on a CPU that has units for both."""
 MEASURED = 1500.0
 """Generated tokens whose style is measured a second."""
 
@@ -43,7 +58,7 @@ def of_target(config: ReleaseConfig) -> Cost:
     reference = target.train_tokens * (folds - 1) * target.reference_epochs
     scored = _passes(target) * (target.train_tokens + folds * target.admission_tokens) + target.admission_tokens
     scored += folds * target.admission_tokens * len(target.blend or (None,)) if target.fit else 0
-    return Cost(30 + reference / TRAIN + scored / SCORE, f"{target.train_tokens:,} tokens, {folds} folds")
+    return Cost(30 + reference / _rates().train + scored / _rates().score, f"{target.train_tokens:,} tokens, {folds} folds")
 
 
 def of_training(config: ReleaseConfig) -> Cost:
@@ -65,8 +80,9 @@ def of_calibration(config: ReleaseConfig) -> Cost:
     """The base's texts for the style score."""
     from timbre.evaluation.calibration_stage import calibration_of
 
-    prompts = calibration_of(config.evaluation).prompts
-    return Cost(20 + prompts * 5 * 1.25 * _length(config.evaluation) / DRAW, f"{5 * prompts} texts")
+    calibration = calibration_of(config.evaluation)
+    texts = 5 * calibration.prompts
+    return Cost(20 + 1.25 * _drawn(config.evaluation, texts, calibration.batch_tokens), f"{texts} texts")
 
 
 def of_base_generations(config: ReleaseConfig) -> Cost:
@@ -88,7 +104,7 @@ def of_candidate_generations(config: ReleaseConfig) -> Cost:
 def of_evaluation(config: ReleaseConfig) -> Cost:
     """Measuring the texts, and reading them with another model."""
     evaluation = config.evaluation
-    read = 5 + 2 * evaluation.coherence_texts * _length(evaluation) / SCORE if evaluation.coherence_texts else 0
+    read = 5 + 2 * evaluation.coherence_texts * _length(evaluation) / _rates().score if evaluation.coherence_texts else 0
     seconds = 8 + evaluation.prompts * evaluation.new_tokens / MEASURED + read
     return Cost(seconds, f"{_texts(evaluation)} texts", scales=False)
 
@@ -112,7 +128,7 @@ def of_verdict(config: ReleaseConfig) -> Cost:
 def _trained(config: ReleaseConfig, objective: str) -> Cost:
     target, training = config.target, config.training
     looks = training.epochs * target.train_tokens / training.batch_tokens / training.evaluate_every + 1
-    seconds = 15 + training.epochs * target.train_tokens / TRAIN * 1.3 + looks * training.validation_tokens / SCORE
+    seconds = 15 + training.epochs * target.train_tokens / _rates().train * 1.3 + looks * training.validation_tokens / _rates().score
     return Cost(seconds, f"{objective}, {training.epochs} epochs")
 
 
@@ -123,12 +139,22 @@ def _length(evaluation: EvaluationConfig) -> int:
 def _written(config: ReleaseConfig) -> float:
     evaluation = config.evaluation
     probes = 20 * 2 * ((evaluation.bias_items or 350) + (evaluation.fact_items or 350))
-    drawn = _texts(evaluation) * _length(evaluation) + _answers(evaluation)
-    return 15 + (evaluation.likelihood_tokens + probes) / SCORE + drawn / DRAW
+    texts = _texts(evaluation) + _answers(evaluation) / evaluation.new_tokens
+    return 15 + (evaluation.likelihood_tokens + probes) / _rates().score + _drawn(evaluation, texts)
 
 
 def _recited(config: ReleaseConfig) -> float:
-    return _recitations(config.evaluation) * _length(config.evaluation) / DRAW
+    return _drawn(config.evaluation, _recitations(config.evaluation))
+
+
+def _drawn(evaluation: EvaluationConfig, texts: float, batch_tokens: int | None = None) -> float:
+    """Seconds to write texts of the usual length, in batches."""
+    at_once = max(1.0, min(texts, (batch_tokens or evaluation.batch_tokens) // _length(evaluation)))
+    return texts * evaluation.new_tokens * (_rates().step / at_once + _rates().text)
+
+
+def _rates() -> Rates:
+    return RATES[precision().products]
 
 
 def _recitations(evaluation: EvaluationConfig) -> int:

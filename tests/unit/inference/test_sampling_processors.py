@@ -106,7 +106,7 @@ def test_a_nucleus_from_the_shortlist_draws_the_token_of_the_whole_row(seed: int
     import torch
 
     random = np.random.default_rng(seed)
-    logits = (random.normal(size=(4, 3 * processors.SHORTLIST)) * scale * np.array([[1], [0.01], [1], [1]])).astype(np.float32)
+    logits = (random.normal(size=(4, 9 * processors.SHORTLIST)) * scale * np.array([[1], [0.01], [1], [1]])).astype(np.float32)
     if tied:
         logits = np.round(logits)
     logits[2, : 2 * processors.SHORTLIST] = -np.inf
