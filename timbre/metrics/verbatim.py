@@ -36,6 +36,7 @@ class VerbatimIndex:
         order = np.argsort(hashes[windows], kind="stable")
         self._positions = windows[order]
         self._hashes = hashes[self._positions]
+        self._shorter: dict[int, np.ndarray] = {}
 
     def match_lengths(self, text: Sequence[int] | np.ndarray) -> np.ndarray:
         """For every position of `text`, how many items from there on stand in a row in some document; below 5 counts as 0."""
@@ -65,11 +66,18 @@ class VerbatimIndex:
             return Span(int(lengths.argmax()), int(lengths.max()))
         items = np.asarray(text, np.int64)
         for n in range(min(SEED - 1, len(items)), 0, -1):
-            known = _window_hashes(self._items, n)[_whole_windows(self._items, n)]
-            found = np.flatnonzero(np.isin(_window_hashes(items, n), known))
+            hashes, known = _window_hashes(items, n), self._short(n)
+            place = np.minimum(np.searchsorted(known, hashes), max(len(known) - 1, 0))
+            found = np.flatnonzero(known[place] == hashes) if len(known) else np.zeros(0, np.int64)
             if len(found):
                 return Span(int(found[0]), n)
         return Span(0, 0)
+
+    def _short(self, n: int) -> np.ndarray:
+        """Hashes of all windows of n < 5 items, sorted; made when first asked for."""
+        if n not in self._shorter:
+            self._shorter[n] = np.unique(_window_hashes(self._items, n)[_whole_windows(self._items, n)])
+        return self._shorter[n]
 
     def coverage(self, text: Sequence[int] | np.ndarray) -> float:
         """Share of the items that lie inside a verbatim span of 5 or more (one text of BMC@k, 2603.20957)."""
