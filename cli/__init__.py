@@ -17,6 +17,7 @@ from timbre.cli import (
     benchmark,
     compare,
     corpus,
+    deploy,
     doctor,
     evaluate,
     generate,
@@ -65,7 +66,7 @@ def _timbre(
     """What stands before every command."""
 
 
-for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, pages, up, doctor, setup, init):
+for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, pages, up, deploy, doctor, setup, init):
     module.register(app)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")

@@ -48,6 +48,7 @@ def _release(config: "ReleaseConfig", json_output: bool) -> int:
     import json
 
     from timbre.cli.summary import as_json, exit_code, print_summary
+    from timbre.config import overrides_of
     from timbre.settings import settings
     from timbre.tasks.environment import prepare, start_api
     from timbre.tasks.runs import only_run
@@ -58,7 +59,7 @@ def _release(config: "ReleaseConfig", json_output: bool) -> int:
         start_api()
         from timbre.flows.release import release_flow
 
-        outcome = release_flow(config)
+        outcome = release_flow(config.style, config.profile, config.seed, overrides_of(config))
     if json_output:
         print(json.dumps(as_json(outcome), indent=2))
     else:

@@ -46,7 +46,7 @@ def up(
         else:
             print(f"Prefect  {prefect}\nMLflow   {servers.mlflow}\nCtrl-C stops both", flush=True)
             if worker:
-                print(f"to deploy from another shell: export PREFECT_API_URL={servers.prefect}", flush=True)
+                print("to schedule releases, in another shell: timbre deploy", flush=True)
         servers.wait()
     finally:
         servers.stop()

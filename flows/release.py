@@ -6,9 +6,12 @@
 Scheduled through `prefect.yaml`; there as here, a stage that stands in the artifact store shows as `Cached`.
 """
 
+from typing import Any
+
 from prefect import flow
 
-from timbre.config import Frozen, ReleaseConfig
+from timbre.config import Frozen, Profile, release_config
+from timbre.flows.forms import Style
 from timbre.pipeline import steps_of
 from timbre.settings import settings
 from timbre.tasks.data import data_tags
@@ -26,16 +29,24 @@ class Outcome(Frozen):
     released: Released
 
 
-@flow(name="release", flow_run_name="release-{config.style}-{config.profile}", persist_result=False)
-def release_flow(config: ReleaseConfig) -> Outcome:
+@flow(name="release", flow_run_name="release-{style}-{profile}", persist_result=False)
+def release_flow(style: Style = "literary", profile: Profile = "quick", seed: int = 1, overrides: dict[str, Any] = {}) -> Outcome:  # noqa: B006
     """Every step of this release in order, each on what it reads of those before it; then the release.
 
     Model, corpus and target; prompts, and what the base makes of them; the candidate's adapter, texts and evaluation (and a
     baseline's); the ONNX bundle; the verdict. `timbre.pipeline.steps` is the list.
 
+    Args:
+        style: Whose manner is learnt.
+        profile: quick takes minutes on a laptop, standard hours, gpu needs a GPU.
+        seed: Moves target and training; splits and evaluation keep seeds of their own.
+        overrides: Any other field by its dotted name, as JSON; for example {"target.alpha": 0.5, "training.epochs": 3}.
+
     Raises:
-        ValueError: another run of this home goes on; the sentence names its process.
+        ValueError: an unknown style, profile or field, or a value out of range; or another run of this home goes on, and the
+            sentence names its process.
     """
+    config = release_config(style, profile, seed, overrides)
     with only_run(settings().home):
         built: dict[str, Built] = {}
         for step in steps_of(config):

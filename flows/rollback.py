@@ -9,12 +9,18 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from timbre.config import ModelConfig
+from timbre.flows.forms import Style
 from timbre.tasks.promotion import roll_back
 
 
 @flow(name="rollback", flow_run_name="rollback-{style}", persist_result=False)
-def rollback(style: str, reason: str = "by hand", model: str = "smollm2-135m-instruct") -> int:
+def rollback(style: Style, reason: str = "by hand", model: str = "smollm2-135m-instruct") -> int:
     """Swap champion and previous of a style; the number of the version that is champion now.
+
+    Args:
+        style: Whose champion goes back.
+        reason: Written in the ledger.
+        model: The base model, by name or folder.
 
     Raises:
         ValueError: there is no champion, or nothing before it.

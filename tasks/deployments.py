@@ -1,3 +1,114 @@
-"""Names that `prefect.yaml` and the code share."""
+"""What runs on Prefect: work pools, limits and the deployments of `prefect.yaml`, set up against a server, as often as you like."""
 
-POOL = "timbre"
+import asyncio
+import importlib
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from timbre.config import Frozen
+
+POOL, GPU_POOL = "cpu", "gpu"
+"""Work pools: `timbre up --worker` serves the first; a machine with a device serves the other."""
+GPU_SLOT = "timbre-gpu"
+"""The limit that lets one step at a time use a device."""
+FILE = "prefect.yaml"
+
+
+class Deployed(Frozen):
+    """What a deployment is on the server now."""
+
+    name: str
+    pool: str
+    schedules: tuple[str, ...]
+    """Cron and whether it fires, for people."""
+
+
+def deploy(root: Path) -> list[Deployed]:
+    """Register everything in `root`/prefect.yaml with the server that is named or up; a schedule that was resumed stays so.
+
+    Raises:
+        ValueError: no server is named, the file is missing, or Prefect refuses an entry; the sentence is its last line.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        raise ValueError("no Prefect server is up: start one with `timbre up --worker`, or name one with PREFECT_API_URL")
+    if not (root / FILE).is_file():
+        raise ValueError(f"{root} has no {FILE}: `timbre init` writes one")
+    entries = yaml.safe_load((root / FILE).read_text(encoding="utf-8"))["deployments"]
+    names = [f"{_flow_name(entry['entrypoint'])}/{entry['name']}" for entry in entries]
+    asyncio.run(_prepare())
+    resumed = asyncio.run(_resumed(names))
+    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise ValueError(f"Prefect refused {FILE}: {said[-1] if said else 'it said nothing'}")
+    asyncio.run(_resume(resumed))
+    return asyncio.run(_found(names))
+
+
+def _flow_name(entrypoint: str) -> str:
+    module, _, name = entrypoint.rpartition(".")
+    flow: Any = getattr(importlib.import_module(module), name)
+    return str(flow.name)
+
+
+async def _prepare() -> None:
+    """The pools and the slot, where they are not there."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+    async with get_client() as client:
+        for pool in (POOL, GPU_POOL):
+            with suppress(ObjectAlreadyExists):
+                await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        try:
+            await client.read_global_concurrency_limit_by_name(GPU_SLOT)
+        except ObjectNotFound:
+            with suppress(ObjectAlreadyExists):
+                await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_SLOT, limit=1))
+
+
+async def _resumed(names: list[str]) -> dict[str, set[str]]:
+    """By deployment, the slugs of schedules that fire now, though the file says that they are paused."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    found: dict[str, set[str]] = {}
+    async with get_client() as client:
+        for name in names:
+            with suppress(ObjectNotFound):
+                deployment = await client.read_deployment_by_name(name)
+                found[name] = {str(schedule.slug) for schedule in deployment.schedules if schedule.active and schedule.slug}
+    return found
+
+
+async def _resume(resumed: dict[str, set[str]]) -> None:
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        for name, slugs in resumed.items():
+            deployment = await client.read_deployment_by_name(name)
+            for schedule in deployment.schedules:
+                if schedule.slug in slugs and not schedule.active:
+                    await client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+
+
+async def _found(names: list[str]) -> list[Deployed]:
+    from prefect.client.orchestration import get_client
+
+    found = []
+    async with get_client() as client:
+        for name in names:
+            deployment = await client.read_deployment_by_name(name)
+            schedules = tuple(
+                f"{getattr(item.schedule, 'cron', item.schedule)} {'on' if item.active else 'paused'}" for item in deployment.schedules
+            )
+            found.append(Deployed(name=name, pool=str(deployment.work_pool_name), schedules=schedules))
+    return found

@@ -11,17 +11,21 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.concurrency.sync import concurrency
 from prefect.states import Completed
 
 from timbre import pipeline
 from timbre.artifacts import Artifact, IntegrityError
 from timbre.config import Frozen, ReleaseConfig
+from timbre.settings import settings
 from timbre.tasks.context import open_store
+from timbre.tasks.deployments import GPU_SLOT
 from timbre.tasks.stores.dvc_commands import DvcError
 from timbre.tasks.stores.processes import run_group
 
@@ -90,9 +94,21 @@ def run_stage(step: str, config: ReleaseConfig, *upstream: Built, build: Callabl
     started = time.monotonic()
     if (found := find(step, config, upstream)) is not None:
         return Completed(name="Cached", message=found.digest[:12], data=_built(step, found, started, cached=True))
-    artifact = build() if build is not None else _in_process_group(step, config, upstream)
+    with _device_slot():
+        artifact = build() if build is not None else _in_process_group(step, config, upstream)
     get_run_logger().info("%s %s", step, artifact.digest[:12])
     return Completed(message=artifact.digest[:12], data=_built(step, artifact, started, cached=False))
+
+
+@contextmanager
+def _device_slot() -> Iterator[None]:
+    """One step at a time on a device that several runs of a server share; `timbre deploy` makes the limit."""
+    shared = os.environ.get("PREFECT_API_URL") and (settings().device == "cuda" or Path("/dev/nvidiactl").exists())
+    if not shared or settings().device == "cpu":
+        yield
+        return
+    with concurrency(GPU_SLOT, occupy=1, strict=True):
+        yield
 
 
 def run_command(command: list[str], *, accepted: tuple[int, ...] = (0,)) -> None:

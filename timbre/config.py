@@ -436,3 +436,15 @@ def release_config(style: str, profile: str = "quick", seed: int = 1, overrides:
                 raise ValueError(f"{dotted}: {name} is a value, not a section")
         branch[leaf] = value
     return ReleaseConfig.model_validate(tree)
+
+
+def overrides_of(config: ReleaseConfig) -> dict[str, Any]:
+    """What style, profile and seed do not say of a release: `release_config` makes the same one from it again."""
+    plain = release_config(config.style, config.profile, config.seed).model_dump(mode="json")
+    return {
+        f"{section}.{name}": value
+        for section, values in config.model_dump(mode="json").items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+        if value != plain[section][name]
+    }

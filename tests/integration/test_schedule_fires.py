@@ -105,24 +105,26 @@ def test_both_pages_answer_and_a_second_up_is_refused(up: Up) -> None:
 
 def test_a_schedule_fires_and_its_release_finishes_with_every_stage_cached(up: Up, walked: "tuple[Checkout, dict[str, object]]") -> None:
     place, first = walked
-    deployed = subprocess.run(
-        ["prefect", "--no-prompt", "deploy", "--all"],
-        cwd=PROJECT_ROOT,
-        env=up.environment | {"PREFECT_API_URL": f"http://127.0.0.1:{up.ports[0]}/api"},
-        capture_output=True,
-        text=True,
-        timeout=BOOT_SECONDS,
-        check=False,
-    )
-    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    weekly = up.api("/deployments/name/release/weekly")
-    assert [(schedule["schedule"]["cron"], schedule["active"]) for schedule in weekly["schedules"]] == [("0 3 * * 1", False)]
+    deployed = {row["name"]: row for row in place.json("deploy")}
+    assert deployed["release/weekly-literary"] == {"name": "release/weekly-literary", "pool": "cpu", "schedules": ["0 3 * * 1 paused"]}
+    assert {"promote/by-hand", "rollback/by-hand", "release/weekly-oratory"} <= set(deployed)
+    weekly = up.api("/deployments/name/release/weekly-literary")
+    (schedule,) = weekly["schedules"]
+    up.api(f"/deployments/{weekly['id']}/schedules/{schedule['id']}", {"active": True}, "PATCH")
+    again = {row["name"]: row for row in place.json("deploy")}
+    assert again["release/weekly-literary"]["schedules"] == ["0 3 * * 1 on"], "what somebody resumed stays resumed"
+    assert {name: row for name, row in again.items() if row["schedules"] != ["0 3 * * 1 on"]} == {
+        name: row for name, row in deployed.items() if name != "release/weekly-literary"
+    }
+    weekly = up.api("/deployments/name/release/weekly-literary")
+    limits = up.api("/v2/concurrency_limits/filter", {})
+    assert [(limit["name"], limit["limit"]) for limit in limits if limit["name"] == "timbre-gpu"] == [("timbre-gpu", 1)]
 
     moves = len(place.json("history"))
     soon = {
         "schedule": {"interval": 30, "anchor_date": datetime.now(UTC).isoformat()},
         "active": True,
-        "parameters": {"config": _config(place)},
+        "parameters": _parameters(place),
     }
     (added,) = up.api(f"/deployments/{weekly['id']}/schedules", [soon])
     try:
@@ -151,13 +153,9 @@ def test_ctrl_c_ends_every_process_and_removes_the_address(up: Up) -> None:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
 
 
-def _config(place: "Checkout") -> dict[str, Any]:
+def _parameters(place: "Checkout") -> dict[str, Any]:
     """What a schedule sends: style, profile and what differs from them. The rest is filled in."""
-    config: dict[str, Any] = {"style": "tiny", "profile": "quick", "model": {"name": str(place.model)}}
-    for name, value in SMALL.items():
-        section, field = name.split(".")
-        config.setdefault(section, {})[field] = value
-    return config
+    return {"style": "tiny", "profile": "quick", "overrides": SMALL | {"model.name": str(place.model)}}
 
 
 def _finished(up: Up, deployment: str) -> dict[str, Any] | None:

@@ -132,7 +132,6 @@ def test_a_server_that_answers_for_another_home_is_not_ours(
 
 
 def test_a_scheduled_run_beside_another_fails_with_the_sentence_and_touches_nothing(home: Path) -> None:
-    from timbre.config import ReleaseConfig
     from timbre.flows.release import release_flow
 
     home.mkdir(parents=True)
@@ -140,7 +139,7 @@ def test_a_scheduled_run_beside_another_fails_with_the_sentence_and_touches_noth
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         (home / "run.json").write_text("process 7, since 03:00:00")
         with pytest.raises(ValueError, match=r"going on already \(process 7, since 03:00:00\)"):
-            release_flow.fn(ReleaseConfig())
+            release_flow.fn()
     assert {path.name for path in home.iterdir()} == {"run.lock", "run.json"}
 
 
@@ -165,7 +164,7 @@ def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_p
     assert "so far: 19; from 20 on" in said and "INCONCLUSIVE" in said and "so far: 1,900; from about 4,500" in said
     assert max(map(len, lines[1:])) <= 80
     planned = json.loads(typed("run", "--dry-run", "--style", "notes", "--json").output)["warnings"]
-    assert "about 1,852 training tokens are there and 4,096 are asked for" in planned[0]
+    assert "about 1,852 training tokens are there and 8,192 are asked for" in planned[0]
     assert "documents there: about 19; the policy quick needs 5 held out, or the verdict is INCONCLUSIVE" in planned[1]
     more = tmp_path / "more"
     more.mkdir()

@@ -9,14 +9,14 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from timbre.config import ReleaseConfig, release_config
+from timbre.config import overrides_of, release_config
 from timbre.settings import PROJECT_ROOT
 
 
 @pytest.fixture(scope="module")
 def deployments() -> dict[str, dict[str, Any]]:
     tree = yaml.safe_load((PROJECT_ROOT / "prefect.yaml").read_text())
-    return {deployment["name"]: deployment for deployment in tree["deployments"]}
+    return {f"{deployment['entrypoint'].rpartition('.')[2]}/{deployment['name']}": deployment for deployment in tree["deployments"]}
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,36 @@ def test_every_entry_point_takes_the_parameters_of_its_deployment(deployments: d
     for deployment in deployments.values():
         module, _, name = deployment["entrypoint"].rpartition(".")
         flow = getattr(import_module(module), name)
-        inspect.signature(flow.fn).bind(**deployment["parameters"])
+        bind = inspect.signature(flow.fn).bind if deployment["schedules"] else inspect.signature(flow.fn).bind_partial
+        bind(**deployment["parameters"])  # what no schedule starts may ask for more on its form
 
 
-def test_the_weekly_release_is_paused_alone_and_the_same_as_the_command(deployments: dict[str, dict[str, Any]]) -> None:
-    weekly = deployments["weekly"]
+@pytest.mark.parametrize("style", ["literary", "oratory", "conversational", "technical"])
+def test_a_weekly_release_a_style_is_paused_alone_and_the_same_as_the_command(deployments: dict[str, dict[str, Any]], style: str) -> None:
+    weekly = deployments[f"release_flow/weekly-{style}"]
     (schedule,) = weekly["schedules"]
-    assert (schedule["cron"], schedule["timezone"], schedule["active"]) == ("0 3 * * 1", "UTC", False)
+    assert (schedule["timezone"], schedule["active"], schedule["slug"]) == ("UTC", False, "weekly")
     assert weekly["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
-    assert ReleaseConfig.model_validate(weekly["parameters"]["config"]) == release_config("literary", "quick")
+    assert release_config(**weekly["parameters"]) == release_config(style, "quick")
+
+
+def test_the_form_of_a_release_has_four_fields_and_styles_to_choose_from() -> None:
+    from timbre.flows.release import release_flow
+
+    form = release_flow.parameters.model_dump()["properties"]
+    assert list(form) == ["style", "profile", "seed", "overrides"]
+    assert {"literary", "oratory"} <= set(form["style"]["enum"]) and form["profile"]["enum"] == ["quick", "standard", "gpu"]
+    assert all(field["description"] for field in form.values())
+
+
+@pytest.mark.parametrize("profile", ["quick", "standard"])
+def test_what_differs_from_a_profile_makes_the_same_release_again(profile: str) -> None:
+    blend = [{"style": "a", "weight": 1.0, "sources": ["b"]}]
+    given = {"target.alpha": 0.5, "model.name": "folder", "target.blend": blend, "baseline.objective": "gem"}
+    config = release_config("oratory", profile, 3, given)
+    overrides = overrides_of(config)
+    assert set(overrides) == set(given)
+    assert release_config("oratory", profile, 3, overrides) == config and overrides_of(release_config("oratory", profile)) == {}
 
 
 def test_deployments_share_the_pool_of_timbre_up_and_name_no_folder(deployments: dict[str, dict[str, Any]]) -> None:
