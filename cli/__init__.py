@@ -20,6 +20,7 @@ from timbre.cli import (
     deploy,
     doctor,
     evaluate,
+    gc,
     generate,
     harness,
     init,
@@ -66,7 +67,7 @@ def _timbre(
     """What stands before every command."""
 
 
-for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, pages, up, deploy, doctor, setup, init):
+for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, pages, up, deploy, doctor, gc, setup, init):
     module.register(app)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")
