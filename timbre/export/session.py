@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from timbre.settings import settings
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, OrtValue
+    from onnxruntime import InferenceSession, IOBinding, OrtValue
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _NEEDS = "a driver, CUDA 13 and cuDNN 9"
@@ -116,6 +116,7 @@ class Decoder:
         self._past = [name for key in keys for name in (key, key.removesuffix("key") + "value")]
         self._present = [name.replace("past_key_values", "present") for name in self._past]
         self._device = "cuda" if provider_of(session) == CUDA else "cpu"
+        self._width = session.get_outputs()[0].shape[-1]
 
     @classmethod
     def open(cls, path: Path) -> "Decoder":
@@ -124,6 +125,54 @@ class Decoder:
     @property
     def provider(self) -> str:
         return provider_of(self._session)
+
+    @property
+    def kv_shape(self) -> tuple[int, int]:
+        """Heads of keys and values, and numbers a head."""
+        return self._kv_heads, self._head_dim
+
+    @property
+    def cache_parts(self) -> int:
+        """Arrays of a cache: keys and values of every layer."""
+        return len(self._past)
+
+    @property
+    def token_bytes(self) -> int:
+        """Memory of one token in the cache."""
+        return 4 * self._kv_heads * self._head_dim * self.cache_parts
+
+    @property
+    def logits_width(self) -> int:
+        """Numbers a position: the vocabulary and what it is padded with."""
+        if not isinstance(self._width, int):
+            self._width = int(self.step(np.zeros((1, 1), np.int64), self.empty_cache(1))[0].shape[-1])
+        return self._width
+
+    def bind(self, ids: Ids, mask: Ids, positions: Ids, past: Sequence[Logits], logits: Logits, present: Sequence[Logits]) -> "IOBinding":
+        """Inputs and outputs of many steps in arrays of the caller's, which it fills and reads between them (`run`).
+
+        Args:
+            ids, positions: [batch, sequence].
+            mask: [batch, past + sequence].
+            past: as in `Cache.values`, [batch, kv_heads, past, head_dim].
+            logits: [batch, sequence, `logits_width`].
+            present: like `past`, [batch, kv_heads, past + sequence, head_dim].
+
+        On a CPU the arrays are used where they lie; on CUDA they are copied there and back at each step.
+        """
+        from onnxruntime import OrtValue
+
+        binding = self._session.io_binding()
+        names = ("input_ids", "attention_mask", "position_ids", *self._past)
+        for name, array in zip(names, (ids, mask, positions, *past), strict=True):
+            binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
+        for name, array in zip(("logits", *self._present), (logits, *present), strict=True):
+            binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(array))
+        return binding
+
+    def run(self, binding: "IOBinding") -> None:
+        """One step on what `bind` bound."""
+        self._session.run_with_iobinding(binding)
 
     def empty_cache(self, batch: int) -> Cache:
         from onnxruntime import OrtValue

@@ -5,7 +5,7 @@ for piece in engine.stream("It was", max_new_tokens=80, seed=1):
     print(piece, end="", flush=True)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,10 @@ from timbre.export.session import Decoder
 from timbre.inference.sampling import sample
 from timbre.models.tokens import backend_text_ids
 from timbre.serving.detokenizer import Detokenizer
+from timbre.serving.writer import PREFILL
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-PREFILL = 256
-"""Prompt tokens a call: bounds the logits of a long prompt to PREFILL × vocabulary floats."""
 
 
 class Engine:
@@ -32,10 +30,11 @@ class Engine:
     def __init__(self, facts: BundleFacts, tokenizer: "Tokenizer", decoder: Decoder, digest: str) -> None:
         self.facts = facts
         self.digest = digest
-        self._tokenizer = tokenizer
-        self._decoder = decoder
+        self.tokenizer = tokenizer
+        self.decoder = decoder
         tokens = np.fromiter(tokenizer.get_vocab().values(), np.int64)
-        self._unused = np.setdiff1d(np.arange(facts.vocab_size), tokens)  # ids with gaps: rows that stand for no token
+        self.unused = np.setdiff1d(np.arange(facts.vocab_size), tokens)
+        """Ids with gaps: rows that stand for no token and are never drawn."""
 
     @classmethod
     def open(cls, bundle: Path, hashes: HashCache | None = None) -> "Engine":
@@ -49,11 +48,15 @@ class Engine:
             IntegrityError: a file is not what the manifest says.
             ValueError: this is an artifact of another stage, or `TIMBRE_DEVICE=cuda` and there is none.
         """
+        return cls.of(Artifact.open(bundle, hashes))
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "Engine":
+        """Load a bundle that was verified. Raises: as `open`."""
         from tokenizers import Tokenizer
 
-        artifact = Artifact.open(bundle, hashes)
         if artifact.stage != "bundle":
-            raise ValueError(f"{bundle} holds a {artifact.stage}, not a bundle: make one with `timbre stage export`")
+            raise ValueError(f"{artifact.path} holds a {artifact.stage}, not a bundle: make one with `timbre stage export`")
         facts = BundleFacts.read(artifact)
         tokenizer = Tokenizer.from_file(str(artifact.file("tokenizer.json")))
         tokenizer.no_truncation()
@@ -64,7 +67,7 @@ class Engine:
     @property
     def provider(self) -> str:
         """What runs the model, e.g. `CPUExecutionProvider`."""
-        return self._decoder.provider
+        return self.decoder.provider
 
     def stream(
         self,
@@ -98,30 +101,36 @@ class Engine:
         Raises:
             ValueError: too long for the context, or empty where the model has no begin token.
         """
-        ids = [*self.facts.start_token_ids, *backend_text_ids(prompt, self._tokenizer)]
+        return self.checked([*self.facts.start_token_ids, *backend_text_ids(prompt, self.tokenizer)])
+
+    def checked(self, ids: Sequence[int]) -> list[int]:
+        """Tokens that the model can go on from; the begin token where there are none. Raises: as `prompt_ids`."""
+        ids = list(ids)
         if not ids:
             if self.facts.bos_token_id is None:
                 raise ValueError("the prompt is empty, and this model has no token to begin with: write at least one word")
             ids = [self.facts.bos_token_id]
         if len(ids) >= self.facts.context:
             raise ValueError(f"the prompt is {len(ids)} tokens long and the model reads {self.facts.context} at most: shorten it")
+        if max(ids) >= self.facts.vocab_size or min(ids) < 0:
+            raise ValueError(f"token {max(ids)} is none of this model's {self.facts.vocab_size}")
         return ids
 
     def _write(self, ids: list[int], max_new_tokens: int, sampler: SamplerConfig, seed: int) -> Iterator[str]:
         random = np.random.default_rng(seed)
-        text = Detokenizer(self._tokenizer, ids)
-        cache = self._decoder.empty_cache(1)
+        text = Detokenizer(self.tokenizer, ids)
+        cache = self.decoder.empty_cache(1)
         for start in range(0, len(ids), PREFILL):
-            logits, cache = self._decoder.step(np.array([ids[start : start + PREFILL]], np.int64), cache)
+            logits, cache = self.decoder.step(np.array([ids[start : start + PREFILL]], np.int64), cache)
         for left in range(min(max_new_tokens, self.facts.context - len(ids)), 0, -1):
             drawable = logits[:, -1, : self.facts.vocab_size]
-            drawable[:, self._unused] = -np.inf
+            drawable[:, self.unused] = -np.inf
             token = int(sample(drawable, random.random(1), sampler)[0])
             if token in self.facts.eos_token_ids:
                 break
             if piece := text.push(token):
                 yield piece
             if left > 1:
-                logits, cache = self._decoder.step(np.array([[token]], np.int64), cache)
+                logits, cache = self.decoder.step(np.array([[token]], np.int64), cache)
         if rest := text.flush():
             yield rest

@@ -1,0 +1,95 @@
+"""`timbre serve`: champions over HTTP, in OpenAI's form."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from timbre.cli.options import DEFAULT_MODEL, Json, Model
+
+if TYPE_CHECKING:
+    from timbre.serving.limits import Limits
+
+_FOLLOW_SECONDS = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands of this file."""
+    app.command("serve")(serve)
+
+
+def serve(
+    style: Annotated[list[str] | None, typer.Option(help="A style to serve (repeatable). Default: literary.")] = None,
+    model: Model = DEFAULT_MODEL,
+    host: Annotated[str, typer.Option(help="Address to listen on. Any but loopback needs keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    keys: Annotated[Path | None, typer.Option(help="File of key hashes. Default: serving/keys in Timbre's home.")] = None,
+    new_key: Annotated[str | None, typer.Option(metavar="NAME", help="Make a key, print it once, and stop.")] = None,
+    limit: Annotated[list[str] | None, typer.Option(help="A bound, e.g. --limit max_tokens=512 (repeatable; docs/serving.md).")] = None,
+    json_output: Json = False,
+) -> None:
+    """Serve the promoted models of styles as an OpenAI-compatible API, and follow them when others are promoted."""
+    from timbre.settings import settings
+
+    path = keys if keys is not None else settings().home / "serving" / "keys"
+    if new_key is not None:
+        from timbre.serving.keys import new_key as make
+
+        key = make(path, new_key)
+        print(json.dumps({"name": new_key, "key": key, "file": str(path)}) if json_output else key)
+        return
+    _serve(style or ["literary"], model, host, port, path, limit or [], json_output)
+
+
+def _serve(names: list[str], model: str, host: str, port: int, path: Path, limit: list[str], json_output: bool) -> None:
+    from timbre.config import ModelConfig
+    from timbre.serving.app import application
+    from timbre.serving.champions import Styles
+    from timbre.serving.keys import Keys
+    from timbre.serving.listen import check_address, listening, log_to_stderr
+    from timbre.serving.listen import serve as listen
+    from timbre.serving.writer import Bounds
+    from timbre.settings import settings
+    from timbre.tasks.context import open_store
+    from timbre.tasks.environment import prepare
+    from timbre.tasks.serving import LedgerChampions
+
+    limits, known = _limits(limit), Keys.read(path)
+    check_address(host, known, path)
+    prepare(settings())
+    styles = Styles(
+        LedgerChampions(ModelConfig(name=model)),
+        Bounds(rows=limits.rows, waiting=limits.waiting, cache_bytes=limits.cache_mib << 20),
+        open_store().hashes,
+    )
+    with listening(host, port) as bound:
+        for name in dict.fromkeys(names):
+            styles.open(name)
+        log_to_stderr()
+        app, stop = application(styles, limits, known)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+
+        def started() -> None:
+            served = {loaded.style: loaded.version for loaded in styles.current}
+            told = ", ".join(f"{loaded.standing.model} v{loaded.version}" for loaded in styles.current)
+            print(json.dumps({"address": address, "styles": served}) if json_output else f"{told} at {address}/v1", flush=True)
+
+        styles.follow(_FOLLOW_SECONDS)
+        try:
+            listen(app, bound, limits, started=started, stopping=stop)
+        finally:
+            styles.close()
+
+
+def _limits(assignments: list[str]) -> "Limits":
+    from timbre.serving.limits import Limits
+
+    given: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or name not in Limits.model_fields:
+            known = ", ".join(Limits.model_fields)
+            raise ValueError(f"--limit {assignment}: write it as NAME=NUMBER, NAME one of {known}")
+        given[name] = value
+    return Limits.model_validate(given)

@@ -1,0 +1,91 @@
+"""A row's numbers are its own: no bit of them changes with who joins, leaves or writes beside it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from timbre.artifacts import Artifact
+from timbre.export.session import Cache, Decoder
+from timbre.serving.slots import STRIDE, Slots, stride
+
+Logits = NDArray[np.float32]
+LENGTHS = (5, 60, STRIDE - 1, STRIDE, 130, 20, 7, 33)
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_bundle: Artifact) -> Decoder:
+    return Decoder.open(Path(tiny_bundle.file("model.onnx")))
+
+
+def read(decoder: Decoder, ids: list[int]) -> tuple[Logits, Cache]:
+    logits, cache = decoder.step(np.array([ids], np.int64), decoder.empty_cache(1))
+    return logits[0, -1], cache
+
+
+def prompts() -> list[list[int]]:
+    random = np.random.default_rng(5)
+    return [random.integers(3, 384, length).tolist() for length in LENGTHS]
+
+
+def alone(decoder: Decoder, ids: list[int], steps: int) -> list[Logits]:
+    logits, cache = read(decoder, ids)
+    slots, seen = Slots(decoder), [logits]
+    slots.join(cache)
+    for _ in range(steps):
+        seen.append(slots.step(np.array([seen[-1].argmax()]))[0].copy())
+    return seen
+
+
+def test_rows_that_come_and_go_have_the_logits_they_have_alone_bit_for_bit(decoder: Decoder) -> None:
+    steps, waiting = 12, list(enumerate(prompts()))
+    expected = [alone(decoder, ids, steps) for _, ids in waiting]
+    slots, rows, compared = Slots(decoder), list[tuple[int, list[Logits]]](), 0
+    while waiting or rows:
+        if waiting:
+            number, ids = waiting.pop(0)
+            logits, cache = read(decoder, ids)
+            slots.join(cache)
+            rows.append((number, [logits]))
+        for (_, seen), logits in zip(rows, slots.step(np.array([seen[-1].argmax() for _, seen in rows])), strict=True):
+            seen.append(logits.copy())
+        for row in range(len(rows) - 1, -1, -1):
+            number, seen = rows[row]
+            if len(seen) > steps:
+                assert all(np.array_equal(one, other) for one, other in zip(seen, expected[number], strict=True)), number
+                compared += 1
+                slots.leave(row)
+                rows[row] = rows[-1]
+                rows.pop()
+    assert compared == len(LENGTHS) and slots.rows == 0 and slots.nbytes == 0
+
+
+def test_static_buffers_give_what_a_growing_cache_gives(decoder: Decoder) -> None:
+    for ids in prompts()[:4]:
+        logits, cache = read(decoder, ids)
+        for kept in alone(decoder, ids, 6):
+            np.testing.assert_allclose(kept, logits, atol=2e-5)  # sums in another order, fp32
+            grown, cache = decoder.step(np.array([[logits.argmax()]]), cache)
+            logits = grown[0, -1]
+
+
+def test_a_batch_grows_beyond_its_slots_and_shrinks_when_long_rows_leave(decoder: Decoder) -> None:
+    slots = Slots(decoder)
+    short, long = ([7] * 8, [9] * 400)
+    for ids in (long, short):
+        slots.join(read(decoder, ids)[1])
+    slots.step(np.array([5, 6]))
+    held = slots.nbytes
+    slots.leave(0)
+    assert slots.rows == 1 and slots.nbytes < held / 4
+    seen = alone(decoder, [*short, 6], STRIDE + 20)
+    token = seen[0].argmax()
+    for step in range(1, STRIDE + 20):
+        logits = slots.step(np.array([token]))[0].copy()
+        token = logits.argmax()
+        assert np.allclose(logits, seen[step], atol=1e-4), step
+
+
+def test_slots_are_counted_in_strides() -> None:
+    assert [stride(n) for n in (0, 1, STRIDE, STRIDE + 1)] == [STRIDE, STRIDE, STRIDE, 2 * STRIDE]

@@ -1,0 +1,202 @@
+"""From a request that was read to its answer, whole or as it is written."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from timbre.config import SamplerConfig
+from timbre.serving.answers import Choice, Form
+from timbre.serving.champions import Loaded, Styles
+from timbre.serving.limits import Limits
+from timbre.serving.passage import Piece
+from timbre.serving.refusal import Refusal
+from timbre.serving.requests import ChatRequest, CompletionRequest
+from timbre.serving.writer import Broken, Busy, Closed, Ended, Event, Order
+
+Asked = CompletionRequest | ChatRequest
+Events = asyncio.Queue[tuple[int, Event]]
+
+
+class Answer:
+    """The texts of one request, on the one version that writes all of them."""
+
+    def __init__(self, loaded: Loaded, form: Form, orders: Sequence[Order], events: "Events", deadline: float) -> None:
+        self.loaded, self.form, self.orders = loaded, form, orders
+        self.choices = [Choice() for order in orders for _ in order.seeds]
+        self.first_at: float | None = None
+        self._events, self._deadline = events, deadline
+
+    def cancel(self) -> None:
+        """Nobody listens any more."""
+        for order in self.orders:
+            order.cancel()
+
+    async def pieces(self) -> AsyncGenerator[tuple[int, Event], None]:
+        """What is written, as it is written, until every text has ended.
+
+        Raises:
+            Refusal: the time is over, or the model could not go on.
+        """
+        left, loop = len(self.choices), asyncio.get_running_loop()
+        try:
+            while left:
+                number, event = await asyncio.wait_for(self._events.get(), max(0.0, self._deadline - loop.time()))
+                if isinstance(event, Broken):
+                    raise Refusal(503, event.why, code="writing_failed", headers={"Retry-After": "1"})
+                if self.first_at is None:
+                    self.first_at = loop.time()
+                choice = self.choices[number]
+                if isinstance(event, Piece):
+                    choice.text += event.text
+                    choice.weighed.extend(event.weighed)
+                else:
+                    choice.finish, choice.tokens, left = event.reason, event.tokens, left - 1
+                yield number, event
+        except TimeoutError:
+            raise Refusal(408, "the time for one request is over: ask for fewer tokens or texts", code="timeout") from None
+        finally:
+            self.cancel()
+
+    async def whole(self) -> dict[str, Any]:
+        """The body of an answer that is not streamed. Raises: as `pieces`."""
+        async with aclosing(self.pieces()) as pieces:
+            async for _ in pieces:
+                pass
+        return self.form.whole(self.choices)
+
+    async def chunks(self, *, counts: bool) -> AsyncGenerator[dict[str, Any], None]:
+        """The bodies of a stream. Raises: as `pieces`."""
+        for number in range(len(self.choices)):
+            if (opening := self.form.first(number)) is not None:
+                yield opening
+        told = [0] * len(self.choices)
+        async with aclosing(self.pieces()) as pieces:
+            async for number, event in pieces:
+                if isinstance(event, Piece):
+                    yield self.form.piece(number, event, told[number])
+                    told[number] += len(event.text)
+                elif isinstance(event, Ended):
+                    yield self.form.last(number, event.reason)
+        if counts:
+            yield self.form.counts(self.choices)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Takes requests on: which version, which tokens, whether they fit."""
+
+    styles: Styles
+    limits: Limits
+
+    def loaded(self, asked: Asked) -> Loaded:
+        """The version that a request means.
+
+        Raises:
+            Refusal: it names none that is served.
+        """
+        served = {loaded.standing.model: loaded for loaded in self.styles.current}
+        by_style = {loaded.style: loaded for loaded in served.values()}
+        if asked.style is not None and asked.style not in by_style:
+            raise Refusal(404, f"no such style here; served are {', '.join(by_style)}", param="style", code="style_not_found")
+        if asked.model is None:
+            return by_style[asked.style] if asked.style is not None else next(iter(served.values()))
+        found = served.get(asked.model) or by_style.get(asked.model)
+        if found is None:
+            raise Refusal(404, f"no such model here; served are {', '.join(served)}", param="model", code="model_not_found")
+        if asked.style not in (None, found.style):
+            raise Refusal(400, f"model and style name different voices: {found.standing.model} is {found.style}", param="style")
+        return found
+
+    async def take(self, asked: Asked) -> Answer:
+        """Take a request on.
+
+        Raises:
+            Refusal: it cannot be followed, does not fit, or the queue is full.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.limits.request_seconds
+        for _ in range(3):
+            loaded = self.loaded(asked)
+            rows = await asyncio.to_thread(_prompts, loaded, asked)
+            answer = self._answer(loaded, asked, rows, loop, deadline)
+            try:
+                loaded.writer.submit(*answer.orders)
+                return answer
+            except Busy as busy:
+                raise Refusal(429, str(busy), code="busy", headers={"Retry-After": str(busy.retry_after)}) from None
+            except Closed:  # another champion took its place since we looked
+                continue
+        raise Refusal(503, "the champion is changing: ask again", code="changing", headers={"Retry-After": "1"})
+
+    def _answer(self, loaded: Loaded, asked: Asked, rows: list[list[int]], loop: asyncio.AbstractEventLoop, deadline: float) -> Answer:
+        texts = len(rows) * asked.n
+        if texts > self.limits.texts:
+            raise Refusal(
+                400, f"{texts} texts are asked for, and {self.limits.texts} are the most at once", param="n", code="too_many_texts"
+            )
+        sampler, seed = _sampler(loaded, asked), secrets.randbits(32) if asked.seed is None else asked.seed
+        events: Events = asyncio.Queue()
+
+        def order(first: int, ids: list[int]) -> Order:
+            def sink(number: int, event: Event) -> None:
+                try:
+                    loop.call_soon_threadsafe(events.put_nowait, (first + number, event))
+                except RuntimeError:  # the loop has ended before the writer: nobody listens
+                    return
+
+            seeds = [_seed(seed, first + number) for number in range(asked.n)]
+            tokens = self._tokens(loaded, asked, len(ids))
+            return Order(ids, tokens, sampler, seeds, sink, asked.stops, asked.top)
+
+        orders = [order(number * asked.n, ids) for number, ids in enumerate(rows)]
+        form = Form(
+            asked.served, loaded.standing.model, loaded.version, loaded.engine.digest, loaded.style, seed, asked.top is not None,
+            sum(len(ids) for ids in rows),
+        )  # fmt: skip
+        return Answer(loaded, form, orders, events, deadline)
+
+    def _tokens(self, loaded: Loaded, asked: Asked, prompt: int) -> int:
+        """How long a text may become.
+
+        Raises:
+            Refusal: longer than is allowed, or than the context.
+        """
+        context, most = loaded.engine.facts.context, self.limits.max_tokens
+        wanted = min(most, context - prompt) if asked.wanted is None else asked.wanted
+        if wanted > most:
+            raise Refusal(400, f"max_tokens is {wanted}, and {most} is the most here", param="max_tokens", code="too_many_tokens")
+        if prompt + wanted > context:
+            why = f"the prompt's {prompt} tokens and max_tokens {wanted} are more than the {context} that the model reads"
+            raise Refusal(400, why, param="max_tokens", code="context_length_exceeded")
+        return wanted
+
+
+def _prompts(loaded: Loaded, asked: Asked) -> list[list[int]]:
+    """The token rows of a request.
+
+    Raises:
+        Refusal: a text is empty or too long, a token is none of the model's, or there is no chat template.
+    """
+    engine = loaded.engine
+    try:
+        if isinstance(asked, ChatRequest):
+            if loaded.chat is None:
+                raise Refusal(400, f"{loaded.standing.model} has no chat template: use /v1/completions", code="no_chat_template")
+            ids = loaded.chat.ids([("system" if turn.role == "developer" else turn.role, turn.text) for turn in asked.messages])
+            return [engine.checked(ids)]
+        return [engine.prompt_ids(prompt) if isinstance(prompt, str) else engine.checked(prompt) for prompt in asked.prompts]
+    except ValueError as error:
+        raise Refusal(400, str(error), param="messages" if isinstance(asked, ChatRequest) else "prompt", code="invalid_prompt") from None
+
+
+def _sampler(loaded: Loaded, asked: Asked) -> SamplerConfig:
+    given = {name: getattr(asked, name) for name in ("temperature", "top_p", "top_k")}
+    return loaded.engine.facts.sampler.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+def _seed(seed: int, number: int) -> tuple[int, ...]:
+    """The first text of a request has the seed itself, so that it is the one that `timbre generate --seed` writes."""
+    return (seed % 2**64,) if number == 0 else (seed % 2**64, number)

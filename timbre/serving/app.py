@@ -1,0 +1,247 @@
+"""The routes: OpenAI's `/v1/completions`, `/v1/chat/completions` and `/v1/models`; health, readiness, metrics.
+
+app = application(styles, Limits(), Keys({}))     # an ASGI application
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from timbre import __version__
+from timbre.serving.answering import Answer, Asked, Desk
+from timbre.serving.champions import Loaded, Styles
+from timbre.serving.guard import App, Guard, Left, Receive, Scope, Send
+from timbre.serving.keys import Keys
+from timbre.serving.limits import Limits
+from timbre.serving.metrics import Metrics
+from timbre.serving.refusal import Refusal, of_fields
+from timbre.serving.requests import ChatRequest, CompletionRequest
+
+_ERROR = {
+    "type": "object", "required": ["error"],
+    "properties": {"error": {
+        "type": "object", "required": ["message", "type", "param", "code"],
+        "properties": {
+            "message": {"type": "string"}, "type": {"type": "string"},
+            "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]},
+        },
+    }},
+}  # fmt: skip
+_REFUSALS = (400, 401, 403, 404, 405, 408, 413, 415, 429, 503)
+ResultT = TypeVar("ResultT")
+
+
+@dataclass
+class _Server:
+    """What the routes share."""
+
+    styles: Styles
+    limits: Limits
+    desk: Desk
+    metrics: Metrics
+    stopping: bool = False
+
+
+def application(styles: Styles, limits: Limits, keys: Keys) -> tuple[App, Callable[[], None]]:
+    """The guarded application, and what to call when the server stops taking requests."""
+    server = _Server(styles, limits, Desk(styles, limits), Metrics(styles))
+    app = FastAPI(title="Timbre", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app.add_exception_handler(HTTPException, _not_found)
+    _mount_looks(app, server)
+    _mount_writing(app, server)
+    app.openapi = lambda: _schema(app, bool(keys))  # type: ignore[method-assign]
+    routes = frozenset(path for route in app.routes if "{" not in (path := str(getattr(route, "path", ""))))
+
+    def stop() -> None:
+        server.stopping = True
+
+    return Guard(app, limits, keys, server.metrics, routes), stop
+
+
+def _mount_looks(app: FastAPI, server: _Server) -> None:
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
+        """Which versions take requests; 503 while the server stops."""
+        served = {loaded.style: _about(loaded) | {"model": loaded.standing.model} for loaded in server.styles.current}
+        status = "stopping" if server.stopping else "ready"
+        return JSONResponse({"status": status, "styles": served, "not_served": server.styles.troubles}, 503 if server.stopping else 200)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus' text format."""
+        return Response(server.metrics.page(), media_type="text/plain; version=1.0.0")
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """The styles that are served, in OpenAI's form."""
+        return {"object": "list", "data": [_model(loaded) for loaded in server.styles.current]}
+
+    @app.get("/v1/models/{model}")
+    async def model(model: str) -> dict[str, Any]:
+        """One of them."""
+        return _model(server.desk.loaded(CompletionRequest(model=model[:300], prompt="")))
+
+
+def _mount_writing(app: FastAPI, server: _Server) -> None:
+    @app.post("/v1/completions", openapi_extra=_asks(CompletionRequest))
+    async def completions(request: Request) -> Response:
+        """Texts that go on from a prompt."""
+        return await _answered(server, request, CompletionRequest)
+
+    @app.post("/v1/chat/completions", openapi_extra=_asks(ChatRequest))
+    async def chat(request: Request) -> Response:
+        """What the assistant says next, by the model's own chat template."""
+        return await _answered(server, request, ChatRequest)
+
+
+async def _answered(server: _Server, request: Request, kind: type[CompletionRequest] | type[ChatRequest]) -> Response:
+    note: dict[str, Any] = request.scope["timbre"]
+    try:
+        asked: Asked = kind.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise of_fields(error) from None
+    began = time.monotonic()
+    answer = await server.desk.take(asked)
+    note |= {
+        "model": answer.form.model,
+        "version": answer.form.version,
+        "prompt_tokens": answer.form.prompt_tokens,
+        "stream": bool(asked.stream),
+    }
+    headers = {"x-timbre-model": answer.form.model, "x-timbre-version": str(answer.form.version)}
+
+    def done() -> None:
+        answer.cancel()
+        _count(server.metrics, answer, note, began)
+
+    if asked.stream:
+        return _Stream(answer.chunks(counts=asked.counts_at_the_end), headers, done)
+    try:
+        body = await _unless_left(request.receive, answer.whole())
+    finally:
+        done()
+    return Response(json.dumps(body, ensure_ascii=False), media_type="application/json", headers=headers)
+
+
+def _count(metrics: Metrics, answer: Answer, note: dict[str, Any], began: float) -> None:
+    form, loop = answer.form, asyncio.get_running_loop()
+    written, labels = sum(choice.tokens for choice in answer.choices), (form.model, str(form.version))
+    note |= {"completion_tokens": written, "finish": [choice.finish for choice in answer.choices]}
+    metrics.prompt_tokens.labels(*labels).inc(form.prompt_tokens)
+    metrics.written_tokens.labels(*labels).inc(written)
+    for choice in answer.choices:
+        metrics.finished.labels(*labels, choice.finish or "cut off").inc()
+    if answer.first_at is not None:
+        first = answer.first_at - loop.time() + time.monotonic() - began
+        metrics.first.labels(form.model).observe(first)
+        note["first_ms"] = round(1000 * first, 1)
+    if (read := answer.orders[0].began) is not None:
+        metrics.queued.labels(form.model).observe(read - began)
+        note["queue_ms"] = round(1000 * (read - began), 1)
+
+
+class _Stream(Response):
+    """Server-sent events, which end with the client or with `[DONE]`."""
+
+    def __init__(self, chunks: AsyncGenerator[dict[str, Any], None], headers: dict[str, str], done: Callable[[], None]) -> None:
+        super().__init__(headers=headers | {"cache-control": "no-store", "x-accel-buffering": "no"}, media_type="text/event-stream")
+        del self.headers["content-length"]
+        self._chunks, self._done = chunks, done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await _unless_left(receive, self._send_all(send))
+        finally:
+            self._done()
+
+    async def _send_all(self, send: Send) -> None:
+        async with aclosing(self._chunks) as chunks:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            async for chunk in chunks:
+                event = json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
+                await send({"type": "http.response.body", "body": f"data: {event}\n\n".encode(), "more_body": True})
+            await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+
+
+async def _unless_left(receive: Receive, work: Awaitable[ResultT]) -> ResultT:
+    """The result of `work`, which is cancelled when the client leaves. Raises: Left: it did."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    doing, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise Left
+        return await doing
+    finally:
+        for task in (doing, leaving):
+            task.cancel()
+        await asyncio.gather(doing, leaving, return_exceptions=True)
+
+
+async def _not_found(_: Request, error: Exception) -> Response:
+    """A path or method that there is not, in OpenAI's form."""
+    assert isinstance(error, HTTPException)
+    why = {404: "no such path", 405: "this path takes another method"}.get(error.status_code, str(error.detail))
+    return JSONResponse(Refusal(error.status_code, why).body, error.status_code, headers=dict(error.headers or {}))
+
+
+def _model(loaded: Loaded) -> dict[str, Any]:
+    return {"id": loaded.standing.model, "object": "model", "created": int(loaded.since), "owned_by": "timbre", "timbre": _about(loaded)}
+
+
+def _about(loaded: Loaded) -> dict[str, Any]:
+    engine = loaded.engine
+    return {
+        "style": loaded.style, "version": loaded.version, "bundle": engine.digest,
+        "context": engine.facts.context, "provider": engine.provider,
+    }  # fmt: skip
+
+
+def _asks(kind: type[CompletionRequest] | type[ChatRequest]) -> dict[str, Any]:
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}}
+    }
+
+
+def _schema(app: FastAPI, keys: bool) -> dict[str, Any]:
+    """The OpenAPI document: bodies as they are checked, every refusal, and keys where there are any."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for kind in (CompletionRequest, ChatRequest):
+        schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {}) | {kind.__name__: schema}
+    schemas["Error"] = _ERROR
+    refusal = {
+        "description": "Refused, with the reason.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+            operation["responses"] |= {str(status): refusal for status in _REFUSALS if str(status) not in operation["responses"]}
+    if keys:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    app.openapi_schema = document
+    return document

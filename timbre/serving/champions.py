@@ -1,0 +1,171 @@
+"""The versions that are served: each style's champion, followed when it changes, without a request that is lost or mixed.
+
+An order goes to the writer that is current when it is taken on, and all of it is written there. When another champion is
+promoted, its bundle is verified and loaded beside the old one, then takes its place for new orders; the old one ends when its
+last text is written. A bundle that cannot be served is never served: the one before goes on, and `/ready` and the log say so.
+"""
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from timbre.artifacts import Artifact, HashCache
+from timbre.serving.chat import ChatTemplate
+from timbre.serving.engine import Engine
+from timbre.serving.writer import Bounds, Writer
+
+_log = logging.getLogger("timbre.serving")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Which version is champion; `move` counts the moves of the model."""
+
+    model: str
+    move: int
+    version: int
+
+
+class Champions(Protocol):
+    """Where champions come from. `timbre.tasks.serving` asks the ledger and the registry."""
+
+    def standing(self, style: str) -> Standing:
+        """The champion of a style; cheap enough to ask every second.
+
+        Raises:
+            ValueError: there is none.
+        """
+        ...
+
+    def bundle(self, style: str, standing: Standing) -> Path:
+        """The folder of its bundle, verified.
+
+        Raises:
+            ValueError: it cannot be had.
+            IntegrityError: it is damaged.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A version that writes."""
+
+    standing: Standing
+    style: str
+    engine: Engine
+    writer: Writer
+    chat: ChatTemplate | None
+    since: float
+
+    @property
+    def version(self) -> int:
+        return self.standing.version
+
+
+class Styles:
+    """The styles of one server and the version of each that takes orders."""
+
+    def __init__(self, champions: Champions, bounds: Bounds, hashes: HashCache | None = None) -> None:
+        self._champions, self._bounds, self._hashes = champions, bounds, hashes
+        self._current: dict[str, Loaded] = {}
+        self._troubles: dict[str, str] = {}
+        self._leaving: list[Loaded] = []
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.on_change: Callable[[Loaded], None] = lambda _: None
+
+    def open(self, style: str) -> Loaded:
+        """Load a style's champion.
+
+        Raises:
+            ValueError: there is none, or its bundle cannot be had.
+            IntegrityError: its bundle is damaged.
+        """
+        loaded = self._load(style, self._champions.standing(style))
+        self._current[style] = loaded
+        self.on_change(loaded)
+        return loaded
+
+    @property
+    def current(self) -> list[Loaded]:
+        """What takes orders, in the order in which the styles were named."""
+        return list(self._current.values())
+
+    @property
+    def all(self) -> list[Loaded]:
+        """What takes orders, and what ends its last texts."""
+        self._leaving = [loaded for loaded in self._leaving if loaded.writer.active or loaded.writer.waiting]
+        return [*self._current.values(), *self._leaving]
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Style -> why its new champion is not served."""
+        return dict(self._troubles)
+
+    def follow(self, seconds: float) -> None:
+        """Look for other champions every so many seconds, in a thread of its own, until `close`."""
+        self._thread = threading.Thread(target=self._follow, args=(seconds,), name="follow champions", daemon=True)
+        self._thread.start()
+
+    def look(self) -> None:
+        """Look once."""
+        for style, loaded in list(self._current.items()):
+            try:
+                standing = self._champions.standing(style)
+                if standing == loaded.standing:
+                    self._troubles.pop(style, None)
+                elif standing.version == loaded.version:  # promoted again, or back again before we looked
+                    self._current[style] = Loaded(standing, style, loaded.engine, loaded.writer, loaded.chat, loaded.since)
+                else:
+                    self._replace(style, loaded, standing)
+            except Exception as error:  # of whatever kind: the version before is served on
+                self._trouble(style, loaded, error)
+
+    def close(self) -> None:
+        """Take no more orders; end when every text is written."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        for loaded in self.all:
+            loaded.writer.close(wait=False)
+        for loaded in self.all:
+            loaded.writer.close()
+
+    def _follow(self, seconds: float) -> None:
+        while not self._stop.wait(seconds):
+            self.look()
+
+    def _replace(self, style: str, before: Loaded, standing: Standing) -> None:
+        after = self._load(style, standing)
+        self._current[style] = after
+        self._troubles.pop(style, None)
+        self._leaving.append(before)
+        before.writer.close(wait=False)
+        _log.info(
+            "serving", extra={"about": {"style": style, "version": after.version, "bundle": after.engine.digest, "was": before.version}}
+        )
+        self.on_change(after)
+        del before
+        gc.collect()
+
+    def _trouble(self, style: str, loaded: Loaded, error: Exception) -> None:
+        why = f"{type(error).__name__}: {error}"
+        if self._troubles.get(style) != why:
+            _log.error("not served", extra={"about": {"style": style, "why": why, "serving": loaded.version}})
+        self._troubles[style] = why
+
+    def _load(self, style: str, standing: Standing) -> Loaded:
+        artifact = Artifact.open(self._champions.bundle(style, standing), self._hashes)
+        engine = Engine.of(artifact)
+        facts, name = engine.facts, f"{standing.model} v{standing.version}"
+        writer = Writer(
+            engine.decoder, engine.tokenizer, vocab_size=facts.vocab_size, unused=engine.unused, eos=facts.eos_token_ids,
+            bounds=self._bounds, name=name,
+        )  # fmt: skip
+        return Loaded(standing, style, engine, writer, ChatTemplate.of(artifact, engine.tokenizer), time.time())

@@ -1,0 +1,67 @@
+"""What `/metrics` tells: requests, tokens, waiting and writing, versions. Labels are routes and names, never what a client sent."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from timbre.serving.champions import Styles
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The counters of one server, and gauges that are read when they are asked for."""
+
+    def __init__(self, styles: "Styles") -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        by_version = ("model", "version")
+        counted = partial(Counter, registry=self._registry)
+        timed = partial(Histogram, registry=self._registry, buckets=_SECONDS)
+        self.requests = counted("timbre_requests", "Requests answered, by route and status.", ("route", "status"))
+        self.prompt_tokens = counted("timbre_prompt_tokens", "Tokens read.", by_version)
+        self.written_tokens = counted("timbre_completion_tokens", "Tokens written.", by_version)
+        self.finished = counted("timbre_texts", "Texts written, by how they ended.", (*by_version, "finish"))
+        self.seconds = timed("timbre_request_seconds", "From the headers to the answer's end.", ("route",))
+        self.first = timed("timbre_first_piece_seconds", "From the whole request to the first text.", ("model",))
+        self.queued = timed("timbre_queue_seconds", "From the whole request until its prompt was read.", ("model",))
+        self.in_flight = 0
+        self._registry.register(_Now(styles, self))
+
+    def page(self) -> bytes:
+        """The page in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _Now(Collector):
+    """What is so at the moment of asking."""
+
+    def __init__(self, styles: "Styles", metrics: Metrics) -> None:
+        self._styles, self._metrics = styles, metrics
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        return iter(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily("timbre_requests_in_flight", "Requests that are being answered.", self._metrics.in_flight)
+        by_version = ("model", "version")
+        rows = GaugeMetricFamily("timbre_rows", "Texts that are being written.", labels=by_version)
+        waiting = GaugeMetricFamily("timbre_waiting", "Texts that wait for a row.", labels=by_version)
+        cache = GaugeMetricFamily("timbre_cache_bytes", "Memory of keys and values.", labels=by_version)
+        pace = GaugeMetricFamily("timbre_step_seconds", "Seconds a step of all rows, smoothed.", labels=by_version)
+        for loaded in self._styles.all:
+            labels, writer = (loaded.standing.model, str(loaded.version)), loaded.writer
+            rows.add_metric(labels, writer.active)
+            waiting.add_metric(labels, writer.waiting)
+            cache.add_metric(labels, writer.cache_bytes)
+            pace.add_metric(labels, writer.pace)
+        champion = GaugeMetricFamily("timbre_champion_version", "The version that takes requests.", labels=("model",))
+        trouble = GaugeMetricFamily("timbre_champion_not_served", "1 while the newest champion cannot be served.", labels=("model",))
+        for loaded in self._styles.current:
+            champion.add_metric((loaded.standing.model,), loaded.version)
+            trouble.add_metric((loaded.standing.model,), float(loaded.style in self._styles.troubles))
+        yield from (rows, waiting, cache, pace, champion, trouble)

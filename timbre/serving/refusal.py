@@ -1,0 +1,36 @@
+"""What a request is told when it is not answered: a status, a sentence, and the field it is about, in OpenAI's form."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error", 503: "server_error"}
+
+
+class Refusal(Exception):
+    """An answer that is none."""
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, Any]:
+        kind = _KINDS.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def of_fields(error: ValidationError) -> Refusal:
+    """The first field that is wrong and why; what it holds is never repeated."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-", "list[", "str", "int")))
+    if first["type"] == "extra_forbidden":
+        return Refusal(400, f"the field {field!r} is not supported here: leave it out", param=field, code="unsupported_field")
+    if first["type"] == "json_invalid":
+        return Refusal(400, f"the body is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})", code="invalid_json")
+    message = first["msg"].removeprefix("Value error, ")
+    return Refusal(400, f"{field}: {message}" if field else message, param=field or None, code="invalid_value")

@@ -1,0 +1,162 @@
+"""What may be asked, in OpenAI's words and ours. What is not served is refused by its name; nothing is silently left out."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "audio": (None,), "best_of": (None, 1), "echo": (None, False), "frequency_penalty": (None, 0), "function_call": (None, "none", "auto"),
+    "functions": (None, []), "logit_bias": (None, {}), "metadata": (None, {}), "modalities": (None, ["text"]),
+    "parallel_tool_calls": (None, True, False), "prediction": (None,), "presence_penalty": (None, 0), "reasoning_effort": (None, "none"),
+    "response_format": (None, {"type": "text"}), "service_tier": (None, "auto", "default"), "store": (None, False), "suffix": (None, ""),
+    "tool_choice": (None, "none", "auto"), "tools": (None, []),
+}  # fmt: skip
+"""Fields of OpenAI's that are not served, and the values that ask for nothing."""
+_LATER = {
+    "diversity": "steering by diversity", "strength": "the strength of the style", "watermark": "the watermark", "top_h": "top-h sampling",
+    "dynamic_temperature": "entropy-dependent temperature", "min_p": "min-p sampling",
+}  # fmt: skip
+"""Fields of ours that this version of the server cannot follow."""
+
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, strict=True)
+
+
+class StreamOptions(_Strict):
+    """Whether a last chunk counts the tokens."""
+
+    include_usage: bool = False
+    include_obfuscation: Literal[False] | None = None
+
+
+class _Asked(_Strict):
+    """What completions and chats share."""
+
+    model: Annotated[str, Field(max_length=300, description="`timbre-<style>`, as `/v1/models` lists it.")] | None = None
+    style: Annotated[str, Field(max_length=200)] | None = Field(None, description="The style alone, instead of `model`.")
+    n: int = Field(1, ge=1, description="Texts for each prompt.")
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    seed: int | None = Field(None, ge=-(2**63), lt=2**64, description="The same seed gives the same text; drawn and told if left out.")
+    temperature: float | None = Field(None, ge=0, le=2, description="0 is greedy. Default: as the version was judged.")
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0, description="0 means no limit.")
+    user: Annotated[str, Field(max_length=500)] | None = Field(None, description="Read and not kept.")
+
+    served: ClassVar[Literal["completions", "chat"]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_by_name(cls, asked: Any) -> Any:
+        if not isinstance(asked, dict):
+            return asked
+        left = dict(asked)
+        for name in asked:
+            if name in cls.model_fields:
+                continue
+            if name in _LATER and asked[name] is not None:
+                raise ValueError(f"{_LATER[name]} (`{name}`) is not supported by this server: leave the field out")
+            if name in _LATER or (name in _NEUTRAL and any(_same(asked[name], value) for value in _NEUTRAL[name])):
+                left.pop(name)
+            elif name in _NEUTRAL:
+                raise ValueError(f"the field {name!r} is not supported here: leave it out")
+        return left
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return () if self.stop is None else (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    @property
+    def counts_at_the_end(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class CompletionRequest(_Asked):
+    """`POST /v1/completions`."""
+
+    prompt: (
+        str
+        | Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+        | Annotated[list[str], Field(min_length=1)]
+        | Annotated[list[Tokens], Field(min_length=1)]
+    ) = Field(description="Text, tokens, or several of either.")
+    max_tokens: int | None = Field(None, ge=1, description="Default 16, as OpenAI's.")
+    logprobs: int | None = Field(None, ge=0, le=20, description="Tell of each token's log-probability and of so many likelier ones.")
+
+    served = "completions"
+
+    @property
+    def wanted(self) -> int | None:
+        return 16 if self.max_tokens is None else self.max_tokens
+
+    @property
+    def top(self) -> int | None:
+        return self.logprobs
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """One text or token row a prompt."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if isinstance(self.prompt[0], int):
+            return [[token for token in self.prompt if isinstance(token, int)]]
+        return [part for part in self.prompt if not isinstance(part, int)]
+
+
+class TextPart(_Strict):
+    """A part of a message; only text is read."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Message(_Strict):
+    """One turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    name: None = None
+    refusal: None = None
+    tool_calls: None = None
+
+    @property
+    def text(self) -> str:
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class ChatRequest(_Asked):
+    """`POST /v1/chat/completions`."""
+
+    messages: list[Message] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=1, description="Default: as many as are allowed.")
+    max_completion_tokens: int | None = Field(None, ge=1, description="OpenAI's newer name of `max_tokens`.")
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+
+    served = "chat"
+
+    @model_validator(mode="after")
+    def _agree(self) -> "ChatRequest":
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        if self.max_tokens is not None and self.max_completion_tokens not in (None, self.max_tokens):
+            raise ValueError("max_tokens and max_completion_tokens disagree: give one")
+        return self
+
+    @property
+    def wanted(self) -> int | None:
+        return self.max_tokens if self.max_tokens is not None else self.max_completion_tokens
+
+    @property
+    def top(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+
+def _same(given: Any, value: Any) -> bool:
+    """Equal, and not merely because False is 0."""
+    return given == value and isinstance(given, bool) == isinstance(value, bool)
