@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -57,6 +57,9 @@ def application(styles: Styles, limits: Limits, keys: Keys) -> tuple[App, Callab
     server = _Server(styles, limits, Desk(styles, limits), Metrics(styles))
     app = FastAPI(title="Timbre", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.add_exception_handler(HTTPException, _not_found)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(Left, _left)
+    app.add_exception_handler(Exception, _bug)  # the guard writes it down
     _mount_looks(app, server)
     _mount_writing(app, server)
     app.openapi = lambda: _schema(app, bool(keys))  # type: ignore[method-assign]
@@ -166,6 +169,11 @@ class _Stream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await _unless_left(receive, self._send_all(send))
+        except Refusal as refusal:  # the answer has begun: its last event says why there is no more
+            with suppress(Left):
+                await send({"type": "http.response.body", "body": _event(refusal.body), "more_body": False})
+        except Left:
+            scope["timbre"]["left"] = True
         finally:
             self._done()
 
@@ -173,9 +181,12 @@ class _Stream(Response):
         async with aclosing(self._chunks) as chunks:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for chunk in chunks:
-                event = json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
-                await send({"type": "http.response.body", "body": f"data: {event}\n\n".encode(), "more_body": True})
+                await send({"type": "http.response.body", "body": _event(chunk), "more_body": True})
             await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
 async def _unless_left(receive: Receive, work: Awaitable[ResultT]) -> ResultT:
@@ -202,6 +213,21 @@ async def _not_found(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     why = {404: "no such path", 405: "this path takes another method"}.get(error.status_code, str(error.detail))
     return JSONResponse(Refusal(error.status_code, why).body, error.status_code, headers=dict(error.headers or {}))
+
+
+async def _refused(_: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)
+    return JSONResponse(refusal.body, refusal.status, headers=refusal.headers)
+
+
+async def _left(request: Request, _: Exception) -> Response:
+    """Nobody reads this."""
+    request.scope["timbre"]["left"] = True
+    return Response(status_code=499)
+
+
+async def _bug(_: Request, __: Exception) -> Response:
+    return JSONResponse(Refusal(500, "something went wrong here; the log says what, under this request's id").body, 500)
 
 
 def _model(loaded: Loaded) -> dict[str, Any]:

@@ -60,8 +60,6 @@ class Guard:
                 raise
         except Exception as error:
             _log.error("a bug", exc_info=error, extra={"about": {"id": note["id"]}})
-            with suppress(Left):
-                await answer.refuse(Refusal(500, "something went wrong here; the log says what, under this request's id"))
         finally:
             self._metrics.in_flight -= 1
             self._write_down(note, time.monotonic() - began)
@@ -148,11 +146,10 @@ class _Reply:
 
     def __init__(self, send: Send, patience: float, note: dict[str, Any], abort: Callable[[], None] | None) -> None:
         self._send, self._patience, self._note, self._abort = send, patience, note, abort
-        self._begun = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._begun, self._note["status"] = True, message["status"]
+            self._note["status"] = message["status"]
             message["headers"] = [*message.get("headers", []), (b"x-request-id", self._note["id"].encode())]
         try:
             async with asyncio.timeout(self._patience):
@@ -165,11 +162,8 @@ class _Reply:
             raise Left from None
 
     async def refuse(self, refusal: Refusal) -> None:
-        """The refusal as an answer of its own, or as the last event of a stream that has begun."""
+        """The refusal as an answer of its own."""
         body = json.dumps(refusal.body, ensure_ascii=False).encode()
-        if self._begun:
-            await self.send({"type": "http.response.body", "body": b"data: " + body + b"\n\n", "more_body": False})
-            return
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
