@@ -36,7 +36,9 @@ class Promotions:
         store = ArtifactStore(self.home)
         bundle = store.adopt(self.bundles[version].path)
         subject = json.dumps({"subject": {"bundle": bundle.digest}})
-        verdict = self.make(store, "verdict", GateConfig(), lambda folder: (folder / "verdict.json").write_text(subject) and None)
+        verdict = self.make(
+            store, "verdict", GateConfig(policy=f"v{version}"), lambda folder: (folder / "verdict.json").write_text(subject) and None
+        )
         with closing(Ledger(f"sqlite:///{self.home / 'ledger.db'}")) as ledger:
             ledger.append(
                 ledger.latest(MODEL), model=MODEL, kind="promote", version=version, verdict=verdict.digest, policy="tiny", strictness=1,

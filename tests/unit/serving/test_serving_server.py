@@ -185,7 +185,7 @@ def test_neutral_values_of_fields_that_are_not_served_are_fine(server: Running) 
         (b'{"prompt": "a", "temperature": NaN}', 400, "temperature"),
         (b'{"prompt": "a", "temperature": Infinity}', 400, "temperature"),
         (b'{"prompt": "a", "temperature": 1e999}', 400, "temperature"),
-        (b'{"prompt": "a", "seed": ' + b"9" * 5000 + b"}", 400, "seed"),
+        (b'{"prompt": "a", "seed": ' + b"9" * 5000 + b"}", 400, "not JSON"),
         (b"[" * 100_000, 400, "not JSON"),
         (b"", 400, "not JSON"),
         (b"[]", 400, ""),
