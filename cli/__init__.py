@@ -68,7 +68,24 @@ def _timbre(
     """What stands before every command."""
 
 
-for module in (release, status, promotion, compare, generate, evaluate, benchmark, harness, pages, up, deploy, serve, doctor, gc, setup, init):
+for module in (
+    release,
+    status,
+    promotion,
+    compare,
+    generate,
+    evaluate,
+    benchmark,
+    harness,
+    pages,
+    up,
+    deploy,
+    serve,
+    doctor,
+    gc,
+    setup,
+    init,
+):
     module.register(app)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")
