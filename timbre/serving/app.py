@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
@@ -17,7 +18,6 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from timbre import __version__
 from timbre.serving.answering import Answer, Asked, Desk
 from timbre.serving.champions import Loaded, Styles
 from timbre.serving.guard import App, Guard, Left, Receive, Scope, Send
@@ -55,7 +55,7 @@ class _Server:
 def application(styles: Styles, limits: Limits, keys: Keys) -> tuple[App, Callable[[], None]]:
     """The guarded application, and what to call when the server stops taking requests."""
     server = _Server(styles, limits, Desk(styles, limits), Metrics(styles))
-    app = FastAPI(title="Timbre", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(title="Timbre", version=version("timbre"), docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.add_exception_handler(HTTPException, _not_found)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(Left, _left)
