@@ -187,6 +187,9 @@ def _prompts(loaded: Loaded, asked: Asked) -> list[list[int]]:
                 raise Refusal(400, f"{loaded.standing.model} has no chat template: use /v1/completions", code="no_chat_template")
             ids = loaded.chat.ids([("system" if turn.role == "developer" else turn.role, turn.text) for turn in asked.messages])
             return [engine.checked(ids)]
+        for prompt in asked.prompts:
+            if not isinstance(prompt, str) and max(prompt) >= engine.facts.vocab_size:
+                raise ValueError(f"token {max(prompt)} is none of this model's {engine.facts.vocab_size}")
         return [engine.prompt_ids(prompt) if isinstance(prompt, str) else engine.checked(prompt) for prompt in asked.prompts]
     except ValueError as error:
         raise Refusal(400, str(error), param="messages" if isinstance(asked, ChatRequest) else "prompt", code="invalid_prompt") from None
