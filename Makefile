@@ -6,7 +6,7 @@ BIN := .venv/bin
 STYLE ?= literary
 PROFILE ?= quick
 
-.PHONY: help setup install run test coverage check mutants calibration lock
+.PHONY: help setup install run test coverage check mutants golden calibration lock
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -33,6 +33,9 @@ check: install  ## formatting, lint, types, import rules, container files
 
 mutants: install  ## break things on purpose; each must break a test
 	@$(BIN)/python -m tests.mutants
+
+golden: install  ## record anew what each stage stores (tests/golden_records), after its version was raised
+	@TIMBRE_GOLDEN=record $(BIN)/python -m pytest -q tests/unit/golden
 
 calibration: setup  ## texts of the untuned base for the Style Diversity Score, and its self-check; STYLE=…
 	@$(BIN)/timbre evaluate --self-check --style $(STYLE)
