@@ -3,11 +3,15 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from timbre.cli.errors import INTEGRITY
 from timbre.cli.options import Json
+
+if TYPE_CHECKING:
+    from timbre.artifacts import Artifact
 
 
 def register(app: typer.Typer) -> None:
@@ -22,23 +26,52 @@ def doctor(json_output: Json = False) -> None:
 
     home = settings().home
     damaged: list[str] = []
+    others: list[dict[str, Any]] = []
     paths = ArtifactStore(home).all()
     for path in paths:
         try:
-            Artifact.open(path)
+            artifact = Artifact.open(path)
         except IntegrityError as error:
             damaged.append(str(error))
+        else:
+            others += _other_versions(artifact)
     live, stopped = _builds(home)
     if json_output:
-        print(json.dumps({"artifacts": len(paths), "damaged": damaged, "unfinished": stopped, "live": live}, indent=2))
+        found = {"artifacts": len(paths), "damaged": damaged, "unfinished": stopped, "live": live, "other_versions": others}
+        print(json.dumps(found, indent=2))
     else:
         print(f"{len(paths)} artifacts read, {len(damaged)} damaged; {len(stopped)} builds can go on where they stopped")
         if live:
             print(f"being built now: {', '.join(live)}")
+        _show_others(others)
         for line in damaged:
             print(f"damaged: {line}", file=sys.stderr)
     if damaged:
         raise typer.Exit(INTEGRITY)
+
+
+def _other_versions(artifact: "Artifact") -> list[dict[str, Any]]:
+    """Libraries that an artifact was built with in another version than is installed; whether their releases differ."""
+    from timbre.versions import LIBRARIES, other_releases, versions
+
+    built, here = artifact.libraries, versions()
+    differ = other_releases(built, here, LIBRARIES)
+    return [
+        {"artifact": f"{artifact.stage}/{artifact.digest}", "library": name, "built_with": built.get(name), "installed": here.get(name),
+         "other_release": name in differ}
+        for name in LIBRARIES if built.get(name) != here.get(name)
+    ]  # fmt: skip
+
+
+def _show_others(others: list[dict[str, Any]]) -> None:
+    """A line for each library and version that is not the installed one."""
+    kinds: dict[tuple[str, str, str, bool], set[str]] = {}
+    for one in others:
+        version, installed = one["built_with"] or "a version not on record", one["installed"] or "nothing"
+        kinds.setdefault((one["library"], version, installed, one["other_release"]), set()).add(one["artifact"])
+    for (library, version, installed, other), artifacts in sorted(kinds.items()):
+        weight = "another release: its evidence is not compared with new evidence" if other else "the same release"
+        print(f"{len(artifacts)} built with {library} {version}, installed is {installed} ({weight})")
 
 
 def _builds(home: Path) -> tuple[list[str], list[str]]:

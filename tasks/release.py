@@ -1,12 +1,12 @@
 """Release: registered in MLflow, promoted through the ledger, once for each verdict."""
 
-import subprocess
 from pathlib import Path
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from timbre import __version__
 from timbre.artifacts import Artifact
 from timbre.config import Frozen, ReleaseConfig
 from timbre.registry.ledger import Ledger, Move
@@ -18,6 +18,7 @@ from timbre.tasks.context import base_of, open_store, publishing, registered_nam
 from timbre.tasks.stage import Built
 from timbre.tasks.stores.mlflow import MlflowStore, fail_runs
 from timbre.tasks.training import adapter_key, complete_curve, run_name
+from timbre.versions import own_commit
 
 
 class Released(Frozen):
@@ -143,9 +144,6 @@ def _record(config: ReleaseConfig, steps: dict[str, Built], verdict: Artifact, s
 def _lineage(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str, str]) -> dict[str, str]:
     digests = {f"timbre.{name}": built.digest for name, built in steps.items()}
     tags = {f"timbre.data.{stage}": tag for stage, tag in data_tags.items()}
-    commit = subprocess.run(
-        ["git", "-C", str(settings().root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     return (
         digests
         | tags
@@ -153,7 +151,7 @@ def _lineage(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str
             "timbre.style": config.style,
             "timbre.base": base_of(config.model),
             "timbre.policy": config.gate.policy,
-            "timbre.commit": commit or "unknown",
+            "timbre.commit": own_commit() or f"{__version__}, no checkout",
         }
     )
 

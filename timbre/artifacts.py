@@ -15,14 +15,11 @@ A stage writes into a temporary sibling, which is fsynced and renamed. What must
 
 import hashlib
 import json
-import os
 import shutil
 import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,10 +29,16 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from timbre.config import Frozen
+from timbre.files import HashCache, fsync, made, sha256_file, write_atomically
 from timbre.precision import Precision, precision
 from timbre.progress import Progress
 from timbre.staging import lock_path, staging, sweep
+from timbre.versions import built_by
 
+__all__ = [
+    "CRASHED", "MANIFEST", "SCHEMA", "Artifact", "ArtifactStore", "ConfigT", "FileInput", "FileRecord", "HashCache", "Input",
+    "IntegrityError", "Manifest", "Stage", "Workspace", "canonical_json", "digest_json", "json_lines", "sha256_file", "write_atomically",
+]  # fmt: skip
 SCHEMA = 1
 MANIFEST = "manifest.json"
 CRASHED = "crashed.json"
@@ -60,12 +63,6 @@ def digest_json(value: Any) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 class FileRecord(Frozen):
     """What a manifest says of one file."""
 
@@ -74,7 +71,7 @@ class FileRecord(Frozen):
 
 
 class Manifest(Frozen):
-    """`manifest.json`. `built` (time, host, commit, seconds) stands outside key and digest.
+    """`manifest.json`. `built` (time, host, seconds, Timbre's version and commit, libraries) stands outside key and digest.
 
     So do the files named by `timings`: they are hashed and verified like all others, but no two runs measure the same, and
     the same inputs shall have the same digest.
@@ -126,6 +123,11 @@ class Artifact:
     def stage(self) -> str:
         return self.manifest.stage
 
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that it was built with; empty where it does not say."""
+        return dict(self.manifest.built.get("libraries", {}))
+
     def file(self, name: str) -> Path:
         """The path of one of its files.
 
@@ -155,7 +157,7 @@ class Artifact:
         return [json.loads(line) for line in self.file(name).read_bytes().splitlines()]
 
     @classmethod
-    def open(cls, path: Path, hashes: "HashCache | None" = None) -> "Artifact":
+    def open(cls, path: Path, hashes: HashCache | None = None) -> "Artifact":
         """Open and verify an artifact anywhere on disk.
 
         Raises:
@@ -221,46 +223,6 @@ class Stage(Generic[ConfigT]):
     def precision(self) -> Precision | None:
         """In which numbers its model runs here; None where it runs none."""
         return precision() if self.runs_model else None
-
-
-class HashCache:
-    """Remembers a file's sha256 by inode, size and mtime, so that a normal run reads each file once."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[str, str] = {}
-        self._waits = self._changed = False
-        if path.exists():
-            try:
-                self._known = json.loads(path.read_bytes())
-            except ValueError:
-                path.unlink()
-
-    def sha256(self, path: Path) -> str:
-        status = path.stat()
-        identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
-        if identity not in self._known:
-            self._known[identity] = sha256_file(path)
-            self._changed = True
-            if not self._waits:
-                self._write()
-        return self._known[identity]
-
-    @contextmanager
-    def written_once(self) -> Iterator[None]:
-        """Inside, what is learnt stays in memory; it is written at the end, also of a block that fails."""
-        self._waits, outer = True, self._waits
-        try:
-            yield
-        finally:
-            self._waits = outer
-            if self._changed and not outer:
-                self._write()
-
-    def _write(self) -> None:
-        with suppress(OSError):  # a full disk or a read-only home costs speed, not the answer
-            write_atomically(self._path, json.dumps(self._known).encode())
-        self._changed = False
 
 
 class ArtifactStore:
@@ -335,7 +297,7 @@ class ArtifactStore:
         home = self.home / "artifacts" / artifact.stage / artifact.digest
         if not home.exists():
             lock = lock_path(self.home, artifact.manifest.key)
-            _made(lock.parent)
+            made(lock.parent)
             with FileLock(lock), staging(home.parent, artifact.manifest.key) as folder:
                 shutil.copytree(path, folder, dirs_exist_ok=True)
                 _publish(folder, home)
@@ -347,7 +309,7 @@ class ArtifactStore:
         return sorted(path for path in (self.home / "artifacts").glob("*/[!.]*/") if path.name != "keys")
 
     def _build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input], key: str, scratch: Path) -> Artifact:
-        parent = _made(self.home / "artifacts" / stage.name)
+        parent = made(self.home / "artifacts" / stage.name)
         started = time.monotonic()
         with staging(parent, key) as folder:
             stage.build(config, inputs, Workspace(folder, scratch, self.progress))
@@ -367,7 +329,7 @@ class ArtifactStore:
                     "at": datetime.now(UTC).isoformat(timespec="seconds"),
                     "seconds": round(time.monotonic() - started, 2),
                     "host": socket.gethostname(),
-                    "commit": _commit(),
+                    **built_by({name: value.libraries for name, value in inputs.items() if isinstance(value, Artifact)}),
                 },
             )
             (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
@@ -382,32 +344,16 @@ class ArtifactStore:
     def _point(self, manifest: Manifest) -> None:
         crashed = CRASHED in manifest.files
         pointer = self._pointer(manifest.stage, manifest.key, crashed=crashed)
-        _made(pointer.parent)
+        made(pointer.parent)
         write_atomically(pointer, manifest.digest.encode())
         if not crashed:
             self._pointer(manifest.stage, manifest.key, crashed=True).unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, also after a power cut."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=_made(path.parent))
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            os.fchmod(handle, 0o644)  # a temporary file is its owner's alone; what takes its place is for all to read
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _fsync(path.parent)
-
-
 def _publish(folder: Path, home: Path) -> None:
     for entry in folder.rglob("*"):
-        _fsync(entry)
-    _fsync(folder)
+        fsync(entry)
+    fsync(folder)
     folder.chmod(0o755)
     try:
         folder.rename(home)
@@ -415,7 +361,7 @@ def _publish(folder: Path, home: Path) -> None:
         if not home.exists():
             raise
         shutil.rmtree(folder)  # the same digest stands there already
-    _fsync(home.parent)
+    fsync(home.parent)
 
 
 def _records(folder: Path) -> dict[str, FileRecord]:
@@ -430,22 +376,3 @@ def _key(stage: str, version: int, config: Mapping[str, Any], inputs: Mapping[st
 
 def _digest(key: str, files: Mapping[str, FileRecord], timings: tuple[str, ...]) -> str:
     return digest_json({"key": key, "files": {name: record.sha256 for name, record in files.items() if name not in timings}})
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _commit() -> str | None:
-    root = Path(__file__).resolve().parent
-    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() or None

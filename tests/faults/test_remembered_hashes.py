@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from timbre import artifacts
+from timbre import files
 from timbre.artifacts import Artifact, ArtifactStore, HashCache, Input, IntegrityError, Stage, Workspace
 from timbre.config import Frozen
 from timbre.progress import SILENT
@@ -17,8 +17,8 @@ class _Counted:
     """Stands before a function and counts its calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-        self.calls, self._inner = 0, getattr(artifacts, name)
-        monkeypatch.setattr(artifacts, name, self)
+        self.calls, self._inner = 0, getattr(files, name)
+        monkeypatch.setattr(files, name, self)
 
     def __call__(self, *arguments: object) -> object:
         self.calls += 1
@@ -67,5 +67,5 @@ def test_a_disk_too_full_for_remembering_costs_no_answer(artifact: Artifact, tmp
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifacts, "write_atomically", full)
+    monkeypatch.setattr(files, "write_atomically", full)
     assert Artifact.open(artifact.path, HashCache(tmp_path / "hashes.json")) == artifact

@@ -45,7 +45,9 @@ def resolve_decoder(config: ModelConfig, model: Artifact, store: ArtifactStore) 
     Raises:
         ValueError: the model is of an architecture that cannot be exported.
     """
-    return store.build(STAGE, config, {"model": model})
+    from timbre.models import canonical
+
+    return store.build(STAGE, canonical(config), {"model": model})
 
 
 def write_decoder(decoder: Artifact, merged: "PreTrainedModel", folder: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from timbre.artifacts import Artifact, IntegrityError
+from timbre.gates.releases import measured_under_others
 
 Items = Mapping[str, Mapping[str, tuple[str, float]]]
 """metric -> item -> (cluster, value)"""
@@ -200,6 +201,8 @@ def _measured_differently(candidate: Artifact, base: Artifact, rival: str) -> st
     if ours.precision != theirs.precision:
         both = " and ".join("an unknown precision" if one.precision is None else one.precision.sentence() for one in (theirs, ours))
         return f"stale: base and candidate were measured in different precision ({both}): set TIMBRE_DTYPE, and evaluate both again"
+    if reason := measured_under_others(candidate, base):
+        return reason
     own = {"adapter", "generations", "recitations"} | ({"target"} if rival != BASE else set())  # what another version may have of its own
     names = (ours.inputs.keys() | theirs.inputs.keys()) - own
     if changed := sorted(name for name in names if ours.inputs.get(name) != theirs.inputs.get(name)):

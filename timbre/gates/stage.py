@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
+from timbre.artifacts import CRASHED, Artifact, ArtifactStore, FileInput, Input, Stage, Workspace, canonical_json
 from timbre.config import GateConfig
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ SHOWN = ("baseline", "baseline_adapter")
 def _build(config: GateConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
     from timbre.gates.evidence import read_evidence
     from timbre.gates.policy import read_policy
+    from timbre.gates.releases import measured_under_others
     from timbre.gates.report import write_report
     from timbre.gates.verdict import judge
 
@@ -36,6 +37,9 @@ def _build(config: GateConfig, inputs: Mapping[str, Input], workspace: Workspace
     text = json.dumps(verdict, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     (workspace.output / "verdict.json").write_text(text + "\n", encoding="utf-8")
     write_report(workspace.output, verdict, judgement, evidence, artifacts)
+    if reason := measured_under_others(artifacts["candidate"], artifacts["base"]):
+        # What is measured again may come out the same, with the same digest: the verdict must be asked for again all the same.
+        (workspace.output / CRASHED).write_bytes(canonical_json({"failed": reason}))
 
 
 def verdict_document(judgement: "Judgement", policy: "Policy", policy_digest: str, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:

@@ -137,7 +137,7 @@ STEPS: tuple[Step, ...] = (
     *_student("baseline_", "baseline", _has_baseline),
     Step(
         "decoder", "trace", "Trace the base model's ONNX graph, once for all its adapters.", "timbre.export.trace", "model",
-        costs.of_decoder, _needs("model"),
+        costs.of_decoder, _needs("model"), settings=sections.of_model,
     ),
     Step(
         "bundle", "export", "Merge, write the ONNX bundle, and check parity.", "timbre.export.stage", "export",

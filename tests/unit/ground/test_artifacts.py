@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_no_half_artifact_and_the_same_build_goes_on(
     stage = Stage("words", 1, cannot) if place == "output" else WORDS
     with monkeypatch.context() as patch:
         if place == "fsync":
-            patch.setattr("timbre.artifacts.os.fsync", full)
+            patch.setattr("timbre.files.os.fsync", full)
         elif place == "rename":
             patch.setattr("timbre.artifacts.Path.rename", full)
         elif place == "pointer":
@@ -247,7 +247,7 @@ def test_write_atomically_keeps_the_old_bytes_when_writing_fails(tmp_path: Path,
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("timbre.artifacts.os.fsync", full)
+    monkeypatch.setattr("timbre.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_atomically(target, b"new")
     assert target.read_text() == "old"
