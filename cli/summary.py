@@ -139,6 +139,8 @@ def print_release(config: "ReleaseConfig", outcome: "Outcome") -> None:
     base, tuned = (outcome.steps[name].open() for name in ("base_evaluation", "evaluation"))
     print_voice(console, base, tuned)
     console.print(f"[bold]Verdict[/]   [{_COLOURS[released.verdict]}]{released.verdict}[/] under policy {config.gate.policy}")
+    if outcome.steps["adapter"].open().json("summary.json").get("kept_untrained"):
+        console.print("training only harmed unseen text, so the untrained model was kept: lower training.learning_rate, or give more text")
     which = f" --style {config.style}" + (f" --model {config.model.name}" if config.model.name != DEFAULT_MODEL else "")
     champion = f"v{released.champion} is champion" if released.champion is not None else "there is no champion"
     match released:

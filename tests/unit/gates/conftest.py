@@ -161,6 +161,8 @@ class Scene:
     documents: Rows = field(default_factory=documents)
     contract: dict[str, Any] = field(default_factory=contract)
     adapter_seed: int = 1
+    learnt: dict[str, Any] = field(default_factory=lambda: {"held_out_nll_before": 4.31})
+    """Summary of the adapter."""
     lineage: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """artifact -> input -> another stage's artifact to name instead, for stale evidence."""
     base_config: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -202,7 +204,7 @@ class Studio:
             "adapter",
             TrainingConfig(seed=scene.adapter_seed),
             ("target", "corpus", "model"),
-            {"curve.jsonl": curve, "summary.json": {"held_out_nll_before": 4.31}},
+            {"curve.jsonl": curve, "summary.json": scene.learnt},
         )
         candidate = {
             "items.parquet": scene.candidate,

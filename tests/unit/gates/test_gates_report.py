@@ -86,6 +86,12 @@ def test_failing_gate_is_named_in_plain_words(pages: Pages, scene: Any, doctor: 
         assert "Failed: Bias gap." in page
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_training_that_only_harmed_is_told_on_both_pages(pages: Pages, scene: Any, kept: bool) -> None:
+    for page in pages(replace(scene, learnt=scene.learnt | {"kept_untrained": kept})):
+        assert ("Training only harmed:" in page and "the untrained model was kept" in page) == kept
+
+
 def test_page_can_be_made_of_no_evidence(pages: Pages, scene: Any) -> None:
     html, _ = pages(replace(scene, candidate=[], base=[], candidate_summary={}, base_summary={}, parity={}, admission={}))
     tags(html)
