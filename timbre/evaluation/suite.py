@@ -31,7 +31,7 @@ from timbre.precision import precision
 Row = dict[str, Any]
 _UNPUBLISHED = ("token_ids", "ranks")
 """What measuring needs of a generation and nobody else."""
-_CRASHES = (ArithmeticError, LookupError, TypeError, AttributeError, AssertionError, np.linalg.LinAlgError)
+_CRASHES = (ArithmeticError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError, np.linalg.LinAlgError)
 """A room that breaks on what a model wrote leaves evidence that says so, on which no gate passes, and which no later run finds:
 that measures again. A ValueError is about the settings or the input, and is the user's to mend."""
 

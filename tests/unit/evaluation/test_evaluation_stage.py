@@ -119,7 +119,9 @@ def test_another_probe_file_is_another_key(materials: Materials, tmp_path: Path)
     assert STAGE.key(materials.config, inputs) != STAGE.key(materials.config, inputs | {"bias_probes": FileInput(changed)})
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("by nothing"), KeyError("gone"), np.linalg.LinAlgError("singular")])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("by nothing"), KeyError("gone"), np.linalg.LinAlgError("singular"), RuntimeError("of torch")]
+)
 def test_a_room_that_crashes_leaves_evidence_on_which_nothing_passes(
     error: Exception, materials: Materials, base: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
