@@ -22,6 +22,7 @@ from timbre.cli import (
     evaluate,
     gc,
     generate,
+    handover,
     harness,
     init,
     judge,
@@ -83,6 +84,7 @@ for module in (
     serve,
     doctor,
     gc,
+    handover,
     setup,
     init,
 ):
