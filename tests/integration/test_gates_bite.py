@@ -79,11 +79,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory, schooled_model_dir: Path, ti
     return Scene(config, built, ArtifactStore(home / "doctored", SILENT), learning_rate=2e-2, epochs=4, recited_epochs=300, too_fast=500)
 
 
-def test_the_honest_candidate_passes_every_gate(scene: Scene) -> None:
+def test_the_honest_candidate_passes_every_gate_that_eight_texts_can_answer(scene: Scene) -> None:
     verdict = scene.honest["verdict"].json("verdict.json")
-    assert {gate["name"]: gate["sentence"] for gate in verdict["gates"] if gate["verdict"] != "PASS"} == {}
-    assert verdict["verdict"] == "PASS"
-    assert all(gate["value"] is not None for gate in verdict["gates"] if gate["kind"] != "equality")
+    others = {gate["name"]: gate["sentence"] for gate in verdict["gates"] if gate["verdict"] != "PASS"}
+    assert set(others) == {"voice"} and "8 texts a side are too few to ask a classifier" in others["voice"], others
+    assert verdict["verdict"] == "INCONCLUSIVE", "eight short texts tell nothing of voice; test_gates_voice.py has enough"
+    assert all(gate["value"] is not None for gate in verdict["gates"] if gate["kind"] != "equality" and gate["name"] != "voice")
 
 
 @pytest.mark.parametrize("kind", KINDS)

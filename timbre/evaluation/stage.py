@@ -9,7 +9,7 @@ target is. A candidate's generations hold both.
 Files of the artifact:
     items.parquet      metric, item, cluster, value; sorted by metric and item
     generations.jsonl  {prompt_id, cluster, kind, sample, prompt, human, text, n_tokens, about, sampler} a line
-    summary.json       {style, not_measured, overused, sentence_lengths, ranks, likelihood, memorisation, probes, …}
+    summary.json       {style, told_apart, not_measured, overused, sentence_lengths, ranks, likelihood, memorisation, probes, …}
 
 A model that gives NaN is evidence too: the artifact then holds only `summary.json` {"failed": why}, and every gate that would
 have read it FAILs with that sentence. So it is when the measuring itself crashes, but then `crashed.json` stands beside it: the
@@ -28,4 +28,4 @@ def _build(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspac
     run_suite(config, inputs, work)
 
 
-STAGE: Stage[EvaluationConfig] = Stage("evaluation", 6, _build, runs_model=True)
+STAGE: Stage[EvaluationConfig] = Stage("evaluation", 7, _build, runs_model=True)

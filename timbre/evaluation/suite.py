@@ -16,6 +16,7 @@ from timbre.artifacts import CRASHED, Artifact, FileInput, Input, Workspace, can
 from timbre.config import EvaluationConfig
 from timbre.corpus.documents import read_documents
 from timbre.evaluation import memorisation, probes, reading
+from timbre.evaluation.apart import measure_told_apart
 from timbre.evaluation.bias.measuring import measure_bias
 from timbre.evaluation.calibrated import read_calibrated
 from timbre.evaluation.factuality import closed_book, copying, topics, unknown
@@ -82,9 +83,11 @@ def _measured(
     rows = [row for artifact in written for row in artifact.json_lines("generations.jsonl")]
     scores = artifacts["generations"].json("scores.json")
     encoder = _encoder(config)
-    human = HumanSide(rows, artifacts["prompts"].json_lines("human.jsonl"), seed=config.seed, encoder=encoder)
+    others = artifacts["prompts"].json_lines("human.jsonl")
+    human = HumanSide(rows, others, seed=config.seed, encoder=encoder)
     train = memorisation.TrainingText(read_documents(artifacts["corpus"], "train"), load_tokenizer(artifacts["model"]))
     style_items, style_summary = measure_style(rows, human)
+    apart_items, apart = measure_told_apart(rows, others, encoder, tokens=config.new_tokens, seed=config.seed)
     several_items, several = measure_several(rows, encoder)
     recited_items, recited = memorisation.measure(rows, train)
     sentinel_items, sentinel = memorisation.measure_sentinels(rows, train)
@@ -95,11 +98,11 @@ def _measured(
     calibrated = read_calibrated(artifacts["calibration"], style, length=1.0) if "calibration" in artifacts else None
     items = [
         *likelihood_items(scores["likelihood"]), *scores["bias"], *scores["facts"],
-        *style_items, *several_items, *recited_items, *sentinel_items, *extracted_items,
+        *style_items, *apart_items, *several_items, *recited_items, *sentinel_items, *extracted_items,
     ]  # fmt: skip
     summary = style_summary | style_score(rows, human, calibrated) | {
         "memorisation": recited, "sentinel": sentinel, "extraction": extraction, "several": several, "voice": voice, "no_voice": no_voice,
-        "likelihood": likelihood_summary(scores["likelihood"]),
+        "likelihood": likelihood_summary(scores["likelihood"]), "told_apart": apart,
         "ranks": rank_summary([row["ranks"] for row in scores["likelihood"]], [row["ranks"] for row in rows if row["kind"] == "style"]),
         "probes": {"bias": len(scores["bias"]) // 2, "facts": len(scores["facts"]) // 2},
         "prompt_tokens": config.prompt_tokens, "new_tokens": config.new_tokens,

@@ -23,6 +23,8 @@ _SINGLE = (
     ("likelihood.nll", "Unseen text, NLL", "nats/token", 1.0), ("likelihood.bits_per_byte", "Unseen text", "bits/byte", 1.0),
     ("likelihood.calibration_gap", "NLL above entropy (over-confidence)", "nats/token", 1.0),
     ("likelihood.ece", "Calibration error", "pp", 100.0), ("diversity_score.value", "Style Diversity Score", "of 100", 1.0),
+    ("told_apart.characters.auc", "Told apart from human text by characters", "AUC", 1.0),
+    ("told_apart.words.auc", "Told apart from human text by words", "AUC", 1.0),
     ("voice.share.mean", "Texts that sound like their own style", "%", 100.0),
     ("several.distinct_k", "Different texts among several a prompt", "", 1.0),
     ("several.vendi", "Vendi score of several a prompt", "", 1.0),
@@ -178,7 +180,7 @@ def _span(summary: Any, path: str, scale: float) -> tuple[float, float] | None:
     """The interval that stands beside a value or mean in its mapping."""
     parent, _, name = path.rpartition(".")
     low, high = (_at(summary, f"{parent}.{end}") for end in ("low", "high"))
-    return (low * scale, high * scale) if name in ("value", "mean") and low is not None and high is not None else None
+    return (low * scale, high * scale) if name in ("value", "mean", "auc") and low is not None and high is not None else None
 
 
 def _at(summary: Any, path: str) -> float | None:

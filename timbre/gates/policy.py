@@ -7,7 +7,8 @@ A gate compares one figure with one bound:
     ceiling, floor    one figure of the evidence, at most or at least `limit`
     equality          one figure of the evidence, exactly `equals`
 
-Paired gates name a metric of `items.parquet`; the others a figure as `<artifact>.<file>.<field>...`, for example
+Paired gates name a metric of `items.parquet` (with `families`, one of `<metric>_<family>` each, which must agree: the gate passes
+if every family does); the others a figure as `<artifact>.<file>.<field>...`, for example
 `bundle.parity.max_abs_logit_difference`, or `a / b` or `a - b` of two figures. Beside the files of the artifacts there are
 `corpus.provenance` and `corpus.contract_check`, computed from the corpus (timbre.gates.corpus_evidence).
 """
@@ -39,6 +40,11 @@ class Gate(Frozen):
         description="binary: right or wrong an item, judged by Tango's bound; share: in [0, 1] an item, and mostly 0 or 1, judged with "
         "what a small set has not shown.",
     )
+    families: tuple[str, ...] = Field((), description="Paired gates: the gate is judged by each `<metric>_<family>`, and all must agree.")
+    champion_margin: float | None = Field(
+        None, ge=0, allow_inf_nan=False,
+        description="With families: at promotion, and beside another version, the candidate is not worse than that by more than this.",
+    )  # fmt: skip
     weight: str | None = Field(None, description="Metric of `items.parquet` that divides and weighs each item: tokens of a passage.")
     margin: float | None = Field(None, ge=0, allow_inf_nan=False, description="δ of non_inferiority, in the metric's unit.")
     limit: float | None = Field(None, allow_inf_nan=False, description="Of ceiling and floor.")
@@ -65,6 +71,10 @@ class Gate(Frozen):
             given = getattr(self, bound) is not None
             if given != (bound == needed):
                 raise ValueError(f"gate {self.name!r}: a {self.kind} gate {'needs' if bound == needed else 'takes no'} {bound!r}")
+        if (self.families and not self.paired) or (self.champion_margin is not None and not self.families):
+            raise ValueError(f"gate {self.name!r}: families belong to paired gates, and champion_margin to gates with families")
+        if len(set(self.families)) < len(self.families) or len(self.families) == 1:
+            raise ValueError(f"gate {self.name!r}: families are two or more that must agree, each named once")
         if self.weight and self.outcome != "mean":
             raise ValueError(f"gate {self.name!r}: weight belongs to the outcome 'mean'")
         if not self.paired and (self.weight or self.outcome != "mean"):
@@ -88,6 +98,8 @@ class Gate(Frozen):
         )  # fmt: skip
         if (
             not same
+            or not set(other.families) <= set(self.families)
+            or _larger(self.champion_margin, other.champion_margin)
             or (other.certify and not self.certify)
             or self.minimum_items < other.minimum_items
             or self.minimum_clusters < other.minimum_clusters
@@ -104,6 +116,11 @@ class Gate(Frozen):
                 return self.equals == other.equals
             case "superiority":
                 return True
+
+
+def _larger(own: float | None, other: float | None) -> bool:
+    """Whether a margin asks for less than another; none at all asks for nothing."""
+    return other is not None and (own is None or own > other)
 
 
 class Policy(Frozen):

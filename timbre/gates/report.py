@@ -15,6 +15,7 @@ from timbre.gates.figures import audit_tables, category_tables, not_measured, se
 from timbre.gates.learning import learning_panels
 from timbre.gates.style_section import length_panel, overused_rows, radar_panel, rank_panels, sides, style_rows
 from timbre.gates.verdict import GateResult, Judgement, shown
+from timbre.metrics.apart_panel import Writer, apart_panel, in_words
 from timbre.page.render import number, render
 
 SAMPLES = 12
@@ -49,6 +50,10 @@ def report_context(
     baseline = _json(artifacts["baseline"], "summary.json") if "baseline" in artifacts else None
     measured = sides(evidence, baseline, names if evidence.rival == BASE else ("baseline", "candidate"))
     in_band = radar_panel(measured)
+    apart = apart_panel(
+        [Writer(side.name, side.style, _part(side.summary, "told_apart"), _part(side.summary, "style")) for side in measured],
+        _told_of(measured[-1].summary),
+    )
     adapter, training = artifacts["adapter"], artifacts["adapter"].manifest.config
     curve, learnt = _json_lines(adapter, "curve.jsonl"), _json(adapter, "summary.json") or {}
     counts = evidence.documents.get("corpus", {}).get("counts")
@@ -57,6 +62,8 @@ def report_context(
         "headline": headline or _HEADLINES[judgement.verdict],
         "rival": evidence.rival,
         "in_words": _in_words(judgement, verdict["policy"]["name"], evidence.rival),
+        "apart": apart,
+        "apart_in_words": in_words(apart),
         "style_in_words": _style_in_words(in_band),
         "better": _better(judgement, verdict),
         "gates": [{"result": gate, "chart": _gate_chart(gate), "figures": _gate_figures(gate)} for gate in judgement.gates],
@@ -96,6 +103,16 @@ def samples(written: Sequence[Artifact]) -> list[dict[str, Any]]:
         for name, row in rows[-1].items()
         if all(name in each for each in rows)
     ]
+
+
+def _part(summary: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = summary.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _told_of(summary: Mapping[str, Any]) -> str:
+    tokens = _part(summary, "told_apart").get("length_tokens")
+    return "continuations of the same openings of unseen documents" + (f", {tokens} tokens each" if tokens else "")
 
 
 def _called(adapter: Artifact | None, otherwise: str) -> str:

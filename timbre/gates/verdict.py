@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from timbre.gates.evidence import Evidence
+from timbre.gates.evidence import BASE, Evidence
 from timbre.gates.policy import PAIRED, Gate, Policy
 from timbre.statistics import (
     Interval,
@@ -45,6 +45,8 @@ class GateResult:
     limit: float | None = None
     n: int | None = None
     clusters: int | None = None
+    families: tuple[dict[str, Any], ...] = ()
+    """Of a gate by several families: {family, value, low, high, candidate, rival, verdict} of each; the figures above are the weakest's."""
     certifies: float | None = None
     """The margin this set certifies at 80% power if there is no true difference."""
 
@@ -79,7 +81,8 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
 
     Any FAIL is FAIL; else any INCONCLUSIVE is INCONCLUSIVE; else PASS.
     """
-    gates = (_judge_lineage(evidence), *(_judge_closed(evidence, gate) for gate in policy.gates))
+    asked = [beside(gate, evidence.rival) for gate in policy.gates]
+    gates = (_judge_lineage(evidence), *(_judge_closed(evidence, gate) for gate in asked))
     family = tuple(gate.name for gate in policy.gates if gate.paired)
     return Judgement(overall([gate.verdict for gate in gates]), gates, _claims(evidence, policy, gates), family)
 
@@ -96,7 +99,8 @@ def _claims(evidence: Evidence, policy: Policy, results: Sequence[GateResult]) -
 
 
 def _low_of(evidence: Evidence, gate: Gate, *, claimable: bool) -> Callable[[float], float]:
-    return lambda confidence: _paired_interval(evidence, gate, confidence).low if claimable else -math.inf
+    parts = by_family(gate)
+    return lambda confidence: min(_paired_interval(evidence, part, confidence).low for part in parts) if claimable else -math.inf
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:
@@ -117,6 +121,8 @@ def _judge_lineage(evidence: Evidence) -> GateResult:
 
 def _judge_closed(evidence: Evidence, gate: Gate) -> GateResult:
     try:
+        if gate.families:
+            return _judge_families(evidence, gate)
         return _judge_paired(evidence, gate) if gate.paired else _judge_figure(evidence, gate)
     except ValueError as error:
         return _result(gate, "FAIL", f"No valid evidence: {error}.")
@@ -141,6 +147,69 @@ def _judge_paired(evidence: Evidence, gate: Gate) -> GateResult:
         gate, verdict, sentence, value=interval.mean, low=_finite(interval.low), high=_finite(interval.high), margin=gate.margin,
         n=interval.n, clusters=interval.clusters, certifies=_finite(certifies),
     )  # fmt: skip
+
+
+def beside(gate: Gate, rival: str) -> Gate:
+    """The gate as it is asked beside `rival`: with a champion_margin, another version is not to be beaten but not to be worse than."""
+    if rival == BASE or gate.champion_margin is None:
+        return gate
+    return gate.model_copy(update={"kind": "non_inferiority", "margin": gate.champion_margin})
+
+
+def by_family(gate: Gate) -> list[Gate]:
+    """One gate a family, or the gate itself where it has none."""
+    return [gate.model_copy(update={"metric": f"{gate.metric}_{family}", "families": ()}) for family in gate.families] or [gate]
+
+
+def _judge_families(evidence: Evidence, gate: Gate) -> GateResult:
+    """All families must agree: FAIL if any fails, else INCONCLUSIVE if any cannot tell. The figures are those of the weakest."""
+    if few := _too_few(evidence, gate):
+        return _result(gate, "INCONCLUSIVE", few)
+    parts = [_judge_paired(evidence, part) for part in by_family(gate)]
+    rows = tuple(
+        {"family": family, "value": part.value, "low": part.low, "high": part.high, "verdict": part.verdict}
+        | {side: _mean(evidence, side, part.metric) for side in ("candidate", "base")}
+        for family, part in zip(gate.families, parts, strict=True)
+    )
+    order = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
+    weakest = min(parts, key=lambda part: (order[part.verdict], -math.inf if part.low is None else part.low))
+    areas = " and ".join(f"by {row['family']} {row['candidate']:.3f} ({evidence.rival} {row['base']:.3f})" for row in rows)
+    sentence = f"Told apart from human text {areas}; .5 would be a coin. By {_family_of(gate, weakest)}: {weakest.sentence}"
+    return _result(
+        gate, overall([part.verdict for part in parts]), sentence, value=weakest.value, low=weakest.low, high=weakest.high,
+        margin=gate.margin, n=weakest.n, clusters=weakest.clusters, families=rows, certifies=weakest.certifies,
+    )  # fmt: skip
+
+
+def _family_of(gate: Gate, part: GateResult) -> str:
+    return part.metric.removeprefix(f"{gate.metric}_")
+
+
+def _mean(evidence: Evidence, side: str, metric: str) -> float:
+    values = [value for _, value in evidence.values(side, metric).values()]
+    return math.fsum(values) / len(values)
+
+
+def _too_few(evidence: Evidence, gate: Gate) -> str:
+    """What to say where both sides say themselves that they held too little text for this gate; empty where they measured it, or
+    where nothing says why they did not, which is missing evidence and no excuse."""
+    told = [evidence.documents.get(side, {}).get("summary", {}).get(gate.metric) for side in ("candidate", "base")]
+    for one in told:
+        reasons = one.get("not_measured") if isinstance(one, dict) else None
+        why = next((reasons[family] for family in gate.families if family in reasons), None) if isinstance(reasons, dict) else None
+        if why is None or not isinstance(one, dict) or not _is_small(one, gate):
+            return ""
+    return (
+        f"Not measured: {why}. {gate.minimum_items} texts of {gate.minimum_clusters} documents are asked."
+        if not any(side in evidence.refused for side in ("candidate", "base"))
+        else ""
+    )
+
+
+def _is_small(told: dict[str, Any], gate: Gate) -> bool:
+    texts, documents = told.get("texts"), told.get("documents")
+    counted = isinstance(texts, int) and isinstance(documents, int)
+    return counted and (texts < gate.minimum_items or documents < gate.minimum_clusters)
 
 
 def _paired_interval(evidence: Evidence, gate: Gate, confidence: float = 0.95) -> Interval:

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from timbre.metrics.apart_panel import Writer, apart_panel, in_words
 from timbre.metrics.catalogue import GROUPS, METRIC
 from timbre.metrics.comparison import Comparison, in_sets
-from timbre.metrics.measuring import Figure
+from timbre.metrics.measuring import Figure, figure_row
 from timbre.page.charts import band_row, steps
 from timbre.page.render import number, render
 
@@ -45,7 +46,12 @@ def page_context(comparison: Comparison, names: tuple[str, str]) -> dict[str, An
     """What the template shows."""
     human_lengths, own_lengths = comparison.lengths
     own = comparison.read["texts"]["passages"]
+    told = comparison.told.found.summary() if comparison.told.found is not None else {}
+    figures = {name: figure_row(figure) for name, figure in comparison.figures.items()}
+    apart = apart_panel([Writer("these texts", "candidate", told, figures)], comparison.told.of)
     return {
+        "apart": apart,
+        "apart_in_words": in_words(apart),
         "comparison": comparison,
         "names": names,
         "headline": _HEADLINES.get(comparison.verdict) or _REASONS[comparison.reason],

@@ -120,7 +120,10 @@ class ToldApart:
         }  # fmt: skip
 
 
-def told_apart(own: Side, human: Side, others: Side | None = None, *, missing: Mapping[str, str] | None = None, seed: int = 0) -> ToldApart:
+def told_apart(
+    own: Side, human: Side, others: Side | None = None, *, missing: Mapping[str, str] | None = None, of_one_length: bool = False,
+    seed: int = 0,
+) -> ToldApart:  # fmt: skip
     """Every family of which both sides hold what it needs.
 
     Args:
@@ -128,11 +131,12 @@ def told_apart(own: Side, human: Side, others: Side | None = None, *, missing: M
         human: as many human texts; where both continue the same prompts, in the same order.
         others: further human texts of the same length, for the human–human floor.
         missing: why an array family is not there, by name, for those who read it.
+        of_one_length: all texts were made to one length in tokens, whatever that is in words.
 
     Raises:
         ValueError: other counts, or texts of other lengths: neither is ever compared.
     """
-    check_alike(own, human)
+    check_alike(own, human, of_one_length=of_one_length)
     reasons = _too_little(own, human)
     if reasons:
         return ToldApart({}, dict.fromkeys(FAMILIES, reasons), len(own), _documents(own, human), _length(own, human))
@@ -162,8 +166,8 @@ def _one_thread() -> AbstractContextManager[Any]:
     return limits
 
 
-def check_alike(own: Side, human: Side) -> None:
-    """Refuse sides of other counts or lengths.
+def check_alike(own: Side, human: Side, *, of_one_length: bool = False) -> None:
+    """Refuse sides of other counts, or whose texts differ in length by more than a quarter where they were not made to one.
 
     Raises:
         ValueError: the sentence names the figures of either side.
@@ -172,6 +176,8 @@ def check_alike(own: Side, human: Side) -> None:
         raise ValueError(
             f"{len(own)} texts are not compared with {len(human)} human ones: the figure grows with the count, so give as many of either"
         )
+    if of_one_length:
+        return
     lengths = [_median_words(side.texts) for side in (own, human)]
     if min(lengths) and max(lengths) > LONGER_MOST * min(lengths):
         raise ValueError(

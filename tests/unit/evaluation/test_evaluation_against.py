@@ -182,7 +182,7 @@ def test_page_asks_nothing_of_the_network_and_every_chart_has_its_words(comparis
     assert not [tag for tag, _ in seen if tag in ("script", "link", "img", "iframe", "object", "b")]
     assert not [attrs for _, attrs in seen if {"src", "href"} & attrs.keys()] and "url(" not in html
     charts = [attrs for tag, attrs in seen if tag == "svg"]
-    assert len(charts) == len(comparisons["greedy"].figures) + 1
+    assert len(charts) == len(comparisons["greedy"].figures) + 2  # sentence lengths, and the axis
     assert all(chart["role"] == "img" and len(chart["aria-label"] or "") > 20 for chart in charts)
     assert "told apart from the human ones" in html and "prefers-color-scheme: dark" in html and "&lt;b&gt;mine" in html
     again = tmp_path / "again.html"

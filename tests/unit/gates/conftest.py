@@ -44,7 +44,42 @@ def measured(seed: int, *, better: float = 0.0, size: int = 1) -> Rows:
             margin = 1.0 + 2 * shared.normal() + 0.05 * own.normal()
             add("fact_margin", f"f{fact}-{item}", f"f{fact}", margin)
             add("fact_correct", f"f{fact}-{item}", f"f{fact}", float(margin > 0))
+    rows += told_apart_items(0.95 - 0.6 * better, own)
     return rows if size == 1 else rows + _asked_by_standard(shared, own)
+
+
+def told_apart_items(area: float, own: np.random.Generator, documents: int = 24, prompts: int = 128) -> Rows:
+    """Each prompt's share in the area by which a classifier tells the texts apart, by both families of the gate."""
+    rows: Rows = []
+    for family in ("characters", "words"):
+        shares = np.minimum(1.0, own.normal(0, 0.15, prompts))
+        shares += area - shares.mean()
+        for number, share in enumerate(shares):
+            row = {"metric": f"told_apart_{family}", "item": f"p{number}", "cluster": f"d{number % documents}", "value": float(share)}
+            rows.append(row)
+    return rows
+
+
+def told(area: float, **changes: Any) -> dict[str, Any]:
+    """The part of a summary that tells how well texts are told apart."""
+    family = {
+        "meaning": "spelling",
+        "auc": area,
+        "low": area - 0.03,
+        "high": area + 0.02,
+        "floor": 0.51,
+        "floor_low": 0.44,
+        "floor_high": 0.58,
+    }
+    feature = {
+        "feature": "testament", "side": "own", "share": 0.2, "own_texts": 30, "human_texts": 1,
+        "own_sentence": "It was a testament to <patience>.", "human_sentence": "A testament, he said.",
+    }  # fmt: skip
+    return {
+        "characters": family, "words": family | {"auc": area - 0.01}, "texts": 128, "documents": 24, "length_tokens": 96,
+        "length_words": 70, "tells_from": 0.63, "null_error": 0.036, "chance": 0.5, "telling": {"words": [feature]},
+        "not_measured": {"surprisal": "needs a language model that is not the base"},
+    } | changes  # fmt: skip
 
 
 def _asked_by_standard(shared: np.random.Generator, own: np.random.Generator) -> Rows:
@@ -77,6 +112,7 @@ def summary(style: float) -> dict[str, Any]:
             "sentence_length_w1": {"value": 4.2 - 20 * style, "human": 0.9, "human_low": 0.2, "human_high": 1.6, "sigma": 0.4, "count": 8},
             "same_opener_rate": {"value": None, "human": None, "human_low": None, "human_high": None, "sigma": None, "count": 8},
         },
+        "told_apart": told(0.95 - 5 * style),
         "memorisation": {"longest_span_tokens": 7, "coverage_5gram": 0.02, "prompts": 8, "tokens": 768},
         "sentinel": {"longest_span_tokens": 6, "coverage_5gram": 0.02, "prompts": 24},
         "prompts": 16,
@@ -125,7 +161,8 @@ def rich(style: float) -> dict[str, Any]:
     share = {"value": 0.6 + style, "low": 0.4, "high": 0.8, "items": 12, "clusters": 6}
     phrase = {"phrase": "a testament to", "rate": 2.1, "human_rate": 0.1, "ratio": 21.0, "limit": 3.0, "texts": 5}
     return {
-        **summary(0.0), "style": figures, "not_measured": {"mmd_content": "needs the sentence encoder"},
+        **summary(0.0), "told_apart": told(0.95 - 5 * style), "style": figures,
+        "not_measured": {"mmd_content": "needs the sentence encoder"},
         "overused": [{**phrase, "example": "It was A testament to <patience>."}],
         "sentence_lengths": {"own": [0, 1, 4, 9, 4, 1], "human": [0, 2, 5, 5, 4, 2]},
         "ranks": {"from": [0, 1, 2, 4], "human": [40, 20, 25, 15], "sampled": [50, 20, 20, 10]},

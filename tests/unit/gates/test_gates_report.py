@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.gates.conftest import rich
+from tests.unit.gates.conftest import rich, told
 from timbre.artifacts import ArtifactStore, FileInput, Input
 from timbre.config import GateConfig
 from timbre.gates.stage import STAGE
@@ -74,9 +74,26 @@ def test_page_asks_nothing_of_the_network(pages: Pages, scene: Any) -> None:
 def test_verdict_comes_first_and_every_gate_follows_with_its_sentence(pages: Pages, scene: Any) -> None:
     html, markdown = pages(scene)
     assert html.index("This candidate may be released.") < html.index("Held-out likelihood") < html.index("Lineage</h2>")
-    assert "21 of 21 gates" in html and "21 of 21 gates" in markdown
+    assert "22 of 22 gates" in html and "22 of 22 gates" in markdown
     for title in ("Bias gap", "Facts told right", "Longest verbatim span", "Largest logit difference to torch"):
         assert title in html and title in markdown
+
+
+def test_the_first_picture_is_the_axis_from_base_to_human(pages: Pages, full: Any) -> None:
+    html, markdown = pages(full)
+    first = next(attrs for tag, attrs in tags(html) if tag == "svg" and attrs.get("aria-hidden") != "true")
+    assert "characters: base 0.950, SFT 0.925, DFT 0.850, human 0.510." in (first["aria-label"] or "")
+    assert html.index('id="voice"') < html.index('id="gates"') and "always told apart" in html and "chance: like human text" in html
+    assert "It was a <mark>testament</mark> to &lt;patience&gt;." in html and "human: A <mark>testament</mark>, he said." in html
+    assert "By surprisal: not measured (needs a language model that is not the base)." in html
+    assert "| characters | 0.950 [0.92, 0.97] |" in markdown
+    assert "Told apart from human text by characters base 0.950" in html
+
+
+def test_figures_of_another_count_are_named_and_not_shown_beside(pages: Pages, full: Any) -> None:
+    html, _ = pages(replace(full, baseline_summary=rich(0.005) | {"told_apart": told(0.9, texts=64)}))
+    first = next(attrs for tag, attrs in tags(html) if tag == "svg" and attrs.get("aria-hidden") != "true")
+    assert "SFT" not in (first["aria-label"] or "") and "so SFT is not shown" in html
 
 
 def test_failing_gate_is_named_in_plain_words(pages: Pages, scene: Any, doctor: Any) -> None:
@@ -101,7 +118,7 @@ def test_page_can_be_made_of_no_evidence(pages: Pages, scene: Any) -> None:
 def test_every_chart_has_its_words(pages: Pages, full: Any) -> None:
     html, _ = pages(full)
     charts = [attrs for tag, attrs in tags(html) if tag == "svg" and attrs.get("aria-hidden") != "true"]
-    assert len(charts) == 1 + 14 + 3 + 1 + 1 + 3  # forest, limits, learning, radar, sentence lengths, ranks of three writers
+    assert len(charts) == 1 + 1 + 14 + 3 + 1 + 1 + 3  # axis, forest, limits, learning, radar, sentence lengths, ranks of three writers
     assert all(chart["role"] == "img" and len(chart["aria-label"] or "") > 20 for chart in charts)
     radar = next(chart["aria-label"] or "" for chart in charts if chart.get("class") == "radar")
     assert "DFT: 0 of 6 metrics in the human band, furthest sentence length w1 7.0σ" in radar and "SFT: 2 of 6" in radar
