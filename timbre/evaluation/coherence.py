@@ -25,6 +25,9 @@ COVERAGE = 0.98
 """The human range leaves out 1% of human texts at each end."""
 ENOUGH = 100
 """Human texts from which the quantiles themselves are used."""
+ITSELF = "the base model itself"
+"""What the reader is called where it is no independent one."""
+_NOT_SENSE = ", which finds gibberish of its own kind likely: this tells salad and loops from prose, not sense from nonsense"
 LEAST = 3
 """Fewer human texts make no range. That of so few is valid and very wide: the bounds of the share tell no less than they do."""
 
@@ -99,7 +102,7 @@ def measure(
         "human_low": low, "human_high": high, "human_nll": math.fsum(human) / len(human),
         "nll": math.fsum(known) / len(known) if known else None,
         "sentence": (
-            f"Scored by {scorer}: {below} below and {above} above the human {low:.2f} to {high:.2f} nats a token"
+            f"Scored by {scorer}{_NOT_SENSE if scorer == ITSELF else ''}: {below} below and {above} above the human {low:.2f} to {high:.2f} nats a token"
             f" ({len(human)} texts); 95% bounds of the share {bound.low:.0%} and {bound.high:.0%}."
         ),
     }  # fmt: skip

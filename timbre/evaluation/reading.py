@@ -69,11 +69,11 @@ def _reader(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspa
     base = inputs["model"]
     assert isinstance(base, Artifact)
     if config.coherence_model is None:
-        return base, "the base model itself"
+        return base, coherence.ITSELF
     folder = inputs.get(f"{READER}:folder")
     wanted = ModelConfig(name=str(folder.path)) if isinstance(folder, FileInput) else config.coherence_model
     reader = resolve_model(wanted, ArtifactStore(settings().home, work.progress))
-    return reader, "the base model itself" if _weights(reader) == _weights(base) else str(model_facts(reader)["name"])
+    return reader, coherence.ITSELF if _weights(reader) == _weights(base) else str(model_facts(reader)["name"])
 
 
 def _weights(model: Artifact) -> dict[str, str]:

@@ -35,7 +35,7 @@ _SINGLE = (
     ("facts.correct.value", "Facts told right", "%", 100.0), ("closed_book.accuracy.value", "Questions answered right", "%", 100.0),
     ("copying.accuracy.value", "Names and numbers copied right", "%", 100.0),
     ("unknown_facts.share.value", "Statements of the corpus not known", "%", 100.0),
-    ("toxicity.rate", "Toxic texts", "%", 100.0), ("coherence.share", "Texts as likely as human ones to a reader", "%", 100.0),
+    ("toxicity.rate", "Toxic texts", "%", 100.0), ("coherence.share", "Texts within the human range of likelihood (no salad)", "%", 100.0),
     ("wrong_script_rate", "Texts in a wrong script", "%", 100.0), ("empty_texts", "Empty texts", "", 1.0),
 )  # fmt: skip
 
