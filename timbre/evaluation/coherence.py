@@ -102,7 +102,8 @@ def measure(
         "human_low": low, "human_high": high, "human_nll": math.fsum(human) / len(human),
         "nll": math.fsum(known) / len(known) if known else None,
         "sentence": (
-            f"Scored by {scorer}{_NOT_SENSE if scorer == ITSELF else ''}: {below} below and {above} above the human {low:.2f} to {high:.2f} nats a token"
+            f"Scored by {scorer}{_NOT_SENSE if scorer == ITSELF else ''}: "
+            f"{below} below and {above} above the human {low:.2f} to {high:.2f} nats a token"
             f" ({len(human)} texts); 95% bounds of the share {bound.low:.0%} and {bound.high:.0%}."
         ),
     }  # fmt: skip
