@@ -208,8 +208,9 @@ def _too_few(evidence: Evidence, gate: Gate) -> str:
 
 def _is_small(told: dict[str, Any], gate: Gate) -> bool:
     texts, documents = told.get("texts"), told.get("documents")
-    counted = isinstance(texts, int) and isinstance(documents, int)
-    return counted and (texts < gate.minimum_items or documents < gate.minimum_clusters)
+    if not isinstance(texts, int) or not isinstance(documents, int):
+        return False
+    return texts < gate.minimum_items or documents < gate.minimum_clusters
 
 
 def _paired_interval(evidence: Evidence, gate: Gate, confidence: float = 0.95) -> Interval:
