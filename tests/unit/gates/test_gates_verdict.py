@@ -40,7 +40,10 @@ def test_good_candidate_passes_every_gate(judged: Any, scene: Any) -> None:
 
 def test_candidate_equal_to_base_is_no_improvement(judged: Any, scene: Any) -> None:
     judgement = judged(replace(scene, candidate=scene.base))
-    assert [(gate.name, gate.verdict) for gate in judgement.gates if gate.verdict != "PASS"] == [("held_out_nll", "FAIL")]
+    assert [(gate.name, gate.verdict) for gate in judgement.gates if gate.verdict != "PASS"] == [
+        ("held_out_nll", "FAIL"),
+        ("voice", "FAIL"),
+    ]
 
 
 def test_worse_likelihood_fails(judged: Any, scene: Any, doctor: Any) -> None:
@@ -113,7 +116,7 @@ def test_missing_metric_is_refused(judged: Any, scene: Any) -> None:
 
 def test_empty_evaluation_is_refused_by_every_gate_that_reads_it(judged: Any, scene: Any) -> None:
     judgement = judged(replace(scene, candidate=[]))
-    assert {gate.name for gate in judgement.gates if gate.verdict == "FAIL"} == {"held_out_nll", "bias", "facts", "fact_margin"}
+    assert {gate.name for gate in judgement.gates if gate.verdict == "FAIL"} == {"held_out_nll", "voice", "bias", "facts", "fact_margin"}
 
 
 def test_dropped_items_are_refused(judged: Any, scene: Any, doctor: Any) -> None:
