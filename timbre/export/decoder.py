@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MODEL_FILE = "model.onnx"
+_COUNTS_BY_MASK = ("bloom",)
 OPSET = 18
 
 
@@ -44,11 +45,14 @@ class CacheShape:
 
     @classmethod
     def of(cls, model: "PreTrainedModel") -> "CacheShape":
-        config = model.config.get_text_config(decoder=True)
-        heads = int(config.num_attention_heads)
-        kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-        return cls(int(config.num_hidden_layers), int(kv_heads), int(head_dim))
+        """As the model itself fills a cache: configurations name these sizes in many ways, and some do not mean them.
+
+        Raises:
+            ValueError: it does not keep keys and values of one size in every layer.
+        """
+        from timbre.models.inspection import cache_shape
+
+        return cls(*cache_shape(model))
 
     def names(self, prefix: str) -> list[str]:
         return [f"{prefix}.{layer}.{part}" for layer in range(self.layers) for part in ("key", "value")]
@@ -63,6 +67,7 @@ class CachedDecoder(nn.Module):
         config = model.config.get_text_config(decoder=True)
         self._window: int | None = _window(config)
         self._layer_types: set[str] = set(getattr(config, "layer_types", None) or ())
+        self._own_mask = bool(getattr(config, "alibi", False)) or config.model_type in _COUNTS_BY_MASK
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor, past_key_values: list[Tensor]) -> tuple[Tensor, ...]:
         """Logits [batch, sequence, vocabulary], then the grown cache, key and value of layer 0, of layer 1, …"""
@@ -75,7 +80,12 @@ class CachedDecoder(nn.Module):
         return (output.logits, *grown)
 
     def _masks(self, input_ids: Tensor, attention_mask: Tensor, past: Tensor) -> Tensor | dict[str, Tensor]:
-        """One mask for all layers, or one for each kind of layer where a model mixes full and sliding attention."""
+        """One mask for all layers, or one for each kind of layer where a model mixes full and sliding attention.
+
+        A model that counts its positions in the mask (ALiBi) gets it as it is, and makes the causal one itself.
+        """
+        if self._own_mask:
+            return attention_mask
         slots = torch.arange(attention_mask.shape[1], device=attention_mask.device)
         queries = (torch.arange(input_ids.shape[1], device=attention_mask.device) + past.shape[2])[:, None]
         seen = attention_mask[:, None, None, :].to(torch.bool)
@@ -102,7 +112,7 @@ def trace_decoder(model: "PreTrainedModel", folder: Path) -> list[Slot]:
         One slot a weight of the graph, in file order.
 
     Raises:
-        ValueError: this architecture keeps another kind of cache than keys and values of every layer.
+        ValueError: this architecture keeps another kind of cache than keys and values of every layer, or cannot be traced.
     """
     import onnx_ir
 
@@ -111,17 +121,17 @@ def trace_decoder(model: "PreTrainedModel", folder: Path) -> list[Slot]:
     shape = CacheShape.of(model)
     decoder = CachedDecoder(model).eval()
     example = _example(shape)
-    _check_cache(decoder, example, shape)
     batch, sequence, past = (torch.export.Dim(name) for name in ("batch", "sequence_length", "past_sequence_length"))
     cache_axes = [{0: batch, 2: past}] * (2 * shape.layers)
-    with torch.no_grad(), _quiet():
-        program = torch.onnx.export(
-            decoder, example, dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
-            input_names=["input_ids", "attention_mask", "position_ids", *shape.names("past_key_values")],
-            output_names=["logits", *shape.names("present")],
-            dynamic_shapes=({0: batch, 1: sequence}, {0: batch, 1: torch.export.Dim.AUTO}, {0: batch, 1: sequence}, cache_axes),
-        )  # fmt: skip
-    assert program is not None
+    axes = ({0: batch, 1: sequence}, {0: batch, 1: torch.export.Dim.AUTO}, {0: batch, 1: sequence}, cache_axes)
+    try:
+        _check_cache(decoder, example, shape)
+        program = _traced(decoder, example, axes, shape)
+    except Exception as error:  # of whatever the model's own code or torch's exporter is
+        raise ValueError(
+            f"{type(model).__name__} cannot be exported to ONNX ({type(error).__name__}), so it could not be served: "
+            "use a Llama-, Mistral-, Qwen-, Mixtral- or GPT-2-shaped model"
+        ) from error
     slots = detach_weights(program.model, weights_of(model))
     simplify(program.model, {slot.name for slot in slots})
     onnx_ir.save(program.model, folder / MODEL_FILE)
@@ -154,15 +164,24 @@ def _example(shape: CacheShape) -> tuple[Any, ...]:
     return ids, mask, positions, cache
 
 
+def _traced(decoder: CachedDecoder, example: tuple[Any, ...], axes: tuple[Any, ...], shape: CacheShape) -> Any:
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            decoder, example, dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
+            input_names=["input_ids", "attention_mask", "position_ids", *shape.names("past_key_values")],
+            output_names=["logits", *shape.names("present")], dynamic_shapes=axes,
+        )  # fmt: skip
+    assert program is not None
+    return program
+
+
 def _check_cache(decoder: CachedDecoder, example: tuple[Any, ...], shape: CacheShape) -> None:
+    """Whether the cache grows by what is fed, before minutes go into tracing."""
     with torch.no_grad():
         grown = decoder(*example)[1:]
     wanted = (2, shape.kv_heads, 8, shape.head_dim)
     if any(tuple(part.shape) != wanted for part in grown):
-        raise ValueError(
-            f"{type(decoder.model).__name__} does not keep keys and values of shape {wanted} in every layer, so it cannot be exported; "
-            "use a Llama-, Mistral-, Qwen- or GPT-2-shaped model"
-        )
+        raise ValueError(f"a cache of {wanted} does not grow as it should")
 
 
 def _as_cache(past: list[Tensor]) -> Any:

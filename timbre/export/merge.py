@@ -39,6 +39,8 @@ def _base(model: Artifact) -> "PreTrainedModel":
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         str(model.path), dtype=torch.float32, attn_implementation="eager", local_files_only=True, trust_remote_code=False
     )
+    if getattr(loaded.config, "_experts_implementation", None) and loaded._can_set_experts_implementation():
+        loaded.set_experts_implementation("batched_mm")  # which experts a token goes to must not change the graph
     model_fp32: PreTrainedModel = loaded.eval()
     return model_fp32
 

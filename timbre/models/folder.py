@@ -20,6 +20,8 @@ _TOKENIZER = (
 _TOKENIZER_CORE = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CARD = "README.md"
+_FULL = {"F64", "F32", "F16", "BF16", "I64", "BOOL"}
+"""Number formats of weights, and of the masks and positions that some models save with them."""
 PATTERNS = (CONFIG, GENERATION, "*.safetensors", INDEX, _CARD, *_TOKENIZER)
 """What is fetched of a model on a hub."""
 
@@ -74,11 +76,12 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def check_config(folder: Path) -> None:
-    """Refuse by config.json alone what is not a causal language model of transformers in full precision.
+    """Refuse by config.json alone what is not a causal language model of transformers with a key-value cache.
 
     Raises:
-        ValueError: remote code, an unknown or not causal architecture, or quantised weights.
+        ValueError: remote code, an unknown or not causal architecture, quantised weights, or recurrent layers.
     """
+    import transformers
     from transformers import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
@@ -90,8 +93,59 @@ def check_config(folder: Path) -> None:
     architectures = config.get("architectures") or [CAUSAL.get(kind)]
     if not set(architectures) & set(CAUSAL.values()) or config.get("is_encoder_decoder"):
         raise ValueError(f"the model in {folder} is a {architectures[0] or kind}, not a causal language model: it cannot continue a text")
-    if config.get("quantization_config"):
-        raise ValueError(f"the model in {folder} is quantised: give the folder with its full-precision weights")
+    check_plain(folder)
+    network = getattr(transformers, str(next((one for one in architectures if one in CAUSAL.values()), "")), None)
+    if getattr(network, "_is_stateful", False):
+        raise ValueError(_recurrent(folder, kind))
+
+
+def check_plain(folder: Path) -> None:
+    """Refuse by a look at config.json and at the headers of the weights; no library is loaded for it.
+
+    Raises:
+        ValueError: quantised weights, or layers that are no attention.
+    """
+    config = _json(folder / CONFIG)
+    if quantised := config.get("quantization_config"):
+        how = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise ValueError(_quantised(folder, str(how or "some way")))
+    text = config.get("text_config")
+    kinds = {
+        str(layer) for part in (config, text if isinstance(text, dict) else {}) for layer in part.get("layer_types") or ()
+        if not str(layer).endswith("attention") or "linear" in str(layer)
+    }  # fmt: skip
+    if kinds:
+        raise ValueError(_recurrent(folder, f"{config.get('model_type')} with layers of the kind {min(kinds)}"))
+    for path in sorted(folder.glob("*.safetensors")):
+        if strange := _dtypes(path) - _FULL:
+            raise ValueError(_quantised(folder, min(strange)))
+
+
+def _quantised(folder: Path, how: str) -> str:
+    return (
+        f"the weights in {folder} are quantised ({how}), and training and merging need them in full precision: "
+        "give the folder with the bf16 or fp32 weights that they were made from"
+    )
+
+
+def _recurrent(folder: Path, kind: str) -> str:
+    return (
+        f"the model in {folder} is a {kind}, which is recurrent or convolutional: it keeps no keys and values of every token, so it can "
+        "neither be written with step by step nor exported; use a Llama-, Mistral-, Qwen-, Mixtral- or GPT-2-shaped model"
+    )
+
+
+def _dtypes(path: Path) -> set[str]:
+    """The number formats of a safetensors file, from its header: 8 bytes of length, then JSON.
+
+    A file whose header cannot be read has none here: loading it says what is wrong.
+    """
+    try:
+        with path.open("rb") as stream:
+            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        return {str(tensor["dtype"]) for name, tensor in header.items() if name != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError):
+        return set()
 
 
 def licence_of(folder: Path) -> str:

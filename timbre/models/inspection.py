@@ -36,6 +36,8 @@ def inspect_loaded(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase
         raise ValueError(f"the tokenizer's ids go up to {vocab_size - 1}, the model has {rows} rows: they do not belong together")
     _check_head(model)
     _check_runs(model, vocab_size)
+    cache_shape(model)
+    _check_steps(model, vocab_size)
     context = getattr(config, "max_position_embeddings", None)
     return {
         "architecture": type(model).__name__, "parameters": model.num_parameters(), "vocab_size": vocab_size, "embedding_rows": rows,
@@ -70,3 +72,50 @@ def _check_runs(model: "PreTrainedModel", vocab_size: int) -> None:
         raise ValueError(f"{name} reads what comes after a token (an encoder): it cannot continue a text")
     if not torch.allclose(ours, logits, rtol=tolerance, atol=tolerance * float(logits.abs().max())):
         raise ValueError(f"{name} scales or changes its logits after the head, which Timbre's loss does not know: choose another model")
+
+
+def cache_shape(model: "PreTrainedModel") -> tuple[int, int, int]:
+    """(layers, key-value heads, size of a head) of the cache that the model fills.
+
+    Raises:
+        ValueError: it keeps something else than keys and values of one size in every layer.
+    """
+    from transformers import DynamicCache
+
+    ids, cache = torch.arange(_PROBE_TOKENS).remainder(_rows(model)).unsqueeze(0), DynamicCache()
+    try:
+        with torch.no_grad():
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache, use_cache=True)
+        kept = [tuple(part.shape) for layer in cache.layers for part in (layer.keys, layer.values)]  # type: ignore[union-attr]
+    except Exception as error:  # a recurrent layer breaks in a way of its own
+        raise ValueError(_no_cache(type(model).__name__)) from error
+    layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
+    if len(kept) != 2 * layers or len(set(kept)) != 1 or len(kept[0]) != 4 or kept[0][2] != _PROBE_TOKENS:
+        raise ValueError(_no_cache(type(model).__name__))
+    return layers, kept[0][1], kept[0][3]
+
+
+def _no_cache(name: str) -> str:
+    return (
+        f"{name} does not keep keys and values of one size in every layer (it has recurrent, convolutional or compressed ones), so it "
+        "can neither be written with step by step nor exported: use a Llama-, Mistral-, Qwen-, Mixtral- or GPT-2-shaped model"
+    )
+
+
+def _check_steps(model: "PreTrainedModel", vocab_size: int) -> None:
+    """A cached step must give what reading everything at once gives."""
+    from transformers import DynamicCache
+
+    ids, cache = torch.arange(_PROBE_TOKENS).remainder(vocab_size).unsqueeze(0), DynamicCache()
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        whole = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, -1].float()
+        model(input_ids=ids[:, :-1], attention_mask=mask[:, :-1], past_key_values=cache, use_cache=True)
+        step = model(input_ids=ids[:, -1:], attention_mask=mask, past_key_values=cache, use_cache=True).logits[:, -1].float()
+    tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2
+    if not torch.allclose(step, whole, rtol=tolerance, atol=tolerance * float(whole.abs().max())):
+        raise ValueError(_no_cache(type(model).__name__))
+
+
+def _rows(model: "PreTrainedModel") -> int:
+    return int(head_weight(model).shape[0])

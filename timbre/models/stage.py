@@ -6,14 +6,14 @@ A model is the packaged default, a local folder, or a name on a model hub with t
 import errno
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, write_atomically
 from timbre.config import ModelConfig
 from timbre.models import packaged
-from timbre.models.folder import PATTERNS, ModelFolder, check_config, licence_of, model_files, take_weights
+from timbre.models.folder import CONFIG, PATTERNS, ModelFolder, check_config, check_plain, licence_of, model_files, take_weights
 from timbre.settings import settings
 
 FACTS = "model.json"
@@ -66,6 +66,7 @@ def model_inputs(config: ModelConfig) -> dict[str, Input]:
         return {}
     if (folder := _folder(config)) is not None:
         model_files(folder)
+        check_plain(folder)
         return {"folder": ModelFolder(folder)}
     _check_hub_name(config)
     if config.revision is None or not re.fullmatch(r"[0-9a-f]{40}", config.revision):
@@ -129,11 +130,20 @@ def _locate(config: ModelConfig, inputs: Mapping[str, Input], workspace: Workspa
 
 
 def _from_hub(config: ModelConfig) -> Path:
+    about = _fetched(config, (CONFIG,))
+    if (about / CONFIG).is_file():
+        check_config(about)  # before gigabytes are fetched
+    folder = _fetched(config, PATTERNS)
+    model_files(folder)
+    return folder
+
+
+def _fetched(config: ModelConfig, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         folder = snapshot_download(
-            config.name, revision=config.revision, allow_patterns=list(PATTERNS), cache_dir=settings().downloads / "hub"
+            config.name, revision=config.revision, allow_patterns=list(patterns), cache_dir=settings().downloads / "hub"
         )
     except Exception as error:  # of the hub, of HTTP, of the network
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -142,7 +152,6 @@ def _from_hub(config: ModelConfig) -> Path:
             f"the hub model {config.name} is not in downloads and could not be fetched ({type(error).__name__}): check the name, "
             "go online and unset HF_HUB_OFFLINE, or give a local folder"
         ) from error
-    model_files(Path(folder))
     return Path(folder)
 
 

@@ -105,6 +105,10 @@ STEPS: tuple[Step, ...] = (
         costs.of_model, settings=sections.of_model, files=inputs.model,
     ),
     Step(
+        "decoder", "trace", "Trace the base model's ONNX graph, once for all its adapters.", "timbre.export.trace", "model",
+        costs.of_decoder, _needs("model"), settings=sections.of_model,
+    ),
+    Step(
         "corpus", "corpus", "Clean, split and check the texts of a style.", "timbre.corpus.stage", "corpus",
         costs.of_corpus, files=inputs.corpus, versioned=True,
     ),
@@ -135,10 +139,6 @@ STEPS: tuple[Step, ...] = (
     ),
     *_student("", "candidate", lambda _: True),
     *_student("baseline_", "baseline", _has_baseline),
-    Step(
-        "decoder", "trace", "Trace the base model's ONNX graph, once for all its adapters.", "timbre.export.trace", "model",
-        costs.of_decoder, _needs("model"), settings=sections.of_model,
-    ),
     Step(
         "bundle", "export", "Merge, write the ONNX bundle, and check parity.", "timbre.export.stage", "export",
         costs.of_bundle, _needs("model", "adapter", "corpus", "decoder"), settings=sections.of_bundle,

@@ -37,7 +37,9 @@ def random_model(kind: str, folder: Path, tokenizer_from: Path, **changes: Any) 
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    own = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128} if kind == "gpt2" else GENERAL
+    own = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128} if kind == "gpt2" else dict(GENERAL)
+    if kind in ("falcon", "gpt_neo"):
+        own.pop("head_dim")  # theirs follows from the others
     config = AutoConfig.for_model(kind, **(SIZES | own | changes))
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(str(folder), max_shard_size=changes.get("shards", "5GB"))
