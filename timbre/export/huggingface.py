@@ -44,7 +44,7 @@ def write_huggingface(model: Artifact, adapter: Artifact, corpus: Artifact, bund
         )
     kept = str(json.loads(model.file("config.json").read_bytes()).get("dtype", "float32"))
     merged.config._name_or_path = ""
-    merged.to(getattr(torch, kept.removeprefix("torch.")))  # type: ignore[arg-type]
+    merged.to(getattr(torch, kept.removeprefix("torch.")))
     _set_sampler(merged, bundle)
     merged.save_pretrained(str(folder))
     _copy_tokenizer(model, folder)
