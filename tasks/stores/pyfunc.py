@@ -19,10 +19,10 @@ def write_mlmodel(folder: Path) -> None:
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     from timbre import __version__
-    from timbre.serving.pyfunc import COLUMN, PARAMETERS
+    from timbre.serving.pyfunc import PARAMETERS
 
     signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, COLUMN)]),
+        inputs=Schema([ColSpec(DataType.string)]),
         outputs=Schema([ColSpec(DataType.string)]),
         params=ParamSchema([ParamSpec(name, kind, default) for name, (kind, default) in PARAMETERS.items()]),
     )

@@ -4,7 +4,7 @@ MLflow finds this module by its name in the version's `MLmodel` and gives it the
 serving needs: tokenizers, ONNX Runtime and numpy, no torch. `mlflow models serve -m models:/… --env-manager local` serves it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ class Continuations:
         """The continuation of each prompt, without the prompt; the same prompt, parameters and version give the same text.
 
         Args:
-            model_input: texts, or a table with a column `prompt`.
+            model_input: a text, texts, or a table of one column, or with a column `prompt`.
             params: max_new_tokens, seed.
 
         Raises:
@@ -39,16 +39,15 @@ class Continuations:
         return ["".join(self._engine.stream(prompt, **given)) for prompt in _prompts(model_input)]
 
 
-def _prompts(given: Any) -> Sequence[str]:
+def _prompts(given: Any) -> list[str]:
     if isinstance(given, str):
         return [given]
     if hasattr(given, "columns") or isinstance(given, Mapping):
-        columns = [str(name) for name in (given.columns if hasattr(given, "columns") else given)]
-        if COLUMN not in columns:
-            raise ValueError(f"prompts are expected in a column {COLUMN!r}, found {', '.join(columns) or 'none'}")
-        given = given[COLUMN]
-        given = [given] if isinstance(given, str) else given
-    return [str(one[COLUMN]) if isinstance(one, Mapping) else str(one) for one in given]
+        columns = list(given.columns if hasattr(given, "columns") else given)
+        if COLUMN not in columns and len(columns) != 1:
+            raise ValueError(f"prompts are expected in a column {COLUMN!r}, found {', '.join(map(str, columns)) or 'none'}")
+        given = given[COLUMN if COLUMN in columns else columns[0]]
+    return [text for one in ([given] if isinstance(given, str) else given) for text in ([one] if isinstance(one, str) else _prompts(one))]
 
 
 def _load_pyfunc(path: str) -> Continuations:

@@ -6,6 +6,7 @@ import pytest
 
 from timbre.artifacts import Artifact, IntegrityError
 from timbre.serving.engine import Engine
+from timbre.serving.pyfunc import Continuations
 from timbre.settings import Settings
 from timbre.tasks.stores.mlflow import MlflowStore
 from timbre.tasks.stores.pyfunc import EXAMPLE
@@ -48,18 +49,20 @@ def test_the_champion_is_loaded_by_its_alias_and_writes_as_the_engine_does(store
     assert all(isinstance(text, str) for text in loaded.predict(pd.DataFrame({"prompt": PROMPTS[:1]})))
 
 
-def test_it_says_what_it_takes_and_gives_an_example(store: MlflowStore) -> None:
+def test_it_says_what_it_takes_and_gives_an_example(store: MlflowStore, tiny_bundle: Artifact) -> None:
     import mlflow
 
     loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
     signature = loaded.metadata.signature
-    assert [column.name for column in signature.inputs] == ["prompt"]
+    assert len(signature.inputs.inputs) == 1 and len(signature.outputs.inputs) == 1
     assert {param.name for param in signature.params} == {"max_new_tokens", "seed"}
     assert loaded.metadata.flavors["python_function"]["loader_module"] == "timbre.serving.pyfunc"
     example = loaded.input_example
     assert list(example["prompt"]) == EXAMPLE["prompt"]
-    with pytest.raises(Exception, match="prompt"):
-        loaded.predict({"text": ["It was"]})
+    with pytest.raises(ValueError, match="unknown parameter 'speed'"):
+        Continuations(Engine.open(tiny_bundle.path)).predict(["It was"], {"speed": 1})
+    with pytest.raises(ValueError, match="a column 'prompt', found a, b"):
+        Continuations(Engine.open(tiny_bundle.path)).predict({"a": ["It was"], "b": [1]})
 
 
 def test_the_bundle_comes_back_whole_from_mlflow(store: MlflowStore, tiny_bundle: Artifact, tmp_path: Path) -> None:
