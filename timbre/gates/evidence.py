@@ -187,12 +187,13 @@ def stale(artifacts: Mapping[str, Artifact], rival: str = BASE) -> dict[str, str
             refused[name] = f"stale: the {name} is about another {' and another '.join(wrong)}; build it again"
     if rival == BASE and "adapter" in artifacts["base"].manifest.inputs:
         refused["base"] = "stale: the base scores are those of an adapter, not of the base model"
-    if reason := _measured_differently(artifacts["candidate"], artifacts["base"], rival):
+    if reason := measured_differently(artifacts["candidate"], artifacts["base"], rival):
         refused.setdefault("base", reason)
     return refused
 
 
-def _measured_differently(candidate: Artifact, base: Artifact, rival: str) -> str | None:
+def measured_differently(candidate: Artifact, base: Artifact, rival: str) -> str | None:
+    """Why two evaluations are not to be compared: another version, other settings or inputs; None where they may be."""
     ours, theirs = candidate.manifest, base.manifest
     if (ours.stage, ours.stage_version) != (theirs.stage, theirs.stage_version):
         return "stale: base and candidate were measured by different versions of the evaluation"

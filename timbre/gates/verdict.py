@@ -119,6 +119,11 @@ def _judge_lineage(evidence: Evidence) -> GateResult:
     )
 
 
+def judge_gate(evidence: Evidence, gate: Gate) -> GateResult:
+    """One gate, as it is asked beside the evidence's rival; whatever is missing or breaks it is FAIL."""
+    return _judge_closed(evidence, beside(gate, evidence.rival))
+
+
 def _judge_closed(evidence: Evidence, gate: Gate) -> GateResult:
     try:
         if gate.families:

@@ -16,6 +16,7 @@ from timbre.artifacts import MANIFEST, Artifact, ArtifactStore, IntegrityError
 from timbre.registry.ledger import Judged, Ledger, Move
 from timbre.registry.ports import CHALLENGER, CHAMPION, PREVIOUS, ModelRegistry, Version
 from timbre.registry.strictness import policy_in_force, why_weaker
+from timbre.registry.voice import why_further
 from timbre.statistics import Verdict
 
 _ROUNDS = 10
@@ -122,7 +123,8 @@ def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: Ar
     """Make `version` champion; a version that is champion already stays so, without a new row.
 
     Raises:
-        PromotionRefused: see `certify`; or a champion of this model was certified under a stricter policy.
+        PromotionRefused: see `certify`; a champion of this model was certified under a stricter policy; or the champion writes nearer to
+            human text (timbre.registry.voice).
         CompareAndSetLost: somebody else promoted meanwhile.
     """
     verdict = certify(version, store, ledger)
@@ -134,6 +136,8 @@ def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: Ar
     policy = verdict["policy"]
     if weaker := why_weaker(verdict, moves, store):
         raise PromotionRefused(f"{version.model} v{version.number} passed policy {policy['name']!r}, but {weaker}", "PASS")
+    if further := why_further(verdict, moves, store):
+        raise PromotionRefused(f"{version.model} v{version.number} passed policy {policy['name']!r}, but {further}", "PASS")
     move = ledger.append(
         seen,
         model=version.model,

@@ -1,0 +1,55 @@
+"""Whether a candidate writes further from human text than the champion it would replace, by the evidence of both."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
+from timbre.gates.evidence import Evidence, items_of, measured_differently
+from timbre.gates.policy import Gate
+from timbre.gates.verdict import GateResult, judge_gate
+from timbre.registry.ledger import Move
+from timbre.registry.strictness import policy_in_force
+
+
+def why_further(verdict: Mapping[str, Any], moves: Sequence[Move], store: ArtifactStore) -> str:
+    """What to say where every family of a gate with `champion_margin` finds the candidate further from human text than the latest
+    champion, by more than that margin; empty where it does not, and where the champion's evidence is not here or was measured
+    otherwise.
+    """
+    policy = policy_in_force(verdict["policy"])
+    gates = [gate for gate in policy.gates if gate.champion_margin is not None] if policy is not None else []
+    if not gates or not moves:
+        return ""
+    evaluations = _evaluations(verdict, moves[-1], store)
+    if evaluations is None:
+        return ""
+    ours, theirs = evaluations
+    rival = f"v{moves[-1].version}"
+    evidence = Evidence({"candidate": items_of(ours), "base": items_of(theirs)}, rival=rival)
+    for gate in gates:
+        found = judge_gate(evidence, gate)
+        if found.families and all(_beyond(row, gate) for row in found.families):
+            return _sentence(found, gate, rival)
+    return ""
+
+
+def _beyond(row: Mapping[str, Any], gate: Gate) -> bool:
+    return row["value"] is not None and row["value"] < -(gate.champion_margin or 0.0)
+
+
+def _sentence(found: GateResult, gate: Gate, rival: str) -> str:
+    by = " and ".join(f"by {row['family']} {row['candidate']:.3f} ({rival} {row['base']:.3f})" for row in found.families)
+    return (
+        f"its texts are told apart from human ones more than those of the champion {rival}, {by}; {gate.champion_margin:g} more is allowed:"
+        " train it longer or on more text, or keep the champion"
+    )
+
+
+def _evaluations(verdict: Mapping[str, Any], champion: Move, store: ArtifactStore) -> tuple[Artifact, Artifact] | None:
+    """The candidate's evaluation and the champion's, if both are here and measured alike."""
+    try:
+        certified = store.open("verdict", champion.verdict).json("verdict.json")
+        ours, theirs = (store.open("evaluation", each["subject"]["candidate"]) for each in (verdict, certified))
+    except (ValueError, KeyError, IntegrityError):
+        return None
+    return None if measured_differently(ours, theirs, f"v{champion.version}") is not None else (ours, theirs)
