@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
+from timbre.artifacts import ArtifactStore, IntegrityError
 from timbre.gates.evidence import Evidence, items_of, measured_differently
 from timbre.gates.policy import Gate
 from timbre.gates.verdict import GateResult, judge_gate
@@ -20,16 +20,13 @@ def why_further(verdict: Mapping[str, Any], moves: Sequence[Move], store: Artifa
     gates = [gate for gate in policy.gates if gate.champion_margin is not None] if policy is not None else []
     if not gates or not moves:
         return ""
-    evaluations = _evaluations(verdict, moves[-1], store)
-    if evaluations is None:
+    evidence = _evidence(verdict, moves[-1], store)
+    if evidence is None:
         return ""
-    ours, theirs = evaluations
-    rival = f"v{moves[-1].version}"
-    evidence = Evidence({"candidate": items_of(ours), "base": items_of(theirs)}, rival=rival)
     for gate in gates:
         found = judge_gate(evidence, gate)
         if found.families and all(_beyond(row, gate) for row in found.families):
-            return _sentence(found, gate, rival)
+            return _sentence(found, gate, evidence.rival)
     return ""
 
 
@@ -45,11 +42,14 @@ def _sentence(found: GateResult, gate: Gate, rival: str) -> str:
     )
 
 
-def _evaluations(verdict: Mapping[str, Any], champion: Move, store: ArtifactStore) -> tuple[Artifact, Artifact] | None:
-    """The candidate's evaluation and the champion's, if both are here and measured alike."""
+def _evidence(verdict: Mapping[str, Any], champion: Move, store: ArtifactStore) -> Evidence | None:
+    """What the evaluations of candidate and champion measured, if both are here and measured alike."""
+    rival = f"v{champion.version}"
     try:
         certified = store.open("verdict", champion.verdict).json("verdict.json")
         ours, theirs = (store.open("evaluation", each["subject"]["candidate"]) for each in (verdict, certified))
+        if measured_differently(ours, theirs, rival) is not None:
+            return None
+        return Evidence({"candidate": items_of(ours), "base": items_of(theirs)}, rival=rival)
     except (ValueError, KeyError, IntegrityError):
         return None
-    return None if measured_differently(ours, theirs, f"v{champion.version}") is not None else (ours, theirs)
