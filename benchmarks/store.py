@@ -8,6 +8,8 @@ store_kl              mean KL in nats between the exact K+1 events and what is r
                       tails reach from below 1e-4 to above .5 (else it counts as missed); the largest is store_kl_worst
 read_tokens_per_s     rows read in a shuffled order and dequantised, CPU time of one core
 target_bytes_*        of the finished target itself, at its own K, where one stands
+training_peak_mib_*   the most memory that training holds, on rows, 4× and 16× rows of a tiny model; training_peak_growth is the last
+                      over the first, training_rows_mib_16x what those rows come to in memory
 
 Rows are scored anew, since what a target holds has been rounded already: each passage by the cross-fitted adapter that never
 saw its document, the ones that `benchmarks.recipe` left here, the largest trial's first. Where there are none, those of the
@@ -32,6 +34,7 @@ from benchmarks.recipe import trial
 from benchmarks.recipes import FULL, LARGE, PLAIN, QUICK, RECIPES
 from benchmarks.trial import Trial
 from timbre.artifacts import ArtifactStore, IntegrityError
+from timbre.progress import SILENT
 from timbre.settings import settings
 from timbre.store import StoreHeader, TargetReader, TargetRow, TargetWriter
 from timbre.store.archive import pack
@@ -39,7 +42,7 @@ from timbre.store.archive import pack
 K, PASSAGE = 32, 256
 GOALS = {
     "bytes_per_token_mapped": 102, "bytes_per_token_archived": 70, "store_kl": 2e-5, "read_tokens_per_s": 500_000,
-    "positions": 1_024, "smallest_tail": 1e-4, "largest_tail": 0.5,
+    "positions": 1_024, "smallest_tail": 1e-4, "largest_tail": 0.5, "training_peak_growth": 1.05,
 }  # fmt: skip
 AT_LEAST = ("read_tokens_per_s", "positions", "largest_tail")
 COVERED = ("positions", "smallest_tail", "largest_tail")
@@ -51,6 +54,7 @@ REASONS = {
     "bytes_per_token_archived": "sorted ids as differences and codes, compressed: ids spread widely, or codes near uniform, compress less",
     "store_kl": "rounding of the codes on each position's logarithmic grid and of the tail in fp16",
     "read_tokens_per_s": "a row's ids are widened and its codes exponentiated in numpy; short passages pay more for each",
+    "training_peak_growth": "something that training holds grows with the rows: what is read, mapped or remembered of them",
     **dict.fromkeys(COVERED, _RANGE),
 }  # fmt: skip
 PUBLISHED = {"DistillKit, K = 50": 114, "Megatron, K = 32": 160}
@@ -195,6 +199,23 @@ def measure(rows: list[TargetRow], vocab_size: int, repetitions: int, copies: in
     }  # fmt: skip
 
 
+def training_memory(rows: int) -> dict[str, float]:
+    """Peaks of training on generated rows for a tiny model; see `benchmarks.training_memory`."""
+    from benchmarks.tiny import VOCABULARY, tiny_model
+    from benchmarks.training_memory import training_peaks
+
+    with tempfile.TemporaryDirectory(prefix="training-") as folder:
+        scratch = Path(folder)
+        tiny_model(ArtifactStore(scratch / "home", SILENT))
+        made = list(synthetic_rows(rows * (PASSAGE - 1), VOCABULARY))
+
+        def write(place: Path, times: int) -> float:
+            _write(place, made, VOCABULARY, times)
+            return times * sum(row.ids_TK.nbytes + 4 * row.probs_TK.size for row in made) / 2**20
+
+        return training_peaks(write, scratch / "home" / "tiny-model", scratch)
+
+
 def judged(found: Mapping[str, float], rows: Material) -> tuple[dict[str, float], dict[str, str]]:
     """`against_goals`; store_kl is missed, too, where the rows are none of a reference's, or do not reach as far as they must."""
     shares, missed = against_goals(found, GOALS, at_least=AT_LEAST, reasons=REASONS)
@@ -256,6 +277,7 @@ def main() -> None:
     found = measure(from_where.rows, from_where.vocab_size, given.rounds, copies=16)
     if from_where.target is not None:
         found |= weigh(from_where.target)
+    found |= training_memory(16 if given.small else 64)
     print(f"rows: {from_where.source}\n")
     shares, missed = judged(found, from_where)
     reach = f"{found['smallest_tail']:.1e} … {found['largest_tail']:.2f}"

@@ -26,7 +26,7 @@ from timbre.store.format import (
 )
 from timbre.store.shard import Shard
 
-_MAPPED, _HELD_ROWS = 256, 64
+_MAPPED, _HELD_ROWS = 256, 16
 """Shards that are mapped at once, and rows after which the memory of those that were looked at is given back."""
 
 

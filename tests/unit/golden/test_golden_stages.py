@@ -83,6 +83,8 @@ def complaint(stage: str, here: dict[str, Left], changes: dict[str, list[str]]) 
     steps = recorded(stage)["steps"]
     for name in changes:
         left, old = here[name], steps.get(name)
+        if left.version != recorded(stage)["version"]:
+            return f"the stage {stage} is of version {left.version}, {recorded(stage)['version']} is recorded: {COMMAND}"
         if old is None:
             return f"{name} is a new step of the stage {stage}: {COMMAND}"
         if left.settings != old["settings"] or left.read != old["read"] or list(left.needs) != old["needs"]:
