@@ -2,15 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from timbre.cli.options import DEFAULT_MODEL, Json, Model
 
 if TYPE_CHECKING:
+    from timbre.serving.answering import Marks
     from timbre.serving.limits import Limits
 
+_LONG = 200
+"""Tokens over which a text is a long one, for the watermark."""
 _FOLLOW_SECONDS = 1.0
 
 
@@ -26,6 +29,14 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     keys: Annotated[Path | None, typer.Option(help="File of key hashes. Default: serving/keys in Timbre's home.")] = None,
     new_key: Annotated[str | None, typer.Option(metavar="NAME", help="Make a key, print it once, and stop.")] = None,
+    watermark: Annotated[
+        Literal["asked", "long", "always"],
+        typer.Option(help="Which texts are marked: that ask, also over 200 tokens, or all."),
+    ] = "asked",
+    watermark_key: Annotated[
+        Path | None, typer.Option(help="File of the watermark's secret. Default: serving/watermark.key in Timbre's home, if it is there.")
+    ] = None,
+    new_watermark_key: Annotated[bool, typer.Option("--new-watermark-key", help="Make that file, and stop.")] = False,
     limit: Annotated[list[str] | None, typer.Option(help="A bound, e.g. --limit max_tokens=512 (repeatable; docs/serving.md).")] = None,
     json_output: Json = False,
 ) -> None:
@@ -39,10 +50,20 @@ def serve(
         key = make(path, new_key)
         print(json.dumps({"name": new_key, "key": key, "file": str(path)}) if json_output else key)
         return
-    _serve(style or ["literary"], model, host, port, path, limit or [], json_output)
+    from timbre.serving.secret import key_file, new_secret
+
+    secret = watermark_key if watermark_key is not None else key_file(settings().home)
+    if new_watermark_key:
+        new_secret(secret)
+        print(json.dumps({"file": str(secret)}) if json_output else secret)
+        return
+    marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "asked" else None)
+    _serve(style or ["literary"], model, host, port, path, limit or [], marking, json_output)
 
 
-def _serve(names: list[str], model: str, host: str, port: int, path: Path, limit: list[str], json_output: bool) -> None:
+def _serve(
+    names: list[str], model: str, host: str, port: int, path: Path, limit: list[str], marking: tuple[str, Path | None], json_output: bool
+) -> None:
     from timbre.config import ModelConfig
     from timbre.serving.app import application
     from timbre.serving.champions import Styles
@@ -55,7 +76,7 @@ def _serve(names: list[str], model: str, host: str, port: int, path: Path, limit
     from timbre.tasks.environment import prepare
     from timbre.tasks.serving import LedgerChampions
 
-    limits, known = _limits(limit), Keys.read(path)
+    limits, known, mark = _limits(limit), Keys.read(path), _mark(*marking)
     check_address(host, known, path)
     prepare(settings())
     styles = Styles(
@@ -67,7 +88,7 @@ def _serve(names: list[str], model: str, host: str, port: int, path: Path, limit
         for name in dict.fromkeys(names):
             styles.open(name)
         log_to_stderr()
-        app, stop = application(styles, limits, known)
+        app, stop = application(styles, limits, known, mark)
         address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
         def started() -> None:
@@ -80,6 +101,15 @@ def _serve(names: list[str], model: str, host: str, port: int, path: Path, limit
             listen(app, bound, limits, started=started, stopping=stop)
         finally:
             styles.close()
+
+
+def _mark(which: str, secret: Path | None) -> "Marks":
+    from timbre.inference.watermark import Watermark
+    from timbre.serving.answering import Marks
+    from timbre.serving.secret import read_secret
+
+    over = {"asked": None, "long": _LONG, "always": 0}[which]
+    return Marks(None if secret is None else Watermark(read_secret(secret)), over)
 
 
 def _limits(assignments: list[str]) -> "Limits":

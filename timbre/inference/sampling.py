@@ -9,6 +9,7 @@ with the last one kept are kept as well: a tie is then broken neither by the lib
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from timbre.config import SamplerConfig
 
@@ -18,6 +19,23 @@ Logits = Any
 SHORTLIST = 1024
 """The likeliest tokens among which a nucleus is looked for first."""
 _NEVER = float("-inf")
+_TOP_H_WIDTH = 100
+"""Likeliest tokens that `top_h` weighs, as in transformers."""
+_COOLEST = 1e-3
+"""The lowest dynamic temperature; a certain distribution (entropy 0) would have 0."""
+
+
+class Controls(SamplerConfig):
+    """A sampler and what else shapes the next token; all off by default."""
+
+    min_p: float = Field(0.0, ge=0, lt=1, description="Leave out tokens less than this times as likely as the likeliest; 0: off.")
+    top_h: float = Field(0.0, ge=0, le=1, description="Keep the likeliest tokens up to this share of the entropy; 0: off.")
+    dynamic_temperature: float = Field(0.0, ge=0, le=10, description="θ of the entropy-dependent temperature T·0.8^(θ/H); 0: off.")
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but the sampler is on."""
+        return not (self.min_p or self.top_h or self.dynamic_temperature)
 
 
 def temperature(logits_BV: Logits, value: float) -> Logits:
@@ -55,9 +73,41 @@ def min_p(logits_BV: Logits, p: float) -> Logits:
     return xp.where(_double(logits_BV) >= best_B1 + float(np.log(p)), logits_BV, _NEVER)
 
 
+def top_h(logits_BV: Logits, share: float) -> Logits:
+    """Keep the most likely tokens whose entropy terms −p·log p add up to ≤ `share` of the whole entropy (2509.02510).
+
+    As in transformers the hundred most likely tokens stand for all, and the most likely one always stays. 0 keeps all.
+    """
+    if share <= 0.0:
+        return logits_BV
+    xp = _namespace(logits_BV)
+    values_BK, _ = _largest(logits_BV, min(_TOP_H_WIDTH, logits_BV.shape[-1]))
+    p_BK = _softmax(values_BK)
+    terms_BK = -p_BK * xp.log(xp.where(p_BK > 0, p_BK, 1.0))
+    kept_B1 = (xp.cumsum(terms_BK, -1) <= share * terms_BK.sum(-1)[..., None]).sum(-1)[..., None]
+    return _from(logits_BV, _at(values_BK, xp.where(kept_B1 > 0, kept_B1 - 1, 0)))
+
+
+def dynamic_temperature(logits_BV: Logits, value: float, theta: float) -> Logits:
+    """Divide by T = `value` · 0.8^(θ/H), H the entropy of the row in nats: the surer the model, the cooler (EDT, 2403.14541 eq. 2).
+
+    θ = 0 is the plain temperature. T is held at `_COOLEST` or above.
+    """
+    if theta == 0.0:
+        return temperature(logits_BV, value)
+    xp = _namespace(logits_BV)
+    p_BV = probabilities(logits_BV)
+    entropy_B1 = -(p_BV * xp.log(xp.where(p_BV > 0, p_BV, 1.0))).sum(-1)[..., None]
+    power_B1 = theta / xp.where(entropy_B1 > 1e-9, entropy_B1, 1e-9)
+    return logits_BV / xp.clip(value * xp.exp(float(np.log(0.8)) * power_B1), _COOLEST, None)
+
+
 def process(logits_BV: Logits, sampler: SamplerConfig) -> Logits:
-    """Temperature, then top-k, then top-p, as `transformers` orders them. `sampler.temperature` must be above 0."""
-    return top_p(top_k(temperature(logits_BV, sampler.temperature), sampler.top_k), sampler.top_p)
+    """Temperature, top-h, top-k, top-p, min-p, as `transformers` orders them. `sampler.temperature` must be above 0."""
+    if not isinstance(sampler, Controls) or sampler.plain:
+        return top_p(top_k(temperature(logits_BV, sampler.temperature), sampler.top_k), sampler.top_p)
+    warm_BV = dynamic_temperature(logits_BV, sampler.temperature, sampler.dynamic_temperature)
+    return min_p(top_p(top_k(top_h(warm_BV, sampler.top_h), sampler.top_k), sampler.top_p), sampler.min_p)
 
 
 def probabilities(logits_BV: Logits) -> Logits:
@@ -96,6 +146,8 @@ def sample(logits_BV: Logits, uniform_B: Logits, sampler: SamplerConfig) -> Logi
     """
     if sampler.temperature == 0:
         return greedy(logits_BV)
+    if isinstance(sampler, Controls) and not sampler.plain:
+        return draw(process(logits_BV, sampler), uniform_B)
     if sampler.top_p >= 1.0 or sampler.top_k > 0 or logits_BV.shape[-1] <= SHORTLIST:
         return draw(process(logits_BV, sampler), uniform_B)
     return _from_shortlist(temperature(logits_BV, sampler.temperature), uniform_B, sampler.top_p)

@@ -7,7 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from timbre.config import SamplerConfig
+from timbre.inference.sampling import Controls
+from timbre.inference.watermark import Watermark
 from timbre.serving.answers import Choice, Form
 from timbre.serving.champions import Loaded, Styles
 from timbre.serving.limits import Limits
@@ -17,6 +18,7 @@ from timbre.serving.requests import ChatRequest, CompletionRequest
 from timbre.serving.writer import Broken, Busy, Closed, Ended, Event, Order
 
 Asked = CompletionRequest | ChatRequest
+_CONTROLS = ("temperature", "top_p", "top_k", "min_p", "top_h", "dynamic_temperature")
 Events = asyncio.Queue[tuple[int, Event]]
 
 
@@ -85,11 +87,23 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Marks:
+    """The watermark, if there is a key, and which texts are marked unasked: those that may become longer than `over` tokens."""
+
+    mark: Watermark | None = None
+    over: int | None = None
+
+    def unasked(self, tokens: int) -> bool:
+        return self.over is not None and tokens > self.over
+
+
+@dataclass(frozen=True)
 class Desk:
     """Takes requests on: which version, which tokens, whether they fit."""
 
     styles: Styles
     limits: Limits
+    marks: Marks
 
     def loaded(self, asked: Asked) -> Loaded:
         """The version that a request means.
@@ -138,6 +152,7 @@ class Desk:
                 400, f"{texts} texts are asked for, and {self.limits.texts} are the most at once", param="n", code="too_many_texts"
             )
         sampler, seed = _sampler(loaded, asked), secrets.randbits(32) if asked.seed is None else asked.seed
+        mark = self._mark(asked, sampler)
         events: Events = asyncio.Queue()
 
         def order(first: int, ids: list[int]) -> Order:
@@ -149,7 +164,8 @@ class Desk:
 
             seeds = [_seed(seed, first + number) for number in range(asked.n)]
             tokens = self._tokens(loaded, asked, len(ids))
-            return Order(ids, tokens, sampler, seeds, sink, asked.stops, asked.top)
+            chosen = mark if asked.watermark or (asked.watermark is None and self.marks.unasked(tokens)) else None
+            return Order(ids, tokens, sampler, seeds, sink, asked.stops, asked.top, None if sampler.temperature == 0 else chosen)
 
         orders = [order(number * asked.n, ids) for number, ids in enumerate(rows)]
         form = Form(
@@ -157,6 +173,14 @@ class Desk:
             sum(len(ids) for ids in rows),
         )  # fmt: skip
         return Answer(loaded, form, orders, events, deadline)
+
+    def _mark(self, asked: Asked, sampler: Controls) -> Watermark | None:
+        """Raises: Refusal: a mark is asked for and there is no key, or no draw in which it could lie."""
+        if asked.watermark and self.marks.mark is None:
+            raise Refusal(400, "this server has no watermark key: see docs/serving.md", param="watermark", code="no_watermark_key")
+        if asked.watermark and sampler.temperature == 0:
+            raise Refusal(400, "greedy text (temperature 0) cannot be marked: nothing is drawn", param="watermark", code="greedy")
+        return self.marks.mark
 
     def _tokens(self, loaded: Loaded, asked: Asked, prompt: int) -> int:
         """How long a text may become.
@@ -195,9 +219,10 @@ def _prompts(loaded: Loaded, asked: Asked) -> list[list[int]]:
         raise Refusal(400, str(error), param="messages" if isinstance(asked, ChatRequest) else "prompt", code="invalid_prompt") from None
 
 
-def _sampler(loaded: Loaded, asked: Asked) -> SamplerConfig:
-    given = {name: getattr(asked, name) for name in ("temperature", "top_p", "top_k")}
-    return loaded.engine.facts.sampler.model_copy(update={name: value for name, value in given.items() if value is not None})
+def _sampler(loaded: Loaded, asked: Asked) -> Controls:
+    given = {name: getattr(asked, name) for name in _CONTROLS}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return Controls.model_validate(loaded.engine.facts.sampler.model_dump() | chosen)
 
 
 def _seed(seed: int, number: int) -> tuple[int, ...]:

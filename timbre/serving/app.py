@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from timbre.serving.answering import Answer, Asked, Desk
+from timbre.serving.answering import Answer, Asked, Desk, Marks
 from timbre.serving.champions import Loaded, Styles
 from timbre.serving.guard import App, Guard, Left, Receive, Scope, Send
 from timbre.serving.keys import Keys
@@ -52,9 +52,9 @@ class _Server:
     stopping: bool = False
 
 
-def application(styles: Styles, limits: Limits, keys: Keys) -> tuple[App, Callable[[], None]]:
+def application(styles: Styles, limits: Limits, keys: Keys, marks: Marks | None = None) -> tuple[App, Callable[[], None]]:
     """The guarded application, and what to call when the server stops taking requests."""
-    server = _Server(styles, limits, Desk(styles, limits), Metrics(styles))
+    server = _Server(styles, limits, Desk(styles, limits, marks or Marks()), Metrics(styles))
     app = FastAPI(title="Timbre", version=version("timbre"), docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.add_exception_handler(HTTPException, _not_found)
     app.add_exception_handler(Refusal, _refused)

@@ -13,8 +13,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 """Fields of OpenAI's that are not served, and the values that ask for nothing."""
 _LATER = {
-    "diversity": "steering by diversity", "strength": "the strength of the style", "watermark": "the watermark", "top_h": "top-h sampling",
-    "dynamic_temperature": "entropy-dependent temperature", "min_p": "min-p sampling",
+    "diversity": "steering by diversity", "strength": "the strength of the style",
 }  # fmt: skip
 """Fields of ours that this version of the server cannot follow."""
 
@@ -46,6 +45,10 @@ class _Asked(_Strict):
     temperature: float | None = Field(None, ge=0, le=2, description="0 is greedy. Default: as the version was judged.")
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=0, description="0 means no limit.")
+    min_p: float | None = Field(None, ge=0, lt=1, description="Leaves out tokens less than this times as likely as the likeliest.")
+    top_h: float | None = Field(None, gt=0, le=1, description="Keeps the likeliest tokens up to this share of the entropy.")
+    dynamic_temperature: float | None = Field(None, ge=0, le=10, description="θ of the temperature T·0.8^(θ/H), H the entropy in nats.")
+    watermark: bool | None = Field(None, description="Marks the text, or not. Default: as the server was started.")
     user: Annotated[str, Field(max_length=500)] | None = Field(None, description="Read and not kept.")
 
     served: ClassVar[Literal["completions", "chat"]]

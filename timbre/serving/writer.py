@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from timbre.config import SamplerConfig
 from timbre.export.session import Cache, Decoder, Logits
-from timbre.inference.sampling import sample
+from timbre.inference.sampling import draw, process, sample
+from timbre.inference.watermark import Marking, Watermark
 from timbre.serving.passage import Finish, Passage, Piece
 from timbre.serving.slots import Slots, stride
 
@@ -72,6 +73,7 @@ class Order:
     sink: Sink
     stops: Sequence[str] = ()
     top: int | None = None
+    mark: Watermark | None = None
     at: float = field(default_factory=time.monotonic)
     began: float | None = None
     cancelled: bool = False
@@ -87,6 +89,7 @@ class _Row:
     number: int
     passage: Passage
     random: np.random.Generator
+    marking: Marking | None = None
     token: int = 0
 
 
@@ -245,7 +248,8 @@ class Writer:
         order.began = time.monotonic()
         for number, seed in enumerate(order.seeds):
             passage = Passage(self._tokenizer, order.prompt_ids, order.stops, order.top)
-            row = _Row(order, number, passage, np.random.default_rng(list(seed)))
+            marking = order.mark.begin() if order.mark is not None else None
+            row = _Row(order, number, passage, np.random.default_rng(list(seed)), marking)
             if self._draw(row, logits_V):
                 self._slots.join(prompt.cache)
                 self._rows.append(row)
@@ -272,7 +276,7 @@ class Writer:
         logits_V = logits_V[: self._vocab]
         logits_V[self._unused] = -np.inf
         try:
-            row.token = int(sample(logits_V[None], row.random.random(1), row.order.sampler)[0])
+            row.token = _chosen(row, logits_V[None])
         except FloatingPointError as error:
             self._tell(row, Broken(str(error)))
             return False
@@ -309,3 +313,13 @@ class Writer:
         for order, number in concerned:
             if not order.cancelled:
                 order.sink(number, broken)
+
+
+def _chosen(row: _Row, logits_1V: Logits) -> int:
+    """The row's next token, drawn with its own next random number."""
+    uniform_1, sampler = row.random.random(1), row.order.sampler
+    if row.marking is None:
+        return int(sample(logits_1V, uniform_1, sampler)[0])
+    token = int(draw(row.marking.marked(process(logits_1V, sampler)[0])[None], uniform_1)[0])
+    row.marking.push(token)
+    return token

@@ -214,3 +214,37 @@ def test_a_port_that_is_taken_is_named(promotions: Callable[[], Promotions]) -> 
         taken.listen()
         code, told = refused(promotions().home, "--port", str(taken.getsockname()[1]))
     assert code == 2 and "cannot listen on 127.0.0.1" in told
+
+
+def test_a_marked_text_is_detected_and_an_unmarked_one_is_not(promotions: Callable[[], Promotions], tmp_path: Path) -> None:
+    home = promotions().home
+
+    def command(*words: str) -> "subprocess.CompletedProcess[str]":
+        variables = os.environ | {"TIMBRE_HOME": str(home)}
+        return subprocess.run(
+            [sys.executable, "-m", "timbre.cli", *words], cwd=PROJECT_ROOT, env=variables, capture_output=True, text=True, check=False
+        )
+
+    (tmp_path / "text.txt").write_text("Nobody marked this.")
+    keyless = command("detect", str(tmp_path / "text.txt"))
+    assert keyless.returncode == 2 and "--new-watermark-key" in keyless.stderr
+    assert command("serve", "--new-watermark-key").returncode == 0
+    key = home / "serving" / "watermark.key"
+    assert key.stat().st_mode & 0o077 == 0 and command("serve", "--new-watermark-key").returncode == 2
+    with serving(home, "--watermark", "long", "--limit", "max_tokens=400") as server:
+        ask = {"seed": 5, "max_tokens": 300, "temperature": 1.0}
+        texts = {
+            name: server.text(PROMPT, **ask, **more)["choices"][0]["text"]
+            for name, more in (("marked", {}), ("plain", {"watermark": False}))
+        }
+        assert server.text(PROMPT, **ask)["choices"][0]["text"] == texts["marked"]
+        assert server.post("/v1/completions", prompt=PROMPT, watermark=True, temperature=0).status_code == 400
+        short = [server.text(PROMPT, seed=5, max_tokens=50, **more)["choices"][0]["text"] for more in ({}, {"watermark": False})]
+        assert short[0] == short[1]
+    told = {}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        told[name] = json.loads(command("detect", str(tmp_path / name), "--json").stdout)
+    assert told["marked"]["marked"] and told["marked"]["p_value"] < 1e-4
+    assert not told["plain"]["marked"] and told["plain"]["tokens"] > 100
+    assert command("detect", str(tmp_path / "none")).returncode == 2

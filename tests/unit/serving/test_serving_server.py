@@ -111,6 +111,17 @@ def test_a_text_is_the_same_whatever_is_written_beside_it(server: Running) -> No
     assert crowd == alone and len(set(alone)) == len(alone)
 
 
+def test_controls_reach_the_sampler(server: Running, tiny_bundle: Artifact) -> None:
+    asked: dict[str, Any] = {"prompt": PROMPT, "max_tokens": 40, "seed": 8}
+
+    def text(**more: Any) -> str:
+        return str(server.text(**asked, **more)["choices"][0]["text"])
+
+    greedy, plain = text(temperature=0), text()
+    assert greedy == text(min_p=0.999) == text(top_h=1e-6) != plain
+    assert len({plain, text(min_p=0.3), text(top_h=0.5), text(dynamic_temperature=2)}) == 4
+
+
 def test_several_prompts_are_answered_in_order(client: openai.OpenAI) -> None:
     both = client.completions.create(model=MODEL, prompt=[PROMPT, "Every"], max_tokens=10, seed=2, n=2)
     assert [choice.index for choice in both.choices] == [0, 1, 2, 3]
@@ -149,6 +160,12 @@ def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
         ({"style": "baroque"}, 404, "no such style here"),
         ({"presence_penalty": 0.5}, 400, "'presence_penalty' is not supported"),
         ({"logit_bias": {"5": 1}}, 400, "'logit_bias' is not supported"),
+        ({"diversity": 0.5}, 400, "`diversity`) is not supported"),
+        ({"strength": 1}, 400, "`strength`) is not supported"),
+        ({"watermark": True}, 400, "no watermark key"),
+        ({"min_p": 1.0}, 400, "min_p"),
+        ({"top_h": 0}, 400, "top_h"),
+        ({"dynamic_temperature": -1}, 400, "dynamic_temperature"),
         ({"echo": True}, 400, "'echo' is not supported"),
         ({"best_of": 3}, 400, "'best_of' is not supported"),
         ({"tools": [{}]}, 400, "'tools' is not supported"),
