@@ -128,18 +128,18 @@ class Marking:
 
         Call it once a token, then `push` the token that was drawn.
         """
-        logits_V = logits_V.astype(np.float64)
+        wide_V: Floats = logits_V.astype(np.float64)
         code = self.mark.context_hash(self._context)
         repeated = int(code) in self._seen
         self._seen.appendleft(int(code))
         if repeated:
-            return logits_V
-        allowed = np.flatnonzero(np.isfinite(logits_V))
-        weights = np.exp(logits_V[allowed] - logits_V[allowed].max())
+            return wide_V
+        allowed = np.flatnonzero(np.isfinite(wide_V))
+        weights = np.exp(wide_V[allowed] - wide_V[allowed].max())
         weights /= weights.sum()
         for g in self.mark.g_values(code, allowed).T.astype(np.float64):
             weights *= np.maximum(1 + g - (g * weights).sum(), 0.0)  # rounding leaves −1e-17 where all mass has g = 1
-        out = np.full(logits_V.shape, -np.inf)
+        out = np.full(wide_V.shape, -np.inf)
         with np.errstate(divide="ignore"):
             out[allowed] = np.log(weights)
         return out
