@@ -25,8 +25,8 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.measuring import against_goals, arguments, finish
-from timbre.targets.bracket import add_ngrams
 from timbre.targets.ngram import Factored, NgramModel
+from timbre.targets.reference_distribution import add_ngrams
 
 VOCABULARY, DOCUMENT, PASSAGE = 49_152, 2_000, 256
 GOALS = {"ngram_build_tokens_per_s": 1_000_000, "ngram_emit_tokens_per_s": 50_000}

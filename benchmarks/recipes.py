@@ -108,7 +108,7 @@ _ALL = (
     Recipe("alpha-25", "α = .25", target={"alpha": 0.25}),
     Recipe("alpha-50", "α = .5", target={"alpha": 0.5}),
     Recipe("cool", "reference at temperature .8", target=_COOL),
-    Recipe("fitted", "temperature and n-grams by the bracket's log score", target={"fit": ["temperature", "ngram"]}),
+    Recipe("fitted", "temperature and n-grams by the reference distribution's log score", target={"fit": ["temperature", "ngram"]}),
     Recipe("renorm", "the tail is left out, the rest scaled up", training={"tail": "renorm"}),
     Recipe("drop", "the tail is left out", training={"tail": "drop"}),
     Recipe("short", "the 8 likeliest tokens only", target={"top_k": 8}, training={"tail": "renorm"}),

@@ -82,7 +82,7 @@ class Trial:
         return {int(folder.parent.name.removeprefix("fold-")): self.references.path / folder for folder in sorted(folders)}
 
     def target(self, recipe: Recipe) -> Artifact:
-        """Raises TargetRefused where the recipe's bracket is no better than the base model on unseen documents."""
+        """Raises TargetRefused where the recipe's reference distribution is no better than the base model on unseen documents."""
         config = self.size.target(recipe if recipe.distribution else RECIPES[PLAIN], self.seed)
         return self.store.build(_TARGET, config, {"corpus": self.corpus, "model": self.model, "references": self.references})
 

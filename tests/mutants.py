@@ -40,8 +40,8 @@ MUTANTS = (
         '{"train": read_documents(corpus, "train")', '{"train": read_documents(corpus)', "tests/unit/targets",
     ),
     Mutant(
-        "n-gram leak", "timbre/targets/bracket.py",
-        "passage.doc_id if passage.doc_id in self.counted else None", "None", "tests/unit/targets/test_targets_bracket.py",
+        "n-gram leak", "timbre/targets/reference_distribution.py",
+        "passage.doc_id if passage.doc_id in self.counted else None", "None", "tests/unit/targets/test_targets_reference_distribution.py",
     ),
     Mutant(
         "margin comparison", "timbre/statistics/verdicts.py",

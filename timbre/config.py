@@ -119,7 +119,7 @@ class TargetConfig(Frozen):
     ngram_weight: float = Field(0.0, ge=0, le=1, description="η_max of the n-gram component; 0 leaves it out.")
     ngram_order: int = Field(5, ge=2, le=5, description="Longest n-gram.")
     fit: tuple[Literal["temperature", "ngram", "blend"], ...] = Field(
-        (), description="Fitted by the bracket's log score on validation documents, in place of what is given here."
+        (), description="Fitted by the reference distribution's log score on validation documents, in place of what is given here."
     )
     pool_continuations: bool = Field(False, description="Human continuations of exactly the same context share their weight α.")
     formats: tuple[Literal["continuation", "instruction"], ...] = Field(

@@ -179,7 +179,7 @@ def _answers(evaluation: EvaluationConfig) -> int:
 
 
 def _passes(target: TargetConfig) -> int:
-    """How often the reference reads a passage to give its bracket: once a style, then what shaping wants, all twice for a swap."""
+    """How often the reference reads a passage: once a style, then what shaping wants, all twice for a swap."""
     prefixed = len(target.principles)
     native = 1 if target.strength < 1 or prefixed else 0
     return (max(1, len(target.blend)) + native + prefixed) * (2 if target.debias else 1)

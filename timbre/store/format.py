@@ -13,7 +13,7 @@ Row position t is the distribution of token t+1 after the tokens up to t.
 | spans | list<u8> | u8 only: the width of each position's log grid |
 | tails | list<f16> | the mass of all other tokens |
 | first | int32 | only where prompts are: the first token that has a distribution; then T−first positions, not T−1 |
-| etas | list<f16> | only with an n-gram component: its weight η_t inside the bracket |
+| etas | list<f16> | only with an n-gram component: its weight η_t inside the reference distribution |
 
 `id` is u16 for vocabularies up to 65,536 tokens and u32 above.
 
@@ -170,7 +170,7 @@ class TargetRow:
     first_label: int = 1
     """The first token that is learnt; those before it are a prompt."""
     eta_T: Floats | None = None
-    """Weight of the n-gram component inside the bracket, where there is one."""
+    """Weight of the n-gram component inside the reference distribution, where there is one."""
 
     def __len__(self) -> int:
         """Positions with a distribution."""

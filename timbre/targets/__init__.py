@@ -3,7 +3,7 @@
 material, prompts          passages of the corpus, raw or behind a prompt
 reference, scoring         cross-fitted adapters; what a model says of a passage
 ngram                      interpolated back-off without the document at hand
-bracket                    everything but the observed token, step by step
+reference_distribution     everything but the observed token, step by step
 fitting                    temperature, blend weights and n-gram weight by held-out log score
 principles, classifier     written principles as scores; one learnt from examples
 debias                     counterfactual swaps

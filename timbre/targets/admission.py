@@ -78,7 +78,7 @@ def judge(
     Args:
         passages: validation passages of two tokens and more.
         base: their scores under the student's un-adapted base, in the same order.
-        folds: their scores under each fold's adapter; the bracket's log score is the mean over these.
+        folds: their scores under each fold's adapter; the reference distribution's log score is the mean over these.
         learnt: the training passages, for narrowness.
         source_of: source of each training document.
         fit: what was fitted, to be kept beside the figures.

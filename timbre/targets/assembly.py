@@ -18,7 +18,6 @@ from timbre.progress import Progress
 from timbre.settings import settings
 from timbre.store import StoreHeader, TargetWriter
 from timbre.targets.admission import Admission, TargetRefused, judge
-from timbre.targets.bracket import Mixture, Shaping
 from timbre.targets.charts import pictures
 from timbre.targets.continuations import Continuations, pooled
 from timbre.targets.dataset import Material, count_ngrams, gather
@@ -36,6 +35,7 @@ from timbre.targets.reference import (
     passages_to_score,
     score_base,
 )
+from timbre.targets.reference_distribution import Mixture, Shaping
 from timbre.targets.rows import counterfactual_row, target_row
 from timbre.targets.scoring import Array, Draws, PassageScores, Wanted
 from timbre.targets.summary import shaping_summary, summarise
@@ -238,7 +238,7 @@ def _scored(build: _Build, mixtures: Sequence[Mixture]) -> list[list[Array]]:
 
 
 def _scores_unseen(build: _Build, fold: int, fitted: FittedMixture | None) -> list[PassageScores]:
-    """Validation passages under the bracket; where it was fitted, each under numbers that its document had no part in."""
+    """Validation passages under the reference distribution; where it was fitted, each under numbers that its document had no part in."""
     passages, progress = build.material.validation, build.workspace.progress
     if fitted is None:
         return _in_order(build.reference.score(passages, fold), len(passages), progress, f"admission, reference {fold}")

@@ -1,7 +1,7 @@
 """The admission's pictures: self-contained SVG files beside `admission.json`; the same scores give the same bytes.
 
-calibration.svg   how often the likeliest token was right, by how sure the bracket was of it
-support.svg       how many choices the bracket leaves open
+calibration.svg   how often the likeliest token was right, by how sure the reference distribution was of it
+support.svg       how many choices the reference distribution leaves open
 documents.svg     what each validation document says: nats a token gained over the un-adapted model
 """
 
@@ -37,7 +37,7 @@ def pictures(passages: Sequence[Passage], base: Sequence[PassageScores], folds: 
 def gains_by_document(
     passages: Sequence[Passage], base: Sequence[PassageScores], folds: Sequence[Sequence[PassageScores]]
 ) -> dict[str, float]:
-    """Mean nats a token of each document by which the bracket is better than the un-adapted model, best first."""
+    """Mean nats a token of each document by which the reference distribution is better than the un-adapted model, best first."""
     total: dict[str, list[float]] = {}
     for place, passage in enumerate(passages):
         gain = float(np.mean([fold[place].log_probs_N.sum(dtype=np.float64) for fold in folds])) - float(
@@ -66,7 +66,9 @@ def calibration(confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.flo
         )
         spoken.append(title)
     ticks = [(value, f"{value:.0%}") for value in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    return _picture("Is the bracket as sure as it is right?", parts, ticks, ticks, "sure of the likeliest token", "right", spoken)
+    return _picture(
+        "Is the reference distribution as sure as it is right?", parts, ticks, ticks, "sure of the likeliest token", "right", spoken
+    )
 
 
 def support_histogram(support: npt.NDArray[np.float64]) -> str:

@@ -1,6 +1,6 @@
 """Counterfactual swaps: the target becomes the mean of what is written of one group and of the other.
 
-σ exchanges words of a protected attribute (she ↔ he). At every position the bracket becomes ½·[P(x|h) + P(σx|σh)]: it is
+σ exchanges words of a protected attribute (she ↔ he). At every position the reference distribution becomes ½·[P(x|h) + P(σx|σh)]: it is
 then as likely to say something of the one as of the other. Since the observed token is still what this author wrote, the
 target also holds each passage's swap.
 

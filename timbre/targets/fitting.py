@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from timbre.config import Frozen, TargetConfig
 from timbre.statistics import clustered_bound
-from timbre.targets.bracket import Mixture
+from timbre.targets.reference_distribution import Mixture
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -214,7 +214,7 @@ def _fit(config: TargetConfig, whole: Mixture, without: Sequence[Mixture], gain:
 
 
 def log_scores(parts: Components, place: int, mixture: Mixture) -> Floats:
-    """log of the bracket's probability of each observed token, at the temperature number `place`."""
+    """log of the reference distribution's probability of each observed token, at the temperature number `place`."""
     return np.asarray(np.log(np.maximum(_probabilities(parts, place, np.array(mixture.weights), mixture.ngram_weight), _TINY)))
 
 

@@ -97,7 +97,7 @@ def inspect_passage(target: Artifact, model: Artifact, row: int, *, alternatives
 
 
 def origins(header: StoreHeader, tail: float, eta: float, blend: Mapping[str, float] | None = None) -> dict[str, float]:
-    """Shares by origin at a position whose n-grams have the weight `eta` inside the bracket, and whose styles those of `blend`."""
+    """Shares by origin at a position whose n-grams weigh `eta` in the reference distribution, and whose styles those of `blend`."""
     tail = min(tail, 1 - header.alpha)
     rest = 1 - header.alpha - tail
     references = {f"reference: {style}": weight * (1 - eta) * rest for style, weight in (blend or {}).items()}

@@ -101,10 +101,10 @@ def mix_pooled(reference: SparseDistributions, ids_NM: Integers, shares_NM: Floa
 def draws_of_target(
     drawn_ND: Integers, ids_NM: Integers, shares_NM: Floats, alpha: float, uniforms_ND: Floats, choice_ND: Floats
 ) -> Integers:
-    """Draws from α·Σ f·δ(y) + (1−α)·bracket out of draws from the bracket: each is replaced with probability α.
+    """Draws from α·Σ f·δ(y) + (1−α)·P_ref out of draws from P_ref: each is replaced with probability α.
 
     Args:
-        drawn_ND: D tokens a position drawn from the bracket.
+        drawn_ND: D tokens a position drawn from the reference distribution.
         ids_NM, shares_NM: the observed tokens and their shares (M = 1 where there is one).
         uniforms_ND, choice_ND: numbers in 0..1: whether a draw is replaced, and by which of the observed tokens.
     """

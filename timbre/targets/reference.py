@@ -17,9 +17,9 @@ from timbre.config import TargetConfig
 from timbre.corpus.passages import Passage
 from timbre.progress import Progress
 from timbre.settings import settings
-from timbre.targets.bracket import Bracket, Mixture, Shaping
 from timbre.targets.fitting import Components
 from timbre.targets.ngram import Factored, NgramModel
+from timbre.targets.reference_distribution import Mixture, ReferenceDistribution, Shaping
 from timbre.targets.scoring import Array, NextToken, PassageScores, PlainModel, Wanted, batches_by_length, normalised, score_with
 
 AdapterKey = tuple[str, int]
@@ -109,7 +109,7 @@ def score_base(model: Artifact, config: TargetConfig, vocab_size: int, passages:
 
 @dataclass(frozen=True, eq=False)
 class Extras:
-    """What the bracket has beside the references."""
+    """What the reference distribution has beside the references."""
 
     ngram: NgramModel | None = None
     counted: frozenset[str] = frozenset()
@@ -140,7 +140,7 @@ class Reference:
     def score(
         self, passages: Sequence[Passage], fold: int, mixture: Mixture | None = None, wanted: Wanted | None = None
     ) -> Iterator[tuple[int, PassageScores]]:
-        """Scores of the whole bracket under the adapters of `fold`, with the configured mixture unless another is given."""
+        """Scores of the whole reference distribution under the adapters of `fold`, with the configured mixture unless another is given."""
         source = self._source(fold, mixture or given_mixture(self._config))
         yield from score_with(source, passages, wanted or self._wanted, self._config.batch_tokens)
 
@@ -154,13 +154,13 @@ class Reference:
         """What each part of the mixture gives the observed tokens, at each temperature: what fitting needs."""
         import torch
 
-        bracket = self._bracket(fold, given_mixture(self._config), Shaping())
+        distribution = self._distribution(fold, given_mixture(self._config), Shaping())
         for batch in batches_by_length(passages, self._config.batch_tokens):
             chosen = [passages[place] for place in batch]
             lengths = [len(passage.token_ids) - passage.first_label for passage in chosen]
             observed_N = torch.from_numpy(np.concatenate([passage.token_ids[passage.first_label :] for passage in chosen]).astype(np.int64))
             columns, start = [], 0
-            for parts in bracket.parts(chosen):
+            for parts in distribution.parts(chosen):
                 observed_n = observed_N[start : start + len(parts.logits[0])]
                 observed_n1 = observed_n.to(parts.logits[0].device).unsqueeze(-1)
                 start += len(observed_n1)
@@ -181,10 +181,10 @@ class Reference:
 
     def observed(self, passages: Sequence[Passage], fold: int, mixtures: Sequence[Mixture]) -> Iterator[tuple[int, Array]]:
         """log of what the whole reference distribution, shaping included, gives the observed tokens under each mixture, M×N."""
-        bracket = self._bracket(fold, mixtures[0], self._extras.shaping)
+        distribution = self._distribution(fold, mixtures[0], self._extras.shaping)
         for batch in batches_by_length(passages, self._config.batch_tokens):
             chosen = [passages[place] for place in batch]
-            found_MN = bracket.observed(chosen, mixtures)
+            found_MN = distribution.observed(chosen, mixtures)
             lengths = [len(passage.token_ids) - passage.first_label for passage in chosen]
             for place, (first, last) in zip(batch, pairwise(np.cumsum([0, *lengths])), strict=True):
                 yield place, found_MN[:, first:last]
@@ -193,8 +193,8 @@ class Reference:
         """η_t at each position, or None without n-grams."""
         if self._extras.ngram is None or mixture.ngram_weight == 0:
             return None
-        bracket = self._bracket(0, mixture, Shaping(), adapted=False)
-        return mixture.ngram_weight * bracket.confidences([passage])[0]
+        distribution = self._distribution(0, mixture, Shaping(), adapted=False)
+        return mixture.ngram_weight * distribution.confidences([passage])[0]
 
     def _source(self, fold: int, mixture: Mixture) -> NextToken:
         without_ngrams = self._extras.ngram is None or mixture.ngram_weight == 0
@@ -202,11 +202,11 @@ class Reference:
             if self._adapters:
                 self._network.set_adapter(_name("", fold))
             return PlainModel(self._network, mixture.temperature, self._vocab_size)
-        return self._bracket(fold, mixture, self._extras.shaping)
+        return self._distribution(fold, mixture, self._extras.shaping)
 
-    def _bracket(self, fold: int, mixture: Mixture, shaping: Shaping, *, adapted: bool = True) -> Bracket:
+    def _distribution(self, fold: int, mixture: Mixture, shaping: Shaping, *, adapted: bool = True) -> ReferenceDistribution:
         names = tuple(_name(style, number) for style, number in self._adapters if number == fold) if adapted else ()
-        return Bracket(self._network, self._vocab_size, names, mixture, shaping, self._extras.ngram, self._extras.counted)
+        return ReferenceDistribution(self._network, self._vocab_size, names, mixture, shaping, self._extras.ngram, self._extras.counted)
 
 
 def _ngram_columns(parts: Sequence[Factored], observed_n: Array) -> tuple[Array, Array]:

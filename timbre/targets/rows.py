@@ -36,7 +36,7 @@ def target_row(
 
 
 def counterfactual_row(row: TargetRow, swap: Swap) -> TargetRow:
-    """The row of the swapped passage: the same masses on swapped tokens, since the bracket is symmetric under the swap."""
+    """The row of the swapped passage: the same masses on swapped tokens, since the reference distribution is symmetric under the swap."""
     ids = swap.targets(row.ids_TK, row.token_ids_T, row.first_label)
     order = np.argsort(ids, axis=1)
     return TargetRow(

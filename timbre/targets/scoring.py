@@ -1,6 +1,7 @@
 """Scoring passages: at every position the K likeliest tokens, the mass of all others, and log P(y).
 
-What gives the distributions is a `NextToken`: a plain language model here, the whole bracket of a target in `bracket`.
+What gives the distributions is a `NextToken`: a plain language model here, all of a target but the observed token in
+`reference_distribution`.
 """
 
 import zlib

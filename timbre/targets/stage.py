@@ -44,4 +44,4 @@ def _build(config: TargetConfig, inputs: Mapping[str, Input], workspace: Workspa
     assemble(config, corpus, model, workspace, files)
 
 
-STAGE: Stage[TargetConfig] = Stage("target", 4, _build, runs_model=True)
+STAGE: Stage[TargetConfig] = Stage("target", 5, _build, runs_model=True)

@@ -10,13 +10,13 @@ from timbre.artifacts import sha256_file
 from timbre.config import TargetConfig
 from timbre.corpus.passages import Passage
 from timbre.store import TargetReader
-from timbre.targets.bracket import Mixture, Shaping
 from timbre.targets.classifier import Classifier
 from timbre.targets.continuations import Continuations
 from timbre.targets.dataset import Material
 from timbre.targets.mixture import SparseDistributions
 from timbre.targets.principles import Lexicon
 from timbre.targets.reference import AdapterKey, passages_to_learn, passages_to_score, styles_of
+from timbre.targets.reference_distribution import Mixture, Shaping
 
 
 def summarise(folder: Path, training: Sequence[Passage], folds: Sequence[int], adapters: Mapping[AdapterKey, Path]) -> dict[str, Any]:

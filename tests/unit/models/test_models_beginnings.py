@@ -170,14 +170,16 @@ def _corpus(home: Path, texts: list[tuple[str, str]]) -> Artifact:
 
 
 def test_a_principle_is_read_behind_the_beginning(model: Artifact, tiny_corpus_texts: list[tuple[str, str]]) -> None:
-    from timbre.targets.bracket import Bracket, Mixture, Shaping
     from timbre.targets.principles import Conditioned
+    from timbre.targets.reference_distribution import Mixture, ReferenceDistribution, Shaping
     from timbre.targets.scoring import counted_hidden
 
     network, passages = load_model(model), windows(model, rows_of(tiny_corpus_texts[:4]), 200)
     prefix = np.asarray(text_ids("Beyond the grey water. ", load_tokenizer(model)), np.int64)
-    bracket = Bracket(network, FAR + 1, (), Mixture(1.0, (1.0,), 0.0), Shaping(principles=((0.5, Conditioned(prefix, 5.0)),)))
-    after = bracket._after(prefix, passages)
+    distribution = ReferenceDistribution(
+        network, FAR + 1, (), Mixture(1.0, (1.0,), 0.0), Shaping(principles=((0.5, Conditioned(prefix, 5.0)),))
+    )
+    after = distribution._after(prefix, passages)
     first = passages[0]
     longer = np.concatenate([[BEGIN], prefix, first.text_ids])
     alone = counted_hidden(network, [longer], [first.first_label + len(prefix)])

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tiny_targets import target_config
 
 from timbre.corpus.passages import Passage
-from timbre.targets.bracket import Mixture
 from timbre.targets.continuations import pooled
 from timbre.targets.fitting import Components, fit_mixture, fit_shaped, log_scores, temperatures
 from timbre.targets.mixture import SparseDistributions, draws_of_target, mix_pooled
+from timbre.targets.reference_distribution import Mixture
 
 BLEND = [{"style": name, "weight": 0.5, "sources": [name]} for name in ("a", "b")]
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timbre.targets.bracket import add_ngrams
 from timbre.targets.ngram import Floats, NgramModel, NgramRows
+from timbre.targets.reference_distribution import add_ngrams
 
 V = 7
 

@@ -24,7 +24,6 @@ from timbre.store import TargetReader, TargetWriter
 from timbre.targets import assembly
 from timbre.targets.admission import TargetRefused
 from timbre.targets.blending import blended_style, parse_blend
-from timbre.targets.bracket import Mixture
 from timbre.targets.dataset import gather
 from timbre.targets.debias import swap_of
 from timbre.targets.fitting import temperatures
@@ -32,6 +31,7 @@ from timbre.targets.inspect import ORIGINS, inspect_passage, origin_bar, passage
 from timbre.targets.page import passage_page
 from timbre.targets.principles import Principle, principle_path, read_all
 from timbre.targets.reference import Extras, Reference, cross_fit
+from timbre.targets.reference_distribution import Mixture
 from timbre.targets.stage import build_target
 
 FITTED = target_config(alpha=0.5, 

@@ -1,4 +1,4 @@
-"""The bracket B(·|h): everything of a target but the observed token, as dense log-probabilities a chunk of positions long.
+"""The reference distribution B(·|h): everything of a target but the observed token, as dense log-probabilities a chunk of positions long.
 
 In this order, and each only where it is asked for:
 
@@ -82,8 +82,8 @@ class Parts:
 
 
 @dataclass(frozen=True, eq=False)
-class Bracket:
-    """A `NextToken`: the bracket of the passages of one fold.
+class ReferenceDistribution:
+    """A `NextToken`: the reference distribution of the passages of one fold.
 
     Args:
         network: a causal LM, under peft if it has adapters.

@@ -1,4 +1,4 @@
-"""Laws of the bracket: weights and masses sum to 1, strength has its two ends, principles reweight, a debiased bracket is symmetric."""
+"""Laws of the reference distribution: masses sum to 1, strength has two ends, principles reweight, a debiased one is symmetric."""
 
 import math
 from dataclasses import replace
@@ -15,10 +15,10 @@ from timbre.artifacts import Artifact
 from timbre.config import BlendPart
 from timbre.corpus.passages import Passage
 from timbre.models import load_model
-from timbre.targets.bracket import Bracket, Mixture, Parts, Shaping, blended, combined, interpolated
 from timbre.targets.debias import Swap
 from timbre.targets.ngram import Factored, NgramModel, NgramRows
 from timbre.targets.principles import Conditioned, Lexicon
+from timbre.targets.reference_distribution import Mixture, Parts, ReferenceDistribution, Shaping, blended, combined, interpolated
 from timbre.targets.scoring import normalised
 
 N, V = 5, 17
@@ -179,9 +179,9 @@ def test_a_debiased_bracket_says_of_the_one_what_it_says_of_the_other(
     ngram = NgramModel({"x": np.concatenate([tokens[3:30], tokens[5:25]])}, 384) if eta else None
     lexicon = Lexicon((np.arange(384) % 5 == 0).astype(np.float32), ())
     swap = _swap()
-    bracket = Bracket(network, 384, (), Mixture(0.9, (1.0,), eta), Shaping(strength, ((beta, lexicon),), swap), ngram)
-    ours = torch.cat(list(bracket.log_probs([passage])))
-    theirs = torch.cat(list(bracket.log_probs([swap.passage(passage)])))
+    distribution = ReferenceDistribution(network, 384, (), Mixture(0.9, (1.0,), eta), Shaping(strength, ((beta, lexicon),), swap), ngram)
+    ours = torch.cat(list(distribution.log_probs([passage])))
+    theirs = torch.cat(list(distribution.log_probs([swap.passage(passage)])))
     last = torch.from_numpy(swap.passage(passage).token_ids[:-1].astype(np.int64))
     torch.testing.assert_close(ours, swap.permuted(theirs, last), atol=2e-4, rtol=1e-5)
     torch.testing.assert_close(ours.exp().sum(-1), torch.ones(39), atol=1e-5, rtol=0)
@@ -195,20 +195,20 @@ def test_what_a_debiased_bracket_says_never_depends_on_what_it_predicts(network:
     tokens = random.choice([20, 250, 301, 305, 40, 41, 50, 51, 60, 61], 24).astype(np.int32)
     other, place = tokens.copy(), int(random.integers(first_label, 24))
     other[place:] = random.choice([20, 250, 301, 310, 40, 61], 24 - place)
-    bracket = Bracket(network, 384, (), Mixture(0.9, (1.0,), 0.0), Shaping(strength, swap=_swap()))
-    found = [torch.cat(list(bracket.log_probs([Passage("d", 0, 0, "someone", ids, first_label)]))).exp() for ids in (tokens, other)]
+    distribution = ReferenceDistribution(network, 384, (), Mixture(0.9, (1.0,), 0.0), Shaping(strength, swap=_swap()))
+    found = [torch.cat(list(distribution.log_probs([Passage("d", 0, 0, "someone", ids, first_label)]))).exp() for ids in (tokens, other)]
     same = place - first_label + 1  # the rows before and at the place where they part
     torch.testing.assert_close(found[0][:same], found[1][:same], atol=2e-6, rtol=2e-4)
     beside = Passage("e", 0, 0, "someone", tokens[::-1].copy())
-    in_a_batch = torch.cat(list(bracket.log_probs([beside, Passage("d", 0, 0, "someone", tokens, first_label)]))).exp()[23:]
+    in_a_batch = torch.cat(list(distribution.log_probs([beside, Passage("d", 0, 0, "someone", tokens, first_label)]))).exp()[23:]
     torch.testing.assert_close(in_a_batch, found[0], atol=2e-6, rtol=2e-4)
 
 
 def test_a_context_that_ends_in_a_word_has_it_swapped_whatever_follows(network: Any) -> None:
     """In both texts token 40 stands before the last; in one of them the last goes on with the word."""
-    bracket = Bracket(network, 384, (), Mixture(1.0, (1.0,), 0.0), Shaping(swap=_swap()))
+    distribution = ReferenceDistribution(network, 384, (), Mixture(1.0, (1.0,), 0.0), Shaping(swap=_swap()))
     texts = [np.array([20, 250, 40, last], np.int32) for last in (250, 301)]
-    ends, goes_on = (torch.cat(list(bracket.log_probs([Passage("d", 0, 0, "someone", text)])))[-1].exp() for text in texts)
+    ends, goes_on = (torch.cat(list(distribution.log_probs([Passage("d", 0, 0, "someone", text)])))[-1].exp() for text in texts)
     with torch.no_grad():
         ours, theirs = (network(torch.tensor([[20, 250, token]])).logits[0, -1, :384].softmax(-1) for token in (40, 41))
     wanted = 0.5 * (ours + theirs[torch.from_numpy(_swap().after_letter_V)])
@@ -223,12 +223,13 @@ def test_a_passage_with_a_word_that_goes_on_has_no_swap_of_its_own() -> None:
     assert _swap().ids(goes_on.token_ids).tolist() == [40, 301, 50]
 
 
-def test_a_swap_changes_what_a_bracket_says(network: Any) -> None:
+def test_a_swap_changes_what_the_reference_distribution_says(network: Any) -> None:
     tokens = np.arange(100, 140, dtype=np.int32)
     tokens[5] = 40
     passage, mixture = Passage("d", 0, 0, "someone", tokens), Mixture(1.0, (1.0,), 0.0)
     plain, swapped = (
-        torch.cat(list(Bracket(network, 384, (), mixture, shaping).log_probs([passage]))) for shaping in (Shaping(), Shaping(swap=_swap()))
+        torch.cat(list(ReferenceDistribution(network, 384, (), mixture, shaping).log_probs([passage])))
+        for shaping in (Shaping(), Shaping(swap=_swap()))
     )
     assert not torch.allclose(plain[6], swapped[6], atol=1e-3), "after the swapped word"
     assert float(swapped[3, 40]) == pytest.approx(float(swapped[3, 41])), "before any, both are as likely"
@@ -242,8 +243,10 @@ def test_the_ngrams_of_a_counted_document_are_those_of_the_others(network: Any) 
     mixture = Mixture(1.0, (1.0,), 1.0)
     for name, left_out in (("mine", "mine"), ("unseen", None)):
         passage = Passage(name, 0, 0, "someone", texts["mine"][:20].astype(np.int32))
-        found = torch.cat(list(Bracket(network, 384, (), mixture, ngram=ngram, counted=frozenset(texts)).log_probs([passage]))).exp()
-        plain = torch.cat(list(Bracket(network, 384, (), mixture).log_probs([passage]))).exp()
+        found = torch.cat(
+            list(ReferenceDistribution(network, 384, (), mixture, ngram=ngram, counted=frozenset(texts)).log_probs([passage]))
+        ).exp()
+        plain = torch.cat(list(ReferenceDistribution(network, 384, (), mixture).log_probs([passage]))).exp()
         rows = ngram.rows(passage.token_ids, left_out)
         share = torch.from_numpy(rows.confidence)[:, None]
         torch.testing.assert_close(found.double(), (1 - share) * plain + share * torch.from_numpy(rows.dense()), atol=1e-6, rtol=1e-4)
@@ -253,10 +256,10 @@ def test_without_a_weight_no_ngram_is_looked_up(network: Any, monkeypatch: pytes
     """η = 0, as fitted or as given: the same bytes as without an n-gram component, and no time spent on one."""
     texts = {"other": np.arange(60) % 7}
     passage, mixture = Passage("mine", 0, 0, "someone", np.arange(30, dtype=np.int32)), Mixture(0.9, (1.0,), 0.0)
-    plain = torch.cat(list(Bracket(network, 384, (), mixture).log_probs([passage])))
+    plain = torch.cat(list(ReferenceDistribution(network, 384, (), mixture).log_probs([passage])))
     model = NgramModel(texts, 384)
     monkeypatch.setattr(NgramModel, "rows", lambda *_: pytest.fail("n-grams that weigh nothing were looked up"))
-    assert torch.equal(torch.cat(list(Bracket(network, 384, (), mixture, ngram=model).log_probs([passage]))), plain)
+    assert torch.equal(torch.cat(list(ReferenceDistribution(network, 384, (), mixture, ngram=model).log_probs([passage]))), plain)
 
 
 @settings(deadline=None, max_examples=50)
