@@ -1,0 +1,148 @@
+"""How fast the server's engine writes, on the bundle of a champion or of a folder.
+
+    python -m benchmarks.serving --json                       the champion of `literary` in this home
+    python -m benchmarks.serving --bundle FOLDER --json       any bundle
+
+Wall-clock seconds of one process, the kinds in turn, median of the rounds; beside them the load of the machine. Prompts have 64
+tokens, texts TOKENS; end tokens do not end them.
+
+first_token_ms              from the order to the first token, alone
+tokens_per_s_1, _8, _32     so many texts at once, after their prompts were read
+batch_gain_8                tokens_per_s_8 ÷ tokens_per_s_1
+control_overhead            min-p, top-h and dynamic temperature on ÷ off
+watermark_overhead          the watermark on ÷ off
+cold_start_s                `timbre serve` until it answers (only for the champion)
+
+Not measured here yet: the ratios to torch (`latency.json` of the bundle has that of the export), int8 and int4, two distributions.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from timbre.inference.sampling import Controls
+from timbre.inference.watermark import Watermark, keys_of
+from timbre.serving.engine import Engine
+from timbre.serving.writer import Bounds, Ended, Event, Order, Writer
+
+PROMPT_TOKENS = 64
+GOALS = {"first_token_ms": ("<=", 150.0), "batch_gain_8": (">=", 2.5), "control_overhead": ("<=", 1.1), "cold_start_s": ("<=", 5.0)}
+
+
+def timed(writer: Writer, ids: list[int], texts: int, tokens: int, sampler: Controls, mark: Watermark | None = None) -> tuple[float, float]:
+    """Seconds to the first token of `texts` at once, and tokens a second after it."""
+    done, left, first, began = threading.Event(), [texts], list[float](), time.perf_counter()
+
+    def sink(_: int, event: Event) -> None:
+        if not first:
+            first.append(time.perf_counter() - began)
+        if isinstance(event, Ended):
+            left[0] -= 1
+            if not left[0]:
+                done.set()
+
+    seeds = [(7, number) for number in range(texts)]
+    writer.submit(Order(ids, tokens, sampler, seeds, sink, top=0, mark=mark))
+    if not done.wait(600):
+        raise RuntimeError("a text did not end within ten minutes")
+    return first[0], texts * (tokens - 1) / (time.perf_counter() - began - first[0])
+
+
+def measure(engine: Engine, rounds: int, tokens: int) -> dict[str, float]:
+    """Every figure that one engine gives."""
+    random = np.random.default_rng(0)
+    known = np.setdiff1d(np.arange(engine.facts.vocab_size), engine.unused)
+    ids = random.choice(known, min(PROMPT_TOKENS, engine.facts.context - tokens - 1)).tolist()
+    writer = Writer(
+        engine.decoder, engine.tokenizer, vocab_size=engine.facts.vocab_size, unused=engine.unused, eos=(), bounds=Bounds(rows=32)
+    )  # fmt: skip
+    plain = Controls.model_validate(engine.facts.sampler.model_dump())
+    controlled = plain.model_copy(update={"min_p": 0.01, "top_h": 0.9, "dynamic_temperature": 0.5})
+    mark = Watermark(keys_of(b"benchmark"))
+    kinds: dict[str, Callable[[], tuple[float, float]]] = {
+        "1": lambda: timed(writer, ids, 1, tokens, plain),
+        "controls": lambda: timed(writer, ids, 1, tokens, controlled),
+        "watermark": lambda: timed(writer, ids, 1, tokens, plain, mark),
+        "8": lambda: timed(writer, ids, 8, tokens, plain),
+        "32": lambda: timed(writer, ids, 32, tokens, plain),
+    }
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
+    for turn in range(rounds + 1):
+        for name, action in kinds.items():
+            figure = action()
+            if turn:
+                found[name].append(figure)
+    writer.close()
+    speed = {name: median(each for _, each in figures) for name, figures in found.items()}
+    alone = [each for _, each in found["1"]]
+    against = {name: median(one / other for one, (_, other) in zip(alone, found[name], strict=True)) for name in ("controls", "watermark")}
+    gains = [eight / one for one, (_, eight) in zip(alone, found["8"], strict=True)]
+    return {
+        "first_token_ms": 1000 * median(first for first, _ in found["1"]),
+        "tokens_per_s_1": speed["1"], "tokens_per_s_8": speed["8"], "tokens_per_s_32": speed["32"], "batch_gain_8": median(gains),
+        "control_overhead": against["controls"], "watermark_overhead": against["watermark"],
+    }  # fmt: skip
+
+
+def cold_start(style: str, model: str) -> float:
+    """Seconds until `timbre serve` says that it answers."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "timbre.cli", "serve", "--style", style, "--model", model, "--port", "0", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError("timbre serve ended before it answered; start it by hand to see why")
+        return time.perf_counter() - began
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def main() -> None:
+    """Measure and print."""
+    from timbre.cli.options import DEFAULT_MODEL
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--style", default="literary")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--bundle", type=Path, help="the folder of a bundle, instead of the champion")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=48, help="length of each text")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    figures: dict[str, Any] = {}
+    if given.bundle is None:
+        from timbre.config import ModelConfig
+        from timbre.tasks.bundles import bundle_of
+
+        bundle = bundle_of(given.style, ModelConfig(name=given.model)).artifact.path
+        figures["cold_start_s"] = median(cold_start(given.style, given.model) for _ in range(3))
+    else:
+        bundle = given.bundle
+    engine = Engine.open(bundle)
+    figures |= measure(engine, given.rounds, given.tokens)
+    misses = {
+        name: f"{figures[name]:.3g}, goal {sign} {goal:g}" for name, (sign, goal) in GOALS.items()
+        if name in figures and not (figures[name] <= goal if sign == "<=" else figures[name] >= goal)
+    }  # fmt: skip
+    figures = {name: round(value, 4) for name, value in figures.items()}
+    figures |= {"bundle": engine.digest, "provider": engine.provider, "load": os.getloadavg()[0], "misses": misses}
+    if given.json:
+        print(json.dumps(figures))
+    else:
+        print("\n".join(f"{name:20} {value}" for name, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()
