@@ -89,7 +89,7 @@ def errors(style: str, texts: int) -> dict[str, float]:
     from timbre.metrics.kernels import KernelDistance, median_bandwidth
     from timbre.metrics.repetition import SelfBleu
     from timbre.metrics.style_features import StyleRuler
-    from timbre.metrics.words import words
+    from timbre.words import words
 
     pool, _ = human_passages(style, 2 * texts)
     features = StyleRuler.of(pool)(pool)

@@ -31,6 +31,7 @@ def evaluate(
     other: Annotated[list[str], typer.Option(help="NAME=PATH of human text in another style (repeatable).")] = [],  # noqa: B006
     page: Annotated[Path, typer.Option(help="Where the page is written.")] = Path("evaluation.html"),
     calibration: Annotated[str | None, typer.Option(help="Style calibrated with --model: gives score and gap closed.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Measure texts as they stand: line ends, kinds of quotes and dashes too.")] = False,
     self_check: Annotated[
         bool, typer.Option("--self-check", help="Check the score itself instead: builds, or finds, a calibration.")
     ] = False,
@@ -41,6 +42,9 @@ def evaluate(
     json_output: Json = False,
 ) -> None:
     """Measure texts against human ones, without a model, or check the score itself.
+
+    Both sides are cleaned as a corpus is and set alike (line ends, quotes, dashes); where their layout differs that is said, and is
+    no difference in writing. --raw measures them as they stand.
 
     Every metric stands beside its human value, its noise between human halves, and a 95% interval. Exit code 4 where there
     is too little text, or too few documents, to tell; --self-check ends with 3 where the score fails a check.
@@ -61,7 +65,7 @@ def evaluate(
 
     others = dict(_named(assignment) for assignment in other)
     _check_page(page, [texts, against, *slop, *others.values()])
-    request = Request(texts, against, words, most, tuple(slop), others)
+    request = Request(texts, against, words, most, tuple(slop), others, raw=raw)
     comparison = compare_texts(request, encoder=packaged_encoder(), calibrated=_calibrated(calibration, model))
     replaced = page.exists()
     write_page(comparison, page, (texts.name or str(texts), against.name or str(against)))
@@ -113,6 +117,8 @@ def _print(comparison: "Comparison", page: Path, replaced: bool) -> None:
     if comparison.overused:
         phrases = ", ".join(f"{row.phrase} ×{number(row.ratio)}" for row in comparison.overused[:8])
         console.print(f"Overused: {phrases}", markup=False)
+    for sentence in comparison.layout:
+        console.print(f"layout differs: {sentence}{'' if comparison.raw else ' (not measured; --raw measures it)'}", markup=False)
     for side, row in comparison.read.items():
         print(f"{side}: {row['read']} read, {row['empty']} empty, {row['too_short']} too short")
         print(f"{side}: {row['passages']} passages of {comparison.words} words, of {row['documents']} documents")

@@ -33,6 +33,7 @@ def as_json(outcome: "Outcome") -> dict[str, Any]:
         **outcome.released.model_dump(),
         "steps": {name: built.model_dump() for name, built in outcome.steps.items()},
         "gates": verdict.json("verdict.json")["gates"],
+        "corpus": {name: outcome.steps["corpus"].open().json("counts.json")[name] for name in ("read", "kept", "rejected")},
         **places(outcome),
     }
 
@@ -90,8 +91,16 @@ def print_summary(config: "ReleaseConfig", outcome: "Outcome", plan: "Plan") -> 
         expected = sum(planned[name].seconds for name in run)
         console.print(f"planned {_duration(expected)}, actual {_duration(sum(outcome.steps[name].seconds for name in run))}")
 
+    console.print(corpus_line(outcome.steps["corpus"].open().json("counts.json")), highlight=False, soft_wrap=True)
     print_gates(outcome.steps["verdict"].open().json("verdict.json")["gates"])
     print_release(config, outcome)
+
+
+def corpus_line(counts: Mapping[str, Any]) -> str:
+    """How many documents the corpus read, kept and rejected, and for which reasons."""
+    rejected = {reason.replace("_", " "): count for reason, count in counts["rejected"].items() if count}
+    reasons = f" ({', '.join(f'{count} {reason}' for reason, count in rejected.items())})" if rejected else ""
+    return f"corpus: {counts['read']} documents read, {counts['kept']} kept, {sum(rejected.values())} rejected{reasons}"
 
 
 def print_gates(rows: Iterable[Mapping[str, Any]]) -> None:

@@ -62,7 +62,7 @@ def marked(line: str) -> str:
 def main() -> None:
     """Write both locks."""
     lines: list[str] = []
-    for line in compiled("pyproject.toml", "--extra", "dev"):
+    for line in compiled("pyproject.toml", "--extra", "dev", "--extra", "documents"):
         lines.append(marked(line) if CUDA.match(line) else line)
         if line.startswith("torch=="):
             others = elsewhere(line.removeprefix("torch==").split()[0])

@@ -68,8 +68,11 @@ class CorpusConfig(Frozen):
 
     style: str = "literary"
     sources: tuple[str, ...] = Field((), description="Catalogue entries (data/sources/*.toml); empty means those of the style preset.")
-    languages: tuple[str, ...] = Field(("en",), description="ISO 639-1 codes that are kept.")
-    min_words: int = Field(40, ge=1, description="Shorter documents are rejected.")
+    languages: tuple[str, ...] = Field((), description="ISO 639-1 codes that are kept; empty means those each source is written in.")
+    min_words: int = Field(40, ge=1, description="Shorter documents are rejected; where a script has no spaces, characters are counted.")
+    repeated_share: float = Field(
+        1 / 3, gt=0, le=1, description="A first or last line that stands in more of a source's documents is removed; 1 keeps all."
+    )
     max_documents: int | None = Field(None, ge=1, description="Keep at most this many documents, drawn by seed; None keeps all.")
     duplicate_threshold: float = Field(
         0.8, gt=0, le=1, description="Jaccard similarity of 5-word shingles from which a later document is dropped."

@@ -1,140 +1,219 @@
 """Bringing one's own text: files are read, hashed and copied into `<home>/sources/<name>/`, and a style is made of them.
 
-Either the whole source stands or nothing does.
+Adding the same place again updates it. Either the whole source stands or what stood before does.
 """
 
-import json
+import hashlib
+import os
 import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from timbre.artifacts import sha256_file, write_atomically
-from timbre.config import Frozen
+from timbre.artifacts import IntegrityError, sha256_file
+from timbre.config import CorpusConfig
+from timbre.corpus.changes import Changes, compare
 from timbre.corpus.consent import ground_of, is_recorded
-from timbre.corpus.curation import FEW_DOCUMENTS, SECTION_WORDS
-from timbre.corpus.loading import known_suffix, raw_documents
-from timbre.corpus.readers import SUFFIXES, read_file
-from timbre.corpus.sources import NAME, Source, SourceFile, SourceInput, Style, find_source, find_style, source_paths, style_paths
+from timbre.corpus.kinds import SUFFIXES, kind_of, known_suffix
+from timbre.corpus.loading import raw_documents
+from timbre.corpus.office import needs_package
+from timbre.corpus.raw import RawDocument, Unread
+from timbre.corpus.readers import read_file
+from timbre.corpus.shelf import join_style, write_source
+from timbre.corpus.sifting import Sifted, Track, _silent, sift
+from timbre.corpus.sources import NAME, Refused, Source, SourceFile, SourceInput, find_source, source_paths
+from timbre.corpus.spool import Spool
+from timbre.corpus.summary import Summary, summarise
 from timbre.settings import settings
-
-ENOUGH_DOCUMENTS, ENOUGH_WORDS = 20, 4_500
-"""From here on the test split holds as many documents as the policy `quick` asks for, and the training split as many tokens as
-the profile `quick` trains on."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """How much text a style has; a few long documents count as the sections that they will be cut into."""
+class Request:
+    """What is brought, and under which terms; the words of `timbre corpus add`."""
 
-    documents: int
-    words: int
+    path: Path
+    style: str
+    author: str
+    licence: str
+    name: str | None = None
+    date: str | None = None
+    consent: str | None = None
+    description: str | None = None
+    language: str | None = None
+    research_only: bool = False
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a source that say how files are read: text_column, author_column, date_column, role, encoding, format."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came of it: the entry, what became of its documents, and how it differs from what stood there before."""
+
+    entry: Path
+    source: Source
+    summary: Summary
+    changes: Changes
 
 
 def add_source(
-    path: Path,
-    style: str,
-    author: str,
-    licence: str,
-    *,
-    home: Path | None = None,
-    name: str | None = None,
-    date: str | None = None,
-    consent: str | None = None,
-    description: str | None = None,
-    language: str = "en",
-    research_only: bool = False,
-) -> Path:
-    """Register a file or folder (txt, md, html, rst, jsonl, parquet) as a source of `style`; the style is made if it is new.
-
-    Args:
-        author: of every text that names none itself.
-        licence: SPDX expression, or the terms in words.
-        consent: on what ground the author's manner may be learnt; by default what `licence` itself says of that: own work and
-            the public domain count as consent, other licences as none recorded.
-        home: where it is kept; default `settings().home`.
+    path: Path, style: str, author: str, licence: str, *, home: Path | None = None, name: str | None = None, date: str | None = None,
+    consent: str | None = None, description: str | None = None, language: str | None = None, research_only: bool = False,
+) -> Path:  # fmt: skip
+    """Register a file or folder as a source of `style`; the style is made if it is new. Arguments as `Request`.
 
     Returns:
-        The new `<home>/sources/<name>/source.toml`. Adding the same files again returns the one that stands; a consent that
-        was not recorded then is recorded now.
+        The `<home>/sources/<name>/source.toml`, new or updated.
 
     Raises:
-        ValueError: something is missing, empty, unreadable, not text, or already taken. Nothing is registered then.
+        ValueError: as `add`.
     """
-    home = home or settings().home
-    for what, value in (("author", author), ("licence", licence)):
-        if not value or not value.strip():
-            raise ValueError(f"{what} is missing: say `--{what} ...`; no text is used without it")
-    name = name or _slug(f"{style}-{path.stem}")
-    for what, value in (("style", style), ("name", name)):
-        if not NAME.fullmatch(value):
-            raise ValueError(f"{what} {value!r}: use small letters, digits and hyphens, at most 48")
-    if style in settings().files("data/styles"):
-        raise ValueError(f"style {style!r} ships with Timbre; choose another name for yours")
-    files = dict(_files(path))
-    records = tuple(SourceFile(name=file, sha256=sha256_file(where), size=where.stat().st_size) for file, where in sorted(files.items()))
-    source = Source(
-        name=name, kind="local", description=description or f"Added from {path.name}.", licence=licence.strip(),
-        consent=(consent or "").strip() or ground_of(licence), files=records, author=author.strip(),
-        date=date, language=language, research_only=research_only,
-    )  # fmt: skip
-    folder = home / "sources" / name
-    if (taken := source_paths(home).get(name)) is not None or folder.exists():
-        taken = taken or folder / "source.toml"
-        if taken.exists() and _is_same(taken, find_source(name, home)[1], source, asked=consent is not None):
-            _join(home, style, name, source)
-            return taken
-        raise ValueError(f"a source named {name!r} is there already ({taken}); choose another with `--name`, or remove it")
-    _check_readable(files, source)
-    if not _register(folder, files, source):  # another process added it while we were reading
-        return add_source(
-            path, style, author, licence, home=home, name=name, date=date, consent=consent, description=description, language=language,
-            research_only=research_only,
-        )  # fmt: skip
-    try:
-        _join(home, style, name, source)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return folder / "source.toml"
+    return add(Request(path, style, author, licence, name, date, consent, description, language, research_only), home=home).entry
 
 
-def _is_same(entry: Path, old: Source, new: Source, *, asked: bool) -> bool:
-    """Whether `new` is the source that stands; where nothing but its consent was missing, that is written down first.
+def add(request: Request, *, home: Path | None = None, dry_run: bool = False, track: Track = _silent) -> Added:
+    """Read, clean and register a file or folder, or update the source that was made of it before.
+
+    What cannot be read is left out with its name and reason, and so is what cleaning rejects; both stand in the summary.
 
     Args:
-        asked: whether a consent was given this time; else the one that stands is good.
-    """
-    if old == new:
-        return True
-    if old.model_copy(update={"consent": new.consent}) != new:
-        return False
-    if asked and is_recorded(old.consent, old.licence):
-        return False
-    if asked:
-        write_atomically(entry, _toml(new).encode())
-    return True
-
-
-def style_size(style: str, home: Path | None = None) -> Size | None:
-    """About how much text the user's own sources of a style hold; None where a source would have to be fetched to know.
+        home: where it is kept; default `settings().home`.
+        dry_run: find out everything, and register nothing.
 
     Raises:
-        ValueError: no such style, or a file that cannot be read.
-        IntegrityError: a file was changed.
+        ValueError: something is missing, there is no text at all, a package that reads these files is not installed, or the name
+            is taken by another source. Nothing is changed then.
     """
     home = home or settings().home
-    sources = [find_source(name, home) for name in find_style(style, home)[1].sources]
-    if any(source.kind != "local" for _, source in sources):
+    files, refused = _files(request.path)
+    source = _source(request, files, refused)
+    standing = _standing(source, request, home)
+    old: dict[str, str] = {}
+    if standing is not None:
+        old = _identities(standing, home)
+        source = _updated(standing.source, source, request)
+    new: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="timbre-") as scratch:
+        raw = {source.name: _told(_read(files, source), new)}
+        config = CorpusConfig(style=request.style, languages=(request.language,) if request.language else ())
+        spool = Spool(Path(scratch))
+        try:
+            sifted = sift(raw, {source.name: source}, config, spool, track=track, find_languages=not request.language)
+            _require_text(sifted)
+            source = source.model_copy(update={"languages": sifted.languages[source.name], "language": sifted.languages[source.name][0]})
+            summary = summarise(sifted)
+        finally:
+            spool.close()
+    changes = compare(old, new)
+    if standing is not None and not changes.is_update and standing.source.origin != source.origin:
+        raise ValueError(
+            f"a source named {source.name!r} is there already ({standing.path}) and holds other texts; choose another with "
+            f"`--name`, or remove it with `timbre corpus remove {source.name}`"
+        )
+    folder = home / "sources" / source.name
+    if not dry_run:
+        if not (folder / "source.toml").exists() or (standing is not None and standing.source != source):
+            _register(folder, files, source)
+        try:
+            join_style(home, request.style, source)
+        except BaseException:
+            if standing is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+    return Added(folder / "source.toml", source, summary, changes)
+
+
+def _source(request: Request, files: Mapping[str, Path], refused: tuple[Refused, ...]) -> Source:
+    """The entry that these files make, checked."""
+    for what, value in (("author", request.author), ("licence", request.licence)):
+        if not value or not value.strip():
+            raise ValueError(f"{what} is missing: say `--{what} ...`; no text is used without it")
+    name = request.name or _slug(f"{request.style}-{request.path.resolve().stem}")
+    for what, value in (("style", request.style), ("name", name)):
+        if not NAME.fullmatch(value):
+            raise ValueError(f"{what} {value!r}: use small letters, digits and hyphens, at most 48")
+    if request.style in settings().files("data/styles"):
+        raise ValueError(f"style {request.style!r} ships with Timbre; choose another name for yours")
+    records = tuple(SourceFile(name=file, sha256=sha256_file(where), size=where.stat().st_size) for file, where in sorted(files.items()))
+    origin = hashlib.sha256(os.fsencode(request.path.resolve())).hexdigest()[:16]
+    return Source(
+        name=name, kind="local", description=request.description or f"Added from {_printable(request.path.resolve().name)}.",
+        licence=request.licence.strip(), consent=(request.consent or "").strip() or ground_of(request.licence), files=records,
+        author=request.author.strip(), date=request.date, research_only=request.research_only, refused=refused, origin=origin,
+        language=request.language or "en", **request.reading,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Standing:
+    path: Path
+    source: Source
+
+
+def _standing(source: Source, request: Request, home: Path) -> _Standing | None:
+    """The user's own source of that name, if there is one."""
+    taken = source_paths(home).get(source.name)
+    if taken is None:
         return None
-    documents = words = 0
-    for path, source in sources:
-        for raw in raw_documents(SourceInput(path, source), home):
-            documents, words = documents + 1, words + len(raw.text.split())
-    return Size(documents if documents >= FEW_DOCUMENTS else max(documents, words // SECTION_WORDS), words)
+    path, old = find_source(source.name, home)
+    if old.kind != "local":
+        raise ValueError(f"a source named {source.name!r} is there already ({path}); choose another with `--name`")
+    asked = (request.consent or "").strip()
+    if asked and asked != old.consent and is_recorded(old.consent, old.licence) and old.licence == source.licence:
+        raise ValueError(
+            f"a source named {source.name!r} is there already ({path}) with the consent {old.consent!r}; choose another with "
+            f"`--name`, or remove it first with `timbre corpus remove {source.name}`"
+        )
+    return _Standing(path, old)
+
+
+def _updated(old: Source, new: Source, request: Request) -> Source:
+    """The new entry, with what was said before and is not said again: consent, description, how files are read."""
+    said = {"description": old.description} if request.description is None else {}
+    if request.consent is None and old.licence == new.licence:
+        said["consent"] = old.consent
+    kept = {name: getattr(old, name) for name in ("text_column", "author_column", "date_column", "role", "encoding", "format")}
+    return new.model_copy(update={**kept, **request.reading, **said, "date": request.date or old.date})
+
+
+def _identities(standing: _Standing, home: Path) -> dict[str, str]:
+    """Name → hash of the documents that stand; none where a stored file was damaged, which adding again mends."""
+    found: dict[str, str] = {}
+    try:
+        for _ in _told(raw_documents(SourceInput(standing.path, standing.source), home), found):
+            pass
+    except IntegrityError:
+        return {}
+    return found
+
+
+def _told(items: Iterator[RawDocument | Unread], identities: dict[str, str]) -> Iterator[RawDocument | Unread]:
+    """The same items; what is a document is noted by name and hash."""
+    for item in items:
+        if isinstance(item, RawDocument):
+            identities[item.name] = hashlib.blake2b(item.text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+        yield item
+
+
+def _read(files: Mapping[str, Path], source: Source) -> Iterator[RawDocument | Unread]:
+    for name in sorted(files):
+        yield from read_file(files[name], name, source)
+    yield from (Unread(refused.name, refused.reason) for refused in source.refused)
+
+
+def _require_text(sifted: Sifted) -> None:
+    """Raise where nothing was read at all, with the first reason."""
+    if sifted.spool.one("SELECT COUNT(*) FROM draft WHERE size > 0"):
+        return
+    bad = sifted.spool.base.execute("SELECT doc_id, detail FROM draft WHERE reason = 'unreadable' ORDER BY n").fetchall()
+    if not bad:
+        raise ValueError("there is no text in these files: nothing was added")
+    name, reason = bad[0]
+    others = f"; {len(bad) - 1} more could not be read" if len(bad) > 1 else ""
+    raise ValueError(f"there is no text in these files: nothing was added ({name.partition(':')[2]}: {reason}{others})")
 
 
 def skipped_endings(path: Path) -> dict[str, int]:
@@ -150,96 +229,90 @@ def _hidden(name: Path) -> bool:
     return any(part.startswith(".") for part in name.parts)
 
 
-def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    """(name, file) of a file, or of every file below a folder whose ending a reader knows; hidden ones are passed over."""
+def _files(path: Path) -> tuple[dict[str, Path], tuple[Refused, ...]]:
+    """Name → file of a file, or of every file below a folder whose ending a reader knows, and those that cannot be taken.
+
+    Hidden ones are passed over.
+    """
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     if path.is_file():
         if not known_suffix(path.name):
             raise ValueError(f"{path}: unknown format; known are {', '.join(SUFFIXES)}")
-        yield path.name, path
-        return
-    found = 0
-    for entry in sorted(path.rglob("*")):
-        name = entry.relative_to(path).as_posix()
-        if entry.is_file() and known_suffix(name) and not _hidden(Path(name)):
-            found += 1
-            yield name, entry
+        found = [path]
+    else:
+        found = [
+            entry for entry in sorted(path.rglob("*"), key=os.fsencode) if known_suffix(entry.name) and not _hidden(entry.relative_to(path))
+        ]
+        found = [entry for entry in found if entry.is_file()]
     if not found:
         raise ValueError(f"{path}: holds no file that can be read; known endings are {', '.join(SUFFIXES)}")
+    files: dict[str, Path] = {}
+    refused: list[Refused] = []
+    for entry in found:
+        name = entry.name if path.is_file() else entry.relative_to(path).as_posix()
+        if (reason := _not_taken(entry, name)) is not None:
+            refused.append(Refused(name=_printable(name), reason=reason))
+        else:
+            files[name] = entry
+    if not files:
+        raise ValueError(f"{refused[0].name}: {refused[0].reason}; nothing was added")
+    return files, tuple(refused)
 
 
-def _check_readable(files: dict[str, Path], source: Source) -> None:
-    has_text = False
-    for name in sorted(files):
-        for document in read_file(files[name], name, source):
-            has_text = has_text or bool(document.text.strip())
-    if not has_text:
-        raise ValueError("there is no text in these files: nothing was added")
+def _not_taken(entry: Path, name: str) -> str | None:
+    """Why a file cannot be copied into a source; a reader that is not installed is for the user to install, and raised."""
+    if _printable(name) != name:
+        return "its name is not valid UTF-8: rename it"
+    try:
+        kind = kind_of(entry, name) if not name.lower().endswith(".gz") else ""
+    except OSError as error:
+        return (error.strerror or "cannot be opened").lower()
+    except ValueError:
+        return None  # its reader tells
+    if (missing := needs_package(kind)) is not None:
+        raise ValueError(f"{name}: {missing}")
+    return None
 
 
-def _register(folder: Path, files: dict[str, Path], source: Source) -> bool:
-    """Copy the files and write the entry; False, and nothing is done, where the name was taken meanwhile."""
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _register(folder: Path, files: Mapping[str, Path], source: Source) -> None:
+    """Copy the files and write the entry beside its place, then put it there; what stood there goes at once."""
     from filelock import FileLock
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / "adding.lock"):
-        if folder.exists():
-            return False
         for leftover in folder.parent.glob(".adding-*"):  # of a killed one: the lock is ours
             shutil.rmtree(leftover, ignore_errors=True)
         staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
+        before = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
         try:
             _copy(staging, files, source)
             staging.chmod(0o755)
+            if folder.exists():
+                folder.rename(before / folder.name)
             staging.rename(folder)
+        except BaseException:
+            if (before / folder.name).exists() and not folder.exists():
+                (before / folder.name).rename(folder)
+            raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return True
+            shutil.rmtree(before, ignore_errors=True)
 
 
-def _copy(staging: Path, files: dict[str, Path], source: Source) -> None:
+def _copy(staging: Path, files: Mapping[str, Path], source: Source) -> None:
     (staging / "files").mkdir()
     for record in source.files:
         copy = staging / "files" / (record.sha256 + Path(record.name).suffix.lower())
         shutil.copyfile(files[record.name], copy)
         if sha256_file(copy) != record.sha256:
             raise ValueError(f"{record.name} changed while it was copied: nothing was added; try again")
-    write_atomically(staging / "source.toml", _toml(source).encode())
-
-
-def _join(home: Path, style: str, name: str, source: Source) -> None:
-    """Make the style of this source, or add the source to the user's own style; two at once take turns."""
-    from filelock import FileLock
-
-    path = home / "styles" / f"{style}.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / "joining.lock"):
-        if style in style_paths(home) and path.exists():
-            _, old = find_style(style, home)
-            if name in old.sources:
-                return
-            preset = old.model_copy(update={"sources": (*old.sources, name)})
-        else:
-            preset = Style(name=style, description=source.description, sources=(name,))
-        write_atomically(path, _toml(preset).encode())
+    write_source(staging / "source.toml", source)
 
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48].strip("-")
-
-
-def _toml(value: Frozen) -> str:
-    """A flat model as TOML: what differs from its defaults. JSON strings, numbers and lists are TOML as well."""
-    lines, tables = [], []
-    for key, item in value.model_dump(mode="json", exclude_defaults=True).items():
-        if isinstance(item, list) and item and isinstance(item[0], dict):
-            for entry in item:
-                tables += [f"\n[[{key}]]", *(_pair(field, part) for field, part in entry.items())]
-        else:
-            lines.append(_pair(key, item))
-    return "\n".join([*lines, *tables]) + "\n"
-
-
-def _pair(key: str, value: object) -> str:
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")

@@ -1,53 +1,49 @@
 """From text as it was stored to paragraphs of prose: one paragraph a block, blocks divided by one empty line."""
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
-_CONTROL = dict.fromkeys(code for code in range(0x110000) if unicodedata.category(chr(code)) == "Cc" and chr(code) not in "\n\t")
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff\ufffe"))
-_BOOK_START = re.compile(r"^\*{3} ?START OF .{0,200}$", re.MULTILINE)
-_BOOK_END = re.compile(r"^\*{3} ?END OF .{0,200}$", re.MULTILINE)
+import regex as re
+
+from timbre.corpus import layout
+from timbre.corpus.books import without_frames
+from timbre.corpus.characters import plain_characters
+from timbre.words import count_tokens, letter_share, sentence_spans, size
+
+__all__ = ["chapters", "clean", "count_tokens", "is_prose", "sections", "sections_told", "words"]
+
 _EMPHASIS = re.compile(r"(?<![\w_])_(?=\S)([^_\n]{1,300}?)(?<=\S)_(?![\w_])")
-_HYPHENATED = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
-_ORNAMENT = re.compile(r"[\W_]*")
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-_TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
-SHORT_LINE, LONG_LINE = 40, 95
+_ORNAMENT = re.compile(r"[^\p{L}\p{N}]*")
+_HEADING = re.compile(
+    r"(?:(?:chapter|part|book|section|canto|act|scene|letter|prologue|epilogue|preface|introduction|foreword|afterword|interlude"
+    r"|kapitel|teil|buch|chapitre|partie|livre|cap[ií]tulo|parte|capitolo|libro|глава|часть|книга|rozdział|część|hoofdstuk|deel)\b.{0,80}"
+    r"|第[\p{N}一二三四五六七八九十百千〇零]{1,6}[章節节回話话部編编].{0,40}|[IVXLC]{1,8}\.?|\d{1,3}\.?|#{1,6} .{1,100})",
+    re.IGNORECASE,
+)
+_LIKE_HEADING_WORDS, _FEWEST_HEADINGS = 12, 3
 
 
 def clean(text: str, heading_pattern: str = "") -> str:
-    """NFC, no control or invisible characters, no book licence, heading or ornament lines, unwrapped and unhyphenated.
+    """NFC, no control or invisible characters, no book frames, heading or ornament lines, unwrapped and unhyphenated.
 
-    Emphasis written as _this_ loses its underscores. Lines are joined only where they were cut at a margin; lines of
-    verse or of a list stay lines.
+    Emphasis written as _this_ loses its underscores. Paragraphs are told as a reader tells them: by empty lines, by indents, or
+    each on a line of its own. Lines are joined only where they were cut at a margin; lines of verse or of a list stay lines.
     """
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").replace("\x85", "\n"))
-    text = text.translate(_CONTROL).translate(_INVISIBLE).replace("\u00a0", " ").replace("\f", "\n")
-    text = _without_licence(text)
+    text = without_frames(plain_characters(text))
     if heading_pattern:
         text = re.sub(rf"\A\s*(?:{heading_pattern})[^\n]*\n?", "", text)
-    text = _EMPHASIS.sub(r"\1", _HYPHENATED.sub("", text))
-    blocks = [block for block in re.split(r"\n[ \t]*\n", text) if not _ORNAMENT.fullmatch(block)]
-    wrapped = _is_wrapped(blocks)
-    return "\n\n".join(paragraph for block in blocks if (paragraph := _paragraph(block, wrapped)))
+    text = _EMPHASIS.sub(r"\1", layout.without_hyphens(text))
+    return "\n\n".join(paragraph for paragraph in layout.paragraphs(text) if not _ORNAMENT.fullmatch(paragraph))
 
 
 def words(text: str) -> int:
-    """How many words."""
-    return len(_WORD.findall(text))
-
-
-def count_tokens(text: str) -> int:
-    """How many words and punctuation marks: a length that no tokenizer decides."""
-    return len(_TOKEN.findall(text))
+    """How much text, in words; in scripts without spaces between words, in characters, as many as make a word."""
+    return size(text)
 
 
 def is_prose(text: str) -> bool:
-    """Whether most of it is words: at least 70% of the characters that are not spaces are letters."""
-    marks = [character for character in text if not character.isspace()]
-    return bool(marks) and sum(map(str.isalpha, marks)) >= 0.7 * len(marks)
+    """Whether most of it is words: at least 70% of the characters that are not spaces are letters or marks on them."""
+    return letter_share(text) >= 0.7
 
 
 def sections(text: str, target_words: int = 400) -> list[str]:
@@ -56,16 +52,37 @@ def sections(text: str, target_words: int = 400) -> list[str]:
     A remainder of less than half a section joins the one before it.
     """
     pieces: list[list[str]] = [[]]
-    size = 0
+    filled = 0
     for part in (part for paragraph in text.split("\n\n") for part in _parts(paragraph, target_words)):
-        if size >= target_words:
+        length = words(part)
+        if filled >= target_words or (filled > target_words / 2 and filled + length > 1.5 * target_words):
             pieces.append([])
-            size = 0
+            filled = 0
         pieces[-1].append(part)
-        size += words(part)
-    if len(pieces) > 1 and size < target_words / 2:
+        filled += length
+    if len(pieces) > 1 and filled < target_words / 2:
         pieces[-2].extend(pieces.pop())
     return ["\n\n".join(piece) for piece in pieces if piece]
+
+
+def sections_told(text: str, target_words: int = 400) -> tuple[list[str], int]:
+    """Sections that begin anew at each heading of the text, without the headings, and how many headings there were.
+
+    A heading is a paragraph of its own that names a chapter, in the words of several languages, or is a number; at least three
+    make a text one with headings. Without them the whole is cut as `sections` does.
+    """
+    paragraphs = text.split("\n\n")
+    places = [place for place, paragraph in enumerate(paragraphs) if is_heading(paragraph)]
+    if len(places) < _FEWEST_HEADINGS:
+        return sections(text, target_words), 0
+    edges = [0, *places, len(paragraphs)]
+    chapters_ = ("\n\n".join(each for each in paragraphs[start:end] if not is_heading(each)) for start, end in pairwise(edges))
+    return [section for chapter in chapters_ if chapter for section in sections(chapter, target_words)], len(places)
+
+
+def is_heading(paragraph: str) -> bool:
+    """Whether a paragraph is a chapter's heading and nothing else."""
+    return len(paragraph) <= 120 and "\n\n" not in paragraph and _HEADING.fullmatch(paragraph.replace("\n", " ").strip()) is not None
 
 
 def chapters(text: str, pattern: str) -> list[str]:
@@ -76,44 +93,26 @@ def chapters(text: str, pattern: str) -> list[str]:
     return [chapter for chapter in cut if chapter.strip()]
 
 
-def _without_licence(text: str) -> str:
-    if (start := _BOOK_START.search(text)) is not None:
-        text = text[start.end() :]
-    if (end := _BOOK_END.search(text)) is not None:
-        text = text[: end.start()]
-    return text
-
-
-def _is_wrapped(blocks: Sequence[str]) -> bool:
-    """Whether lines were cut at a margin: of the lines that another follows in the block, most are neither short nor long."""
-    inner = [len(line.rstrip()) for block in blocks for line in block.split("\n")[:-1]]
-    return bool(inner) and sum(SHORT_LINE <= length <= LONG_LINE for length in inner) >= 0.6 * len(inner)
-
-
-def _paragraph(block: str, wrapped: bool) -> str:
-    lines = [re.sub(r"[ \t\u2000-\u200a\u3000]+", " ", line).strip() for line in block.split("\n")]
-    lines = [line for line in lines if line]
-    if not wrapped or _is_verse(lines):
-        return "\n".join(lines)
-    return " ".join(lines)
-
-
-def _is_verse(lines: Sequence[str]) -> bool:
-    """Several lines, all short, most beginning with a capital: where they end is meant."""
-    return len(lines) > 2 and max(map(len, lines)) < 55 and sum(line[0].isupper() for line in lines) >= 0.7 * len(lines)
-
-
 def _parts(paragraph: str, target_words: int) -> list[str]:
     if words(paragraph) <= 2 * target_words:
         return [paragraph]
-    parts: list[list[str]] = [[]]
-    size = 0
-    for sentence in re.split(r"(?<=[.!?])\s+", paragraph):
-        tokens = sentence.split(" ")
-        for chunk in (tokens[start : start + target_words] for start in range(0, len(tokens), target_words)):
-            if size + len(chunk) > target_words and parts[-1]:
-                parts.append([])
-                size = 0
-            parts[-1].append(" ".join(chunk))
-            size += len(chunk)
-    return [" ".join(part) for part in parts]
+    parts: list[str] = [""]
+    filled = 0
+    for chunk in (chunk for sentence in sentence_spans(paragraph) for chunk in _chunks(sentence, target_words)):
+        length = words(chunk)
+        if filled + length > target_words and parts[-1]:
+            parts.append("")
+            filled = 0
+        parts[-1] += chunk
+        filled += length
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _chunks(sentence: str, target_words: int) -> Sequence[str]:
+    """A sentence; one longer than a section (a list, a text without stops) in pieces, cut at spaces or, without those, anywhere."""
+    if words(sentence) <= target_words:
+        return [sentence]
+    tokens = re.findall(r"\S+\s*", sentence)
+    if len(tokens) >= words(sentence) / 4:
+        return ["".join(tokens[start : start + target_words]) for start in range(0, len(tokens), target_words)]
+    return [sentence[start : start + target_words] for start in range(0, len(sentence), target_words)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from timbre.artifacts import canonical_json, digest_json
 from timbre.corpus.data_docs import settle
+from timbre.corpus.witness import read_frame
 
 _REQUIRED = ("doc_id", "text", "author", "source", "licence", "consent", "style", "split", "fold", "n_tokens")
 _RUN_TIME = "2000-01-01T00:00:00+00:00"
@@ -28,10 +29,8 @@ def check_contract(documents: Path, contract: Path, data_docs: Path, style: str 
         ValueError: the contract is empty or unreadable, or an expectation does not hold; the sentence says which, with
             example rows.
     """
-    import pandas as pd
-
     expected = load_contract(contract)
-    frame = pd.read_parquet(documents)
+    frame = read_frame(documents, expected)
     outcome = _validate(frame, expected, data_docs, style)
     report = {
         "contract_digest": suite_digest(expected),

@@ -1,19 +1,22 @@
 """The documents of a corpus: one row of documents.parquet each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import Artifact
 
 SPLITS = ("train", "validation", "test")
+_AT_ONCE = 2000
 
 
 class Reason(StrEnum):
     """Why a document was left out."""
 
+    UNREADABLE = "unreadable"
     EMPTY = "empty"
     TOO_SHORT = "too_short"
     NOT_PROSE = "not_prose"
@@ -66,11 +69,19 @@ def read_documents(corpus: Artifact, split: str | None = None) -> list[Document]
     return [Document(**row) for row in rows if split is None or row["split"] == split]
 
 
-def write_rows(rows: Sequence[Document] | Sequence[Rejected], row_type: type[Document] | type[Rejected], path: Path) -> None:
-    """Write rows as Parquet, with the columns of `row_type` even when there are none; the same rows give the same bytes."""
+def write_rows(rows: Iterable[Document | Rejected], row_type: type[Document] | type[Rejected], path: Path) -> None:
+    """Write rows as Parquet, some hundreds at a time, with the columns of `row_type` even when there are none.
+
+    The same rows give the same bytes.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = pa.schema([(field.name, pa.int32() if field.type is int else pa.string()) for field in fields(row_type)])
-    dicts: list[dict[str, Any]] = [asdict(row) for row in rows]
-    pq.write_table(pa.Table.from_pylist(dicts, schema=schema), path, compression="zstd")
+    waiting = iter(rows)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        first = True
+        while (batch := list(islice(waiting, _AT_ONCE))) or first:
+            dicts: list[dict[str, Any]] = [asdict(row) for row in batch]
+            writer.write_table(pa.Table.from_pylist(dicts, schema=schema))
+            first = False

@@ -1,64 +1,142 @@
-"""Documents that say what an earlier one said: equal after folding case and punctuation, or nearly so (MinHash LSH)."""
+"""Documents that say what an earlier one said: equal after folding case and punctuation, or nearly so (MinHash LSH).
 
-import hashlib
-import re
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+The index is a file of band hashes, sorted a band at a time, so that memory holds eight bytes a document and not its words.
+"""
 
-Key = TypeVar("Key")
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from timbre.words import words
+
 SHINGLE_WORDS = 5
 _PERMUTATIONS = 128
+_FOUND = 0.999
+"""Share of the pairs at the threshold that become candidates."""
+_LINKS = 4
+"""Earlier documents of a band's group that a document is compared with."""
+_MULTIPLIERS = np.array([pow(0x9E3779B97F4A7C15, place, 1 << 64) for place in range(1, SHINGLE_WORDS + 1)], dtype=np.uint64)
 
 
-def fold(text: str) -> str:
-    """What two copies of a text have in common: its words in lower case."""
-    return " ".join(re.findall(r"\w+", text.lower()))
+def shingles(text: str) -> npt.NDArray[np.uint64]:
+    """64-bit hashes of every run of five words, sorted, each once; of all words together if there are fewer."""
+    return _shingles(words(text))
 
 
-def shingles(text: str) -> frozenset[int]:
-    """64-bit hashes of every run of five words; of all words together if there are fewer."""
-    tokens = fold(text).split()
-    runs = max(1, len(tokens) - SHINGLE_WORDS + 1)
-    return frozenset(_hash64(" ".join(tokens[start : start + SHINGLE_WORDS])) for start in range(runs))
+def _shingles(found: list[str]) -> npt.NDArray[np.uint64]:
+    ids = np.array([_hash(word) for word in found], dtype=np.uint64)
+    runs = len(ids) - SHINGLE_WORDS + 1
+    if runs < 1:
+        return np.unique(np.sum(ids * _MULTIPLIERS[: len(ids)], dtype=np.uint64, keepdims=True))
+    total = np.zeros(runs, dtype=np.uint64)
+    for place in range(SHINGLE_WORDS):
+        total += ids[place : place + runs] * _MULTIPLIERS[place]
+    return np.unique(_mixed(total))
 
 
-def find_duplicates(texts: Iterable[tuple[str, str]], threshold: float) -> Iterator[tuple[str, str, float] | None]:
+def find_duplicates(
+    texts: Iterable[tuple[str, str]], threshold: float, text_of: Callable[[int], str] | None = None, folder: Path | None = None
+) -> Iterator[tuple[str, str, float] | None]:
     """For each (id, text) in turn: None if it is new, or the earlier id it repeats and their Jaccard similarity (1.0 = equal words).
 
-    Candidates come from MinHash LSH at a lower threshold and are then compared exactly, so that what is dropped really
-    is at `threshold` or above. A dropped document is not compared with later ones.
+    Candidates come from MinHash LSH and are then compared exactly, so that what is dropped really is at `threshold` or above.
+    A dropped document is not compared with later ones; what it repeats is.
+
+    Args:
+        text_of: the text at a place, where the texts are too many to be held; by default they are.
+        folder: where the index is kept while it is needed.
     """
-    from datasketch import MinHash, MinHashLSH
-
-    index = MinHashLSH(threshold=max(0.1, threshold - 0.1), num_perm=_PERMUTATIONS)
-    kept: dict[str, frozenset[int]] = {}
-    seen: dict[str, str] = {}
-    for name, text in texts:
-        words = hashlib.sha256(fold(text).encode()).hexdigest()
-        if words in seen:
-            yield name, seen[words], 1.0
-            continue
-        mine = shingles(text)
-        sketch = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low32)
-        sketch.update_batch(sorted(mine))
-        found = [(_jaccard(mine, kept[other]), other) for other in sorted(index.query(sketch))]
-        best = max(found, default=(0.0, ""))
+    if text_of is None:
+        held = list(texts)
+        texts, text_of = held, lambda place: held[place][1]
+    names: list[str] = []
+    with tempfile.TemporaryFile(dir=folder) as index:
+        width, exact = _write_bands(texts, threshold, names, index)
+        candidates = _candidates(index, len(names), width, exact)
+    first: dict[int, int] = {}
+    for place, name in enumerate(names):
+        others = {first.get(other, other) for other in candidates.pop(place, ())}
+        best = max(((_similarity(place, other, text_of), -other) for other in others), default=(0.0, 0))
         if best[0] >= threshold:
-            yield name, best[1], best[0]
-            continue
-        seen[words] = name
-        kept[name] = mine
-        index.insert(name, sketch)
-        yield None
+            first[place] = -best[1]
+            yield name, names[-best[1]], best[0]
+        else:
+            yield None
 
 
-def _jaccard(one: frozenset[int], other: frozenset[int]) -> float:
-    return len(one & other) / len(one | other)
+def _write_bands(texts: Iterable[tuple[str, str]], threshold: float, names: list[str], index: Any) -> tuple[int, npt.NDArray[np.uint64]]:
+    """One row of band hashes a document; returns how many bands, and the hash of each document's words."""
+    from datasketch import MinHash
+
+    rows = max(size for size in range(1, 17) if 1 - (1 - threshold**size) ** (_PERMUTATIONS // size) >= _FOUND or size == 1)
+    width = _PERMUTATIONS // rows
+    exact: list[int] = []
+    for name, text in texts:
+        names.append(name)
+        found = words(text)
+        mine = _shingles(found)
+        sketch = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low32)
+        sketch.update_batch((mine & np.uint64(0xFFFFFFFF)).tolist())
+        values = np.asarray(sketch.hashvalues, dtype=np.uint64)[: width * rows].reshape(width, rows)
+        powers = np.array([pow(0xD6E8FEB86659FD93, place, 1 << 64) for place in range(1, rows + 1)], dtype=np.uint64)
+        index.write(_mixed(np.sum(values * powers, axis=1, dtype=np.uint64)).tobytes())
+        exact.append(_uncached(" ".join(found)))
+    index.flush()
+    return width, np.array(exact, dtype=np.uint64)
 
 
-def _hash64(text: str) -> int:
+def _candidates(index: Any, count: int, width: int, exact: npt.NDArray[np.uint64]) -> dict[int, set[int]]:
+    """By place: earlier places with the same words, or that share a band: the first of the group and those just before."""
+    found: dict[int, set[int]] = defaultdict(set)
+    _link(exact, found)
+    if count:
+        bands = np.memmap(index, dtype=np.uint64, mode="r", shape=(count, width))
+        for band in range(width):
+            _link(np.array(bands[:, band]), found)
+        del bands
+    return found
+
+
+def _link(hashes: npt.NDArray[np.uint64], found: dict[int, set[int]]) -> None:
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
+    start, before = 0, -1
+    for place in same.tolist():
+        if place != before + 1:
+            start = place - 1
+        found[int(order[place])].update(int(order[each]) for each in {start, *range(max(start, place - _LINKS), place)})
+        before = place
+
+
+def _similarity(one: int, other: int, text_of: Callable[[int], str]) -> float:
+    first, second = shingles(text_of(one)), shingles(text_of(other))
+    common = len(np.intersect1d(first, second, assume_unique=True))
+    return common / (len(first) + len(second) - common)
+
+
+@lru_cache(maxsize=1 << 16)
+def _hash(text: str) -> int:
+    return _uncached(text)
+
+
+def _uncached(text: str) -> int:
+    import hashlib
+
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Spread over all bits (the finaliser of MurmurHash3), since sums of products leave the low ones alike."""
+    values = values ^ (values >> np.uint64(33))
+    values = values * np.uint64(0xFF51AFD7ED558CCD)
+    return values ^ (values >> np.uint64(33))
+
+
 def _low32(value: int) -> int:
-    return value & 0xFFFFFFFF
+    return value

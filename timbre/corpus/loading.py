@@ -7,7 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from timbre.artifacts import IntegrityError, sha256_file
-from timbre.corpus.readers import SUFFIXES, RawDocument, from_row, read_file
+from timbre.corpus.raw import RawDocument, Unread
+from timbre.corpus.readers import read_file
+from timbre.corpus.rows import from_row
 from timbre.corpus.sources import Source, SourceInput
 from timbre.packages import fetch, unpack
 from timbre.settings import settings
@@ -31,11 +33,11 @@ def fetch_source(source: Source) -> Path | None:
         raise ValueError(f"source {source.name!r}: {error}") from error
 
 
-def raw_documents(given: SourceInput, scratch: Path) -> Iterator[RawDocument]:
-    """Every document of a source in a fixed order, named by its path in the package.
+def raw_documents(given: SourceInput, scratch: Path) -> Iterator[RawDocument | Unread]:
+    """Every document of a source in a fixed order, named by its path in the package, and in its place what could not be read.
 
     Raises:
-        ValueError: the source cannot be had, is empty, or holds a file that cannot be read.
+        ValueError: the source cannot be had, or is empty.
         IntegrityError: a file is not what its sha256 says.
     """
     source = given.source
@@ -47,6 +49,7 @@ def raw_documents(given: SourceInput, scratch: Path) -> Iterator[RawDocument]:
         raise ValueError(f"source {source.name!r}: no file matches {', '.join(source.include)}")
     for name in sorted(files):
         yield from read_file(files[name], name, source)
+    yield from (Unread(refused.name, refused.reason) for refused in source.refused)
 
 
 def _local_files(given: SourceInput) -> dict[str, Path]:
@@ -69,7 +72,7 @@ def _package_files(source: Source, scratch: Path) -> dict[str, Path]:
     return {name: path for name, path in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in source.exclude)}
 
 
-def _hub_rows(source: Source) -> Iterator[RawDocument]:
+def _hub_rows(source: Source) -> Iterator[RawDocument | Unread]:
     # The library decides at import whether it may use the network; a hub source is a wish to.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
@@ -83,8 +86,3 @@ def _hub_rows(source: Source) -> Iterator[RawDocument]:
     row: Mapping[str, Any]
     for number, row in enumerate(rows, start=1):
         yield from_row(row, f"{source.split}:{number:08d}", source)
-
-
-def known_suffix(name: str) -> bool:
-    """Whether a file's ending is one that a reader takes."""
-    return PurePosixPath(name.lower().removesuffix(".gz")).suffix in SUFFIXES

@@ -7,9 +7,12 @@ mod 97) or a numbering plan (phones) are replaced only if it does, so that years
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 _EMAIL = re.compile(r"(?:mailto:)?(?<![\w.+-])[\w.+-]{1,64}\s?(?:@|\[at\]| \(at\) )\s?(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}\b")
+_LEFT_OVER = re.compile(r"[\w.+-]+@[\w-]+\.[A-Za-z]{2,}")
+"""What the data contract takes for an address, whatever its length."""
+_DIGITS = re.compile(r"\d|::")
 _URL = re.compile(r"\b(?:https?|ftp)://[^\s<>\"')\]]+", re.IGNORECASE)
 _USER_URL = re.compile(r"://[^/\s]*@|[?&=]|/~|/(?:users?|members?|people|profile|home)/|\b[0-9a-f]{16,}\b", re.IGNORECASE)
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)")
@@ -32,18 +35,28 @@ def scrub(text: str, counts: Counter[str], names: Collection[str] = (), region: 
         counts[kind.lower()] += 1
         return f"<{kind}>"
 
-    text = _EMAIL.sub(lambda match: put("EMAIL"), text)
-    text = _URL.sub(lambda match: put("URL") if _USER_URL.search(match[0]) else match[0], text)
+    if "@" in text or "(at)" in text or "[at]" in text:
+        text = _EMAIL.sub(lambda match: put("EMAIL"), text)
+        text = _LEFT_OVER.sub(lambda match: put("EMAIL"), text)
+    if "://" in text:
+        text = _URL.sub(lambda match: put("URL") if _USER_URL.search(match[0]) else match[0], text)
+    if _DIGITS.search(text):
+        text = _numbers(text, region, counts, put)
+    if names:
+        known = frozenset(names)
+        text = _CAPITALISED.sub(lambda match: put("NAME") if _bare(match[0]) in known else match[0], text)
+        text = re.sub(r"<NAME>(?:\s+(?:[A-Z]\.\s+)?<NAME>)+", "<NAME>", text)
+    return text
+
+
+def _numbers(text: str, region: str, counts: Counter[str], put: Callable[[str], str]) -> str:
+    """Accounts, cards, addresses of machines and phones: nothing of that has fewer than two digits in a row or near each other."""
     text = _IBAN.sub(lambda match: put("IBAN") if _is_iban(match[0]) else match[0], text)
     text = _CARD.sub(lambda match: put("CARD") if _is_card(match[0]) else match[0], text)
     for pattern in (_IPV4, _IPV6):
         text = pattern.sub(lambda match: put("IP") if _is_ip(match[0]) else match[0], text)
     if _PHONE_LIKE.search(text):
         text = _scrub_phones(text, region, counts)
-    if names:
-        known = frozenset(names)
-        text = _CAPITALISED.sub(lambda match: put("NAME") if _bare(match[0]) in known else match[0], text)
-        text = re.sub(r"<NAME>(?:\s+(?:[A-Z]\.\s+)?<NAME>)+", "<NAME>", text)
     return text
 
 

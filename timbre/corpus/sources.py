@@ -19,7 +19,10 @@ from timbre.config import CorpusConfig, Frozen, read_toml
 from timbre.settings import settings
 
 SourceKind = Literal["local", "pypi", "npm", "deb", "huggingface", "url"]
-Format = Literal["auto", "text", "markdown", "html", "rst", "jsonl", "parquet", "mail", "brown"]
+Format = Literal[
+    "auto", "text", "markdown", "html", "rst", "jsonl", "json", "csv", "parquet", "mail", "mbox", "brown", "docx", "odt", "rtf",
+    "pdf", "epub",
+]  # fmt: skip
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
 
 
@@ -29,6 +32,13 @@ class SourceFile(Frozen):
     name: str
     sha256: str
     size: int
+
+
+class Refused(Frozen):
+    """A file that could not be taken into a local source, and why."""
+
+    name: str
+    reason: str
 
 
 class Source(Frozen):
@@ -45,6 +55,9 @@ class Source(Frozen):
     include: tuple[str, ...] = Field(("*",), description="Globs of the names inside the package; * also crosses /.")
     exclude: tuple[str, ...] = ()
     files: tuple[SourceFile, ...] = Field((), description="Of a local source.")
+    refused: tuple[Refused, ...] = Field((), description="Files that stood beside them and could not be taken.")
+    origin: str = Field("", description="Hash of the place they were added from, so that adding it again is an update.")
+    languages: tuple[str, ...] = Field((), description="ISO 639-1 codes of the languages it is written in; empty means `language`.")
     format: Format = "auto"
     cut: Literal["file", "chapter"] = "file"
     chapter_pattern: str = Field(r"^(?:CHAPTER|Chapter|BOOK|PART)\b.*$", description="Lines at which cut = 'chapter' begins a document.")
@@ -56,6 +69,8 @@ class Source(Frozen):
     text_column: str = "text"
     author_column: str = "author"
     date_column: str = "date"
+    role: str = Field("assistant", description="Whose turns of a chat are the texts.")
+    encoding: str = Field("", description="Of every text file; found out for each by default.")
     subset: str = Field("", description="Configuration of a huggingface data set.")
     split: str = "train"
     skip_senders: tuple[str, ...] = Field((), description="Mail whose sender contains one of these is announcement, not conversation.")
@@ -72,7 +87,12 @@ class Source(Frozen):
             raise ValueError(f"a {self.kind} source needs package and an exact version")
         if self.kind == "local" and not self.files:
             raise ValueError("a local source lists its files; `timbre corpus add` does that")
-        if not (self.author or self.author_pattern or self.format in ("mail", "jsonl", "parquet") or self.kind == "huggingface"):
+        if not (
+            self.author
+            or self.author_pattern
+            or self.format in ("mail", "mbox", "jsonl", "json", "csv", "parquet")
+            or self.kind == "huggingface"
+        ):
             raise ValueError("author is missing: give author or author_pattern")
         return self
 
@@ -95,7 +115,7 @@ class SourceInput(FileInput):
 
     @cached_property
     def digest(self) -> str:
-        return digest_json(self.source.model_dump(mode="json"))
+        return digest_json(self.source.model_dump(mode="json", exclude={"origin"}))
 
 
 @dataclass(frozen=True)

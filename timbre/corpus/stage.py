@@ -42,15 +42,15 @@ def _build(config: CorpusConfig, inputs: Mapping[str, Input], workspace: Workspa
     sources = {entry.source.name: entry.source for entry in given}
     if restricted := [name for name, source in sources.items() if source.research_only]:
         warnings.warn(f"for research use only: {', '.join(restricted)}; do not serve a model made from them to the public", stacklevel=2)
-    raw = {entry.source.name: list(raw_documents(entry, workspace.scratch)) for entry in given}
+    raw = {entry.source.name: raw_documents(entry, workspace.scratch) for entry in given}
     curated = curate(
-        raw, sources, config, split_by_date=style.style.split_by_date,
-        track=workspace.progress.track,
+        raw, sources, config, split_by_date=style.style.split_by_date, track=workspace.progress.track, scratch=workspace.scratch,
     )  # fmt: skip
-    write_rows(curated.documents, Document, workspace.output / "documents.parquet")
-    write_rows(curated.rejected, Rejected, workspace.output / "rejected.parquet")
+    write_rows(curated.documents(), Document, workspace.output / "documents.parquet")
+    write_rows(curated.rejected(), Rejected, workspace.output / "rejected.parquet")
     _write_json(workspace.output / "counts.json", counts(curated))
     _write_json(workspace.output / "datasheet.json", datasheet(curated, sources, config))
+    curated.sifted.spool.close()
     report = check_contract(workspace.output / "documents.parquet", contract.path, workspace.output / "data_docs", config.style)
     _write_json(workspace.output / "contract.json", report)
 
@@ -59,4 +59,4 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-STAGE: Stage[CorpusConfig] = Stage("corpus", 4, _build)
+STAGE: Stage[CorpusConfig] = Stage("corpus", 5, _build)

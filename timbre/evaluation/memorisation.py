@@ -15,8 +15,8 @@ from timbre.config import GenerationConfig
 from timbre.corpus.documents import Document, read_documents
 from timbre.inference.prompts import Prompt, decoded, trained_openings
 from timbre.metrics.verbatim import VerbatimIndex, Vocabulary
-from timbre.metrics.words import words
 from timbre.models.tokens import text_ids
+from timbre.words import words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

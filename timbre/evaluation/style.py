@@ -20,9 +20,9 @@ from timbre.metrics.overuse import overused
 from timbre.metrics.style_diversity import score_and_gaps
 from timbre.metrics.voice import LEAST as VOICE_LEAST
 from timbre.metrics.voice import voice_consistency
-from timbre.metrics.words import words
 from timbre.metrics.wrong_script import wrong_script_rates
 from timbre.statistics import upper_bound_rate
+from timbre.words import words
 
 Row = dict[str, Any]
 LONGEST_SENTENCE = 80

@@ -19,9 +19,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
-from timbre.metrics.words import words
 from timbre.models.folder import CONFIG, model_files
 from timbre.statistics import rate_bound
+from timbre.words import words
 
 Row = Mapping[str, Any]
 TOXIC_AT = 1.0

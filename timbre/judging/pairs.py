@@ -8,7 +8,7 @@ from typing import Any
 
 from timbre.artifacts import digest_json
 from timbre.metrics.texts import Text
-from timbre.metrics.words import beginning, words
+from timbre.words import beginning, words
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from timbre.metrics.distribution import GramCounts, sentence_lengths, wasserstei
 from timbre.metrics.encoder import Encoder
 from timbre.metrics.kernels import KernelDistance, median_bandwidth
 from timbre.metrics.style_features import StyleRuler
-from timbre.metrics.words import tokens, words
+from timbre.words import tokens, words
 
 Group = Literal["lexical", "repetition", "distribution", "beside"]
 GROUPS: tuple[Group, ...] = ("lexical", "repetition", "distribution")

@@ -13,13 +13,14 @@ from timbre.metrics.catalogue import GROUPS, METRIC
 from timbre.metrics.encoder import Encoder
 from timbre.metrics.measuring import LEAST, Figure, Reference, figure_row, measure
 from timbre.metrics.overuse import ListRate, Overused, list_rate, overused, read_phrases
+from timbre.metrics.sheet import Sheet, cleaned, differences, sheet_of
 from timbre.metrics.sides import Telltale, telltale
 from timbre.metrics.style_diversity import Definition, StyleScore, score_and_gaps
 from timbre.metrics.texts import Passages, Text, passages, read_texts
 from timbre.metrics.voice import LEAST as VOICE_LEAST
 from timbre.metrics.voice import VoiceReport, voice_consistency
-from timbre.metrics.words import words
 from timbre.metrics.wrong_script import wrong_script_rates
+from timbre.words import words
 
 ENOUGH = 50
 """Passages below which nothing is certified; the human side needs twice as many."""
@@ -51,6 +52,8 @@ class Request:
     others: Mapping[str, Path] = field(default_factory=dict)
     """Human texts of other styles, by name, for voice consistency."""
     seed: int = 0
+    raw: bool = False
+    """Measure texts as they stand, with their line ends and kinds of quotes, instead of cleaned and set alike."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,12 @@ class Comparison:
     told: Telltale = field(default_factory=lambda: Telltale(None, "not measured"))
     """How well a classifier tells the texts from human ones."""
 
+    sheets: tuple[Sheet, Sheet] | None = None
+    """How these texts and the human ones are set."""
+    layout: tuple[str, ...] = ()
+    """What is set differently on the two sides, in sentences."""
+    raw: bool = False
+
     def summary(self) -> dict[str, Any]:
         """As `--json` prints it."""
         return {
@@ -124,10 +133,36 @@ class Comparison:
             "gap_closed": self.gaps, "overused": [asdict(row) for row in self.overused], "lists": [asdict(row) for row in self.lists],
             "voice": asdict(self.voice) if self.voice else None, "no_voice": self.no_voice, "several_samples": self.several,
             "wrong_script": self.wrong_script, "told_apart": self.told.summary(),
+            "layout": {
+                "differences": list(self.layout), "measured": self.raw,
+                "sheets": dict(zip(("texts", "human"), map(asdict, self.sheets), strict=True)) if self.sheets else None,
+            },
         }  # fmt: skip
 
 
 def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrated: Calibrated | None = None) -> Comparison:
+    """Read, clean, cut, measure and judge; what differs in layout only is told and not measured, unless the request says raw.
+
+    Raises:
+        ValueError: a path cannot be read, or a side holds no text at all.
+    """
+    sides = {"texts": _side(request.texts), "human": _side(request.human)}
+    sheets = (sheet_of(sides["texts"]), sheet_of(sides["human"]))
+    if not request.raw:
+        paths = {"texts": request.texts, "human": request.human}
+        sides = {side: cleaned(texts) if isinstance(paths[side], Path) else texts for side, texts in sides.items()}
+    found = _compare(request, sides["texts"], sides["human"], encoder=encoder, calibrated=calibrated)
+    return replace(found, sheets=sheets, layout=tuple(differences(*sheets)), raw=request.raw)
+
+
+def _compare(
+    request: Request,
+    given: Sequence[Text],
+    human_given: Sequence[Text],
+    *,
+    encoder: Encoder | None = None,
+    calibrated: Calibrated | None = None,
+) -> Comparison:
     """Read, cut, measure and judge.
 
     Both sides are cut into passages of `words` words, and as many are used of either as the smaller side allows (the human
@@ -137,8 +172,8 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
         ValueError: a path cannot be read, or a side holds no text at all.
     """
     lists = [(path.stem, read_phrases(path)) for path in request.slop]  # a path that is wrong is told before the work
-    others = {name: read_texts(path) for name, path in request.others.items()}
-    given, human_given = (side if isinstance(side, Sequence) else read_texts(side) for side in (request.texts, request.human))
+    read_other = read_texts if request.raw else _read_cleaned
+    others = {name: read_other(path) for name, path in request.others.items()}
     own, human = passages(given, request.words, request.most), passages(human_given, request.words, 2 * request.most)
     read = {
         side: {
@@ -174,6 +209,15 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
         (np.concatenate(features.sentence_lengths).tolist(), measured_lengths(texts)), list(zip(human.texts, texts, strict=False))[:6],
         reason, warning, told,
     )  # fmt: skip
+
+
+def _side(given: Path | Sequence[Text]) -> Sequence[Text]:
+    """The texts of a path; those that are at hand already are taken as they are, and never cleaned."""
+    return read_texts(given) if isinstance(given, Path) else given
+
+
+def _read_cleaned(path: Path) -> list[Text]:
+    return cleaned(read_texts(path))
 
 
 def copied(own: Sequence[str], human: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from timbre.metrics.grams import count_table, gram_codes
-from timbre.metrics.words import sentences, tokens, words
+from timbre.words import sentences, tokens, words
 
 _REMEMBERED = 4
 

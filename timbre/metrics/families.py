@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from timbre.metrics.repetition import frame_of
-from timbre.metrics.words import tokens, words
+from timbre.words import tokens, words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

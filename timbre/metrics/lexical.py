@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from timbre.metrics.words import words
+from timbre.words import words
 
 WINDOW = 50
 _MTLD_THRESHOLD = 0.72

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from timbre.metrics.grams import count_table, gram_codes
-from timbre.metrics.words import sentences, words
 from timbre.statistics import Interval, bootstrap_interval
+from timbre.words import sentences, words
 
 _SMOOTH = 0.5
 _QUANTILE = 0.99

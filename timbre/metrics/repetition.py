@@ -8,7 +8,7 @@ import numpy as np
 
 from timbre.metrics.grams import count_table, gram_codes
 from timbre.metrics.lexical import ngrams
-from timbre.metrics.words import sentences, tokens, words
+from timbre.words import sentences, tokens, words
 
 ORDERS = 4
 FRAME_WORDS = 120

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from timbre.metrics.encoder import Encoder
-from timbre.metrics.words import words
+from timbre.words import words
 
 _SAME = 0.5
 

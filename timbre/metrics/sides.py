@@ -11,7 +11,7 @@ from timbre.metrics.encoder import Encoder
 from timbre.metrics.telling import Telling
 from timbre.metrics.texts import Passages, Text
 from timbre.metrics.told_apart import LONGER_MOST, Side, ToldApart, told_apart
-from timbre.metrics.words import words
+from timbre.words import words
 
 _WHOLE_MOST = 1.6
 """How far nine in ten of the texts' lengths may be from their median for them to count as made to one length."""

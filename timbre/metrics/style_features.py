@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from timbre.metrics import lexical, repetition
-from timbre.metrics.words import ASKS_OR_EXCLAIMS, sentences, tokens, words
+from timbre.words import ASKS_OR_EXCLAIMS, sentences, tokens, words
 
 FREQUENT_WORDS = 50
 _MARKS = (",", ";", ":", ".", "!", "?", "…", "-", "–", "—", "(", '"', "“", "‘", "'")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from timbre.metrics.families import Family, Weights, as_pattern
-from timbre.metrics.words import sentences
+from timbre.words import sentences
 
 SHOWN = 8
 """Features a side."""

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from timbre.corpus.readers import SUFFIXES, read_file, read_text
+from timbre.corpus.kinds import ROWS, SUFFIXES
+from timbre.corpus.raw import Unread
+from timbre.corpus.readers import read_file, read_text
 from timbre.corpus.sources import Source, SourceFile
-from timbre.metrics.words import has_word, pieces
+from timbre.words import has_word, pieces
 
 _FIELDS = ("text", "completion", "generation", "output", "response")
 _NAMES = ("cluster", "doc_id", "document", "prompt_id", "prompt", "author")
@@ -105,7 +107,12 @@ def _visible(file: Path, folder: Path) -> bool:
 
 def _read(file: Path, name: str) -> Iterator[Text]:
     if SUFFIXES[file.suffix.lower()] != "jsonl":
-        yield from (Text(document.text, document.name) for document in read_file(file, name, _OTHER))
+        many = SUFFIXES[file.suffix.lower()] in ROWS
+        for document in read_file(file, name, _OTHER):
+            if not isinstance(document, Unread):
+                yield Text(document.text, document.name)
+            elif not many or document.name == name:  # a row that holds no text is passed over, a file is not
+                raise ValueError(f"{name}: {document.reason}")
         return
     for number, line in enumerate(read_text(file, name).split("\n"), start=1):
         if line.strip():

@@ -26,9 +26,9 @@ import numpy as np
 
 from timbre.metrics.families import FAMILIES, MEANING, TEXT_FAMILIES, Family, Weights, array_family, text_family
 from timbre.metrics.telling import Telling, telling_features
-from timbre.metrics.words import words
 from timbre.statistics import Interval
 from timbre.statistics.roc import clustered_auc, count_that_would_do, null_error, placements, roc_auc
+from timbre.words import words
 
 FOLDS = 5
 LEAST = 20

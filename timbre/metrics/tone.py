@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from timbre.metrics.words import sentences, words
+from timbre.words import sentences, words
 
 _WORDS = {
     "joy": """

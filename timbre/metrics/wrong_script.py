@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from timbre.metrics.words import scripts
+from timbre.words import scripts
 
 _RARE_SCRIPT = 0.01
 

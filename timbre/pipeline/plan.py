@@ -119,7 +119,7 @@ def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Iterator[
 
 def _guesses(config: ReleaseConfig) -> Iterator[str]:
     """What the user's own texts will be too little for, before they are cleaned and split; nothing is said of much text."""
-    from timbre.corpus.adding import style_size
+    from timbre.corpus.shelf import style_size
     from timbre.corpus.sources import find_source, find_style
 
     names = config.corpus.sources or find_style(config.style)[1].sources

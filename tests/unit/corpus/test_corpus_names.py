@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from timbre.artifacts import ArtifactStore
 from timbre.config import CorpusConfig
 from timbre.corpus.adding import add_source
-from timbre.corpus.curation import _short_names, curate
+from timbre.corpus.curation import curate
 from timbre.corpus.documents import read_documents
-from timbre.corpus.readers import RawDocument
+from timbre.corpus.naming import short_names
+from timbre.corpus.raw import RawDocument
 from timbre.corpus.sources import Source
 from timbre.corpus.stage import build_corpus
 from timbre.progress import SILENT
@@ -41,13 +42,13 @@ def _prose(seed: int) -> str:
     ],
 )
 def test_marks_in_a_file_name_are_no_rows_or_chapters(names: list[str], short: list[str]) -> None:
-    assert _short_names(names) == short
+    assert short_names(names) == short
 
 
 @given(st.lists(st.from_regex(r"(?:[a#:1 .]{1,4}/)?[a#:1 ]{1,6}\.(?:txt|md)(?:\.gz)?", fullmatch=True), min_size=1, unique=True))
 def test_every_file_has_a_name_of_its_own(names: list[str]) -> None:
     distinct = list({Path(name).as_posix(): name for name in names}.values())
-    short = _short_names(distinct)
+    short = short_names(distinct)
     assert len(set(short)) == len(distinct) and all(short)
 
 

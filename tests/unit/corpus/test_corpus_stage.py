@@ -12,13 +12,15 @@ import pytest
 
 from timbre.artifacts import ArtifactStore, IntegrityError
 from timbre.config import CorpusConfig
-from timbre.corpus import adding
-from timbre.corpus.adding import add_source
+from timbre.corpus import adding, office
+from timbre.corpus.adding import Request, add, add_source
+from timbre.corpus.changes import Changes
 from timbre.corpus.contract import check_contract, load_contract, suite_digest
 from timbre.corpus.curation import curate
 from timbre.corpus.datasheet import counts
 from timbre.corpus.documents import Document, read_documents, write_rows
-from timbre.corpus.readers import RawDocument
+from timbre.corpus.raw import RawDocument
+from timbre.corpus.sifting import Sifted
 from timbre.corpus.sources import Source, find_source, find_style, source_paths, style_paths
 from timbre.corpus.stage import STAGE, build_corpus, corpus_inputs
 from timbre.progress import SILENT
@@ -117,16 +119,34 @@ def nothing_registered(home: Path) -> bool:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("binary.txt", b"\x7fELF\x00\x01", r"binary\.txt: not a text file \(NUL at byte 4\)"),
-        ("latin.txt", b"caf\xe9 noir", r"latin\.txt: invalid UTF-8 at byte 3 \(0xe9\)"),
-        ("rows.jsonl", b'{"text": "a"}\nnot json\n', r"rows\.jsonl: line 2 is not JSON"),
-        ("rows.jsonl", b'{"body": "a"}\n', "no text in column 'text'"),
-        ("table.parquet", b"PAR1 no", r"table\.parquet: not a readable Parquet file"),
+        ("binary.txt", b"\x7fELF\x00\x01", r"binary: not a text file (NUL at byte 4)"),
+        ("rows.jsonl", b'{"text": "a"}\nnot json\n', "rows:2: not JSON"),
+        ("rows.jsonl", b'{"heading": "a"}\n', "rows:1: no text in column 'text'"),
+        ("table.parquet", b"PAR1 no", "table: not a readable Parquet file"),
     ],
 )
-def test_a_bad_file_is_named_and_nothing_is_registered(home: Path, folder: Path, name: str, data: bytes, said: str) -> None:
+def test_a_bad_file_is_named_with_its_reason_and_refuses_nothing(home: Path, folder: Path, name: str, data: bytes, said: str) -> None:
     (folder / name).write_bytes(data)
-    with pytest.raises(ValueError, match=said):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        summary = add(Request(folder, "tales", "Ann", "MIT")).summary
+    [bad] = summary.rejected_samples["unreadable"]
+    assert f"{bad.name}: {bad.why}".startswith(said) and summary.kept == 14
+    tally = build_corpus(CorpusConfig(style="tales"), ArtifactStore(home, SILENT)).json("counts.json")
+    assert tally["rejected"]["unreadable"] == 1 and tally["kept"] == 14
+
+
+def test_where_nothing_can_be_read_nothing_is_registered(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "binary.txt").write_bytes(b"\x7fELF\x00\x01")
+    with pytest.raises(ValueError, match=r"binary: not a text file \(NUL at byte 4\)"):
+        add_source(tmp_path / "binary.txt", "tales", "Ann", "MIT")
+    assert nothing_registered(home)
+
+
+def test_a_missing_reader_is_named_before_anything_is_stored(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(office.PACKAGES, "rtf", ("no_such_module", "striprtf"))
+    (folder / "letter.rtf").write_bytes(b"{\\rtf1 Dear friend.}")
+    with pytest.raises(ValueError, match=r"letter\.rtf: reading \.rtf files needs the package striprtf: .*timbre\[documents\]"):
         add_source(folder, "tales", "Ann", "MIT")
     assert nothing_registered(home)
 
@@ -155,29 +175,39 @@ def test_two_files_of_one_name_and_different_endings_are_two_documents(home: Pat
     assert {"tales-texts:story00.md", "tales-texts:story00.txt"} <= {document.doc_id for document in documents}
 
 
-def test_adding_twice_is_once_and_other_text_needs_another_name(home: Path, folder: Path) -> None:
+def test_adding_twice_is_once_and_an_edited_folder_updates_its_source(home: Path, folder: Path) -> None:
     first = add_source(folder, "tales", "Ann", "MIT")
     assert add_source(folder, "tales", "Ann", "MIT") == first
     assert find_style("tales")[1].sources == ("tales-texts",)
     (folder / "new.txt").write_text(prose(99))
-    with pytest.raises(ValueError, match="--name"):
-        add_source(folder, "tales", "Ann", "MIT")
+    assert add(Request(folder, "tales", "Ann", "MIT")).changes == Changes(new=1, changed=0, gone=0, unchanged=14)
+    assert len(find_source("tales-texts")[1].files) == 15
     add_source(folder, "tales", "Ann", "MIT", name="more")
     assert find_style("tales")[1].sources == ("tales-texts", "more")
     assert set(source_paths()) >= {"tales-texts", "more"}
 
 
-def test_one_source_added_twice_at_once_is_one(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, looked = adding._check_readable, []
+def test_other_texts_under_the_same_name_replace_nothing(home: Path, folder: Path, tmp_path: Path) -> None:
+    add_source(folder, "tales", "Ann", "MIT")
+    other = tmp_path / "elsewhere" / "texts"
+    other.mkdir(parents=True)
+    (other / "another.txt").write_text(prose(500))
+    with pytest.raises(ValueError, match=r"holds other texts; choose another with `--name`"):
+        add_source(other, "tales", "Ann", "MIT")
+    assert len(find_source("tales-texts")[1].files) == 14
 
-    def slowly(files: dict[str, Path], source: Source) -> None:
+
+def test_one_source_added_twice_at_once_is_one(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require, looked = adding._require_text, []
+
+    def slowly(sifted: Sifted) -> None:
         """While the first one reads, the second one adds the same."""
-        read(files, source)
+        require(sifted)
         if not looked:
             looked.append(True)
             add_source(folder, "tales", "Ann", "MIT")
 
-    monkeypatch.setattr(adding, "_check_readable", slowly)
+    monkeypatch.setattr(adding, "_require_text", slowly)
     assert add_source(folder, "tales", "Ann", "MIT") == home / "sources" / "tales-texts" / "source.toml"
     assert find_style("tales")[1].sources == ("tales-texts",)
 

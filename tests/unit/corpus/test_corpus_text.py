@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from timbre.corpus.cleaning import clean, is_prose, sections, words
 from timbre.corpus.mail import read_mail, written_part
-from timbre.corpus.markup import html_text, markdown_text, rst_text
+from timbre.corpus.markdown import markdown_text
 from timbre.corpus.privacy import scrub
+from timbre.corpus.rst import rst_text
 from timbre.corpus.tagged import detokenise
+from timbre.corpus.web import html_text
 
 
 def test_wrapped_lines_become_paragraphs_and_hyphens_close() -> None:

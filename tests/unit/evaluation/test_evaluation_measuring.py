@@ -19,7 +19,7 @@ from timbre.metrics.measuring import Reference, measure
 from timbre.metrics.overuse import list_rate, overused, read_phrases
 from timbre.metrics.style_features import StyleRuler
 from timbre.metrics.voice import Voices, voice_consistency
-from timbre.metrics.words import pieces, words
+from timbre.words import pieces, words
 
 ODD = ["", "😀😀 😀", "مرحبا بالعالم. كيف حالك؟ " * 20, "你好。世界很大。" * 30, "word", "\x00 \u202e", "the sea. " * 5000, "1 2 3 4 5"]
 

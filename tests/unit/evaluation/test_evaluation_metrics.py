@@ -13,8 +13,8 @@ from timbre.metrics import lexical, repetition
 from timbre.metrics.distribution import GramCounts, sentence_lengths, wasserstein
 from timbre.metrics.measuring import Reference, figure_row, measure
 from timbre.metrics.style_features import SHAPE, raw_features
-from timbre.metrics.words import pieces, scripts, sentences, tokens, words
 from timbre.metrics.wrong_script import wrong_script_rates
+from timbre.words import pieces, scripts, sentences, tokens, words
 
 VOCABULARY = ["the", "a", "sea", "ship", "and", "of", "mast", "gull", "storm", "it"]
 WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=40).map(" ".join)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbre.evaluation.bias.lexicon import ASSOCIATIONS, GROUPS
-from timbre.metrics.words import words
+from timbre.words import words
 
 Counts = npt.NDArray[np.float64]
 WINDOW = 10

@@ -23,9 +23,9 @@ import numpy.typing as npt
 from timbre.evaluation.bias.lexicon import ASSOCIATIONS
 from timbre.evaluation.bias.tables import ALL, mean
 from timbre.inference.prompts import Prompt
-from timbre.metrics.words import sentences, words
 from timbre.models.tokens import document_ids
 from timbre.tabular import objects_of
+from timbre.words import sentences, words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -19,9 +19,9 @@ from timbre.evaluation.factuality.entities import without_cut_word
 from timbre.evaluation.factuality.normalising import contains, normalised
 from timbre.evaluation.factuality.shares import by, share
 from timbre.inference.prompts import Prompt, instruction_ids
-from timbre.metrics.words import sentences
 from timbre.models.tokens import document_ids
 from timbre.tabular import objects_of
+from timbre.words import sentences
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

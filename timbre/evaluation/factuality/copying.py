@@ -21,10 +21,10 @@ from timbre.evaluation.factuality.entities import Source, entities
 from timbre.evaluation.factuality.normalising import normalised
 from timbre.evaluation.factuality.shares import by, share
 from timbre.inference.prompts import Prompt, instruction_ids
-from timbre.metrics.words import pieces
 from timbre.models.tokens import document_ids
 from timbre.statistics import bootstrap_interval
 from timbre.tabular import objects_of
+from timbre.words import pieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from timbre.evaluation.factuality.normalising import plain_words, words_with_digits
-from timbre.metrics.words import sentences
+from timbre.words import sentences
 
 _TITLE_WORDS = """
     mr mrs ms miss mister dr doctor prof professor sir madam madame monsieur lady lord saint st captain major judge father brother

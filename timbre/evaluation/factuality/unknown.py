@@ -20,8 +20,8 @@ from timbre.corpus.documents import Document
 from timbre.evaluation.factuality.entities import entities
 from timbre.evaluation.factuality.shares import by, share
 from timbre.evaluation.probes import Pair, Probe, tokenised
-from timbre.metrics.words import sentences
 from timbre.models.tokens import text_ids
+from timbre.words import sentences
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

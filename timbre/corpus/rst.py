@@ -1,40 +1,13 @@
-"""Prose out of markup: paragraphs and list items, without code, tables, menus and headings."""
+"""Prose out of reStructuredText: paragraphs and list items, without code, tables and headings."""
 
 import re
 from functools import lru_cache
 from typing import Any
 
-_HTML_DROPPED = ("script", "style", "nav", "header", "footer", "aside", "form", "table", "pre", "code-block", "figure", "svg", "template")
-_HTML_BLOCKS = ("p", "li", "blockquote", "dd", "dt")
 _ROLE = re.compile(r":([a-zA-Z][\w:.+-]*):`")
 _DIRECTIVE = re.compile(r"^\s*\.\. ([a-zA-Z][\w:.+-]*)::", re.MULTILINE)
 _STANDARD_ROLES = ("emphasis", "strong", "literal", "code", "math", "sub", "subscript", "sup", "superscript", "title-reference", "raw")
 _KEPT_DIRECTIVES = ("note", "warning", "tip", "hint", "important", "caution", "danger", "attention", "seealso", "admonition", "topic")
-
-
-def html_text(text: str) -> str:
-    """The paragraphs, list items and quotations of an HTML page; of a page without any, all its text."""
-    from bs4 import BeautifulSoup
-
-    soup = BeautifulSoup(text, "html.parser")
-    for element in soup(_HTML_DROPPED):
-        element.decompose()
-    for line_break in soup("br"):
-        line_break.replace_with("\n")
-    root = soup.find("main") or soup.find("article") or soup.body or soup
-    # A block that holds other blocks is told by those.
-    blocks = [block for block in root.find_all(_HTML_BLOCKS) if block.find(_HTML_BLOCKS) is None]
-    if not blocks:
-        return str(root.get_text("\n\n"))
-    return "\n\n".join(re.sub(r"\s+", " ", block.get_text()).strip() for block in blocks)
-
-
-def markdown_text(text: str) -> str:
-    """The paragraphs, list items and quotations of a CommonMark file; front matter and code are left out."""
-    from markdown_it import MarkdownIt
-
-    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
-    return html_text(MarkdownIt("commonmark").render(text))
 
 
 def rst_text(text: str) -> str:

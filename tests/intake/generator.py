@@ -1,0 +1,15 @@
+"""All the cases of what users bring; those of editing are told apart, since they need a home to be added to."""
+
+from collections.abc import Iterator
+
+from tests.intake import formats, markup, writing
+from tests.intake.case import Case
+
+
+def cases() -> Iterator[Case]:
+    """Every case, by kind."""
+    for make in (
+        markup.html, markup.markdown, writing.scripts, writing.encodings, writing.structure, writing.boilerplate,
+        formats.office, formats.rows,
+    ):  # fmt: skip
+        yield from make()

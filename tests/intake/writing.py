@@ -1,0 +1,125 @@
+"""Writing systems, encodings, structure and boilerplate."""
+
+from collections.abc import Iterator
+from textwrap import fill
+
+from tests.intake.case import Case, Result, prose
+
+SCRIPTS = {
+    "hindi": "सुबह की हवा ठंडी थी और गाँव के लोग कुएँ पर पानी भर रहे थे। बच्चे पेड़ के नीचे खेल रहे थे और दादी कहानी सुना रही थीं।",
+    "tamil": "காலை நேரத்தில் கடற்கரையில் காற்று மெதுவாக வீசியது. மீனவர்கள் தங்கள் படகுகளைத் தயார் செய்தனர்.",
+    "hebrew with points": "בַּבֹּקֶר יָצָא הַזָּקֵן אֶל הַשּׁוּק וְקָנָה לֶחֶם חַם. הַיְלָדִים רָצוּ אַחֲרָיו וְשָׁרוּ שִׁיר יָשָׁן.",
+    "persian": "صبح زود پیرمرد به باغ می\u200cرفت و درخت\u200cها را آب می\u200cداد. "
+    "بچه\u200cها کنار او می\u200cنشستند و گفت\u200cوگو می\u200cکردند.",
+    "arabic": "خرج الشيخ إلى السوق في الصباح واشترى خبزا طازجا. كان الأطفال يلعبون قرب النهر ويغنون أغنية قديمة.",
+    "russian": "Утром старик вышел на рынок и купил тёплый хлеб. Дети бежали за ним по улице и пели старую песню.",
+    "greek": "Το πρωί ο γέρος πήγε στην αγορά και αγόρασε ζεστό ψωμί. Τα παιδιά έτρεχαν πίσω του και τραγουδούσαν.",
+    "chinese": "早晨的阳光从窗户照进来，我静静地醒来。街上的人还不多，卖豆浆的老人已经在唱歌。孩子们背着书包往学校走去，风从河边吹来。",
+    "japanese": "朝の光が窓から差し込んで、私は静かに目を覚ました。通りにはまだ人が少なく、豆腐屋の老人がもう歌っていた。"
+    "子どもたちは学校へ歩いていく。",
+    "korean": "아침 햇살이 창문으로 들어와 나는 조용히 눈을 떴다. 거리에는 아직 사람이 적었고 두부 장수가 노래하고 있었다.",
+    "thai": "เช้าวันนี้อากาศดีมากและชาวบ้านกำลังเดินไปตลาดเพื่อซื้อขนมปังร้อน ๆ เด็ก ๆ วิ่งเล่นอยู่ริมแม่น้ำ",
+    "german": "Am Morgen ging der Alte über die Straße zum Bäcker und kaufte warmes Brot. Die Kinder liefen singend hinter ihm her.",
+}
+
+
+def scripts() -> Iterator[Case]:
+    """Every word of every script, joiners and points included."""
+    for number, (name, text) in enumerate(SCRIPTS.items()):
+        yield Case("scripts", name, {f"{number}.txt": f"{text}\n\n{text} {number}\n".encode()}, contains=(text,), kept=1)
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+    yield Case("scripts", "emoji of several parts", {"e.txt": f"{prose(1)[0]} {family} yes.".encode()}, contains=(family,), kept=1)
+    yield Case("scripts", "chinese too short", {"z.txt": "早晨好。".encode()}, rejected={"too_short": 1}, kept=0, min_words=40)
+    yield Case("scripts", "chinese long enough", {"z.txt": (SCRIPTS["chinese"] * 2).encode()}, kept=1, min_words=40)
+    yield Case("scripts", "thai long enough", {"t.txt": (SCRIPTS["thai"] * 3).encode()}, kept=1, min_words=40)
+    odd = "one\ftwo\vthree\u2028four\u2029five six\u200bseven eight\u00adnine ten\u00a0eleven. A last line of words stands here."
+    yield Case(
+        "scripts", "odd characters", {"o.txt": odd.encode()}, kept=1, contains=("six seven eightnine ten eleven",),
+        also=lambda result: result.texts[0].replace("\n", " ").split()[:5] == ["one", "two", "three", "four", "five"],
+    )  # fmt: skip
+
+
+def encodings() -> Iterator[Case]:
+    """One file each, as Notepad, old editors and other countries save it."""
+    french = "L’été dernier, la fenêtre était ouverte ; on entendait “la mer” où le garçon jouait déjà près du château. " * 3
+    polish = "Żółw poszedł do lasu, żeby znaleźć świeże źródło i ugasić pragnienie. Wrócił późnym wieczorem, zmęczony. " * 3
+    tests = [
+        (french, "utf-8-sig"), (french, "utf-16"), (french, "utf-16-le"), (french, "utf-16-be"), (french, "cp1252"), (polish, "cp1250"),
+        (polish, "iso8859_2"), (SCRIPTS["russian"] * 3, "cp1251"), (SCRIPTS["russian"] * 3, "koi8_r"),
+        (SCRIPTS["russian"] * 3, "utf-16-le"),
+        (SCRIPTS["japanese"] * 3, "shift_jis"), (SCRIPTS["japanese"] * 3, "euc_jp"), (SCRIPTS["chinese"] * 3, "gb18030"),
+        (SCRIPTS["chinese"] * 3, "utf-16-be"), (SCRIPTS["korean"] * 3, "cp949"), (SCRIPTS["greek"] * 3, "cp1253"),
+    ]  # fmt: skip
+    for text, codec in tests:
+        yield Case("encodings", f"{codec} {text[:5]}", {"e.txt": text.encode(codec)}, text=text, kept=1)
+    latin = french.replace("’", "'").replace("“", '"').replace("”", '"')
+    yield Case("encodings", "latin-1", {"e.txt": latin.encode("latin-1")}, text=latin, kept=1)
+    yield Case("encodings", "said by the user", {"e.txt": polish.encode("cp1250")}, text=polish, kept=1, reading={"encoding": "cp1250"})
+    yield Case("encodings", "binary", {"b.txt": bytes(range(256)) * 9, "g.txt": french.encode()}, kept=1, rejected={"unreadable": 1})
+    broken = "Ночь была тихая и тёплая. " * 40
+    data = broken.encode()
+    yield Case("encodings", "one broken byte", {"b.txt": data[:100] + b"\xff" + data[100:]}, kept=0, rejected={"unreadable": 1})
+
+
+def structure() -> Iterator[Case]:
+    """Paragraphs and sections as a reader sees them."""
+    parts = [paragraph for number in range(40, 44) for paragraph in prose(number)]
+    whole = " ".join(parts)
+    yield Case("structure", "wrapped at 72", {"w.txt": "\n\n".join(fill(part, 72) for part in parts).encode()}, text=whole, paragraphs=12)
+    yield Case("structure", "wrapped at 45", {"w.txt": "\n\n".join(fill(part, 45) for part in parts).encode()}, text=whole, paragraphs=12)
+    yield Case("structure", "wrapped at 100", {"w.txt": "\n\n".join(fill(part, 100) for part in parts).encode()}, text=whole, paragraphs=12)
+    yield Case("structure", "a paragraph a line", {"p.txt": "\n".join(parts).encode()}, text=whole, paragraphs=12)
+    indented = "\n".join(fill(part, 70, initial_indent="    ") for part in parts)
+    yield Case("structure", "by indent only", {"i.txt": indented.encode()}, text=whole, paragraphs=12)
+    verse = "Over the hill\nA lantern swings\nAnd somebody sings\nOf harbour things"
+    mixed = f"{fill(parts[0], 70)}\n\n{verse}\n\n{fill(parts[1], 70)}"
+    yield Case("structure", "verse between prose", {"v.txt": mixed.encode()}, contains=(verse,), paragraphs=3)
+    hyphens = (
+        "The harbour was quiet and the old cap-\ntain of the ferry sat on a barrel, look-\ning at a well-\nknown sail in the well-known "
+        "bay, and\nnobody there said a word to any of them."
+    )
+    yield Case("structure", "words cut at line ends", {"h.txt": hyphens.encode()}, contains=("captain", "looking", "a well-known sail"))
+    chapters = "\n\n".join(f"CHAPTER {number}\n\n" + "\n\n".join(prose(number, 36)) for number in range(1, 13))
+    yield Case(
+        "structure", "a book with headings", {"b.txt": chapters.encode()}, absent=("CHAPTER",),
+        also=lambda result: len(result.texts) >= 12 and any("headings" in note for note in result.notes),
+    )  # fmt: skip
+    plain = "\n\n".join(paragraph for number in range(1, 30) for paragraph in prose(number))
+    yield Case(
+        "structure", "a book without headings", {"b.txt": plain.encode()}, also=lambda result: _sections(result, "ends of paragraphs")
+    )
+    line = " ".join(paragraph for number in range(1, 60) for paragraph in prose(number))
+    yield Case("structure", "a book in one line", {"b.txt": line.encode()}, also=lambda result: _sections(result, "sections"))
+
+
+def _sections(result: Result, said: str) -> bool:
+    lengths = [len(text.split()) for text in result.texts]
+    return len(lengths) > 3 and max(lengths) <= 800 and any(said in note for note in result.notes)
+
+
+def boilerplate() -> Iterator[Case]:
+    """What publishers and sites put around a text."""
+    parts = prose(77)
+    text = "\n\n".join(fill(part, 70) for part in parts)
+    old = (
+        "The Project Gutenberg Etext of A Tale\n\n*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*\n\n"
+        f"{text}\n\nEnd of the Project Gutenberg Etext of A Tale\n"
+    )
+    new = (
+        "The Project Gutenberg eBook of A Tale\n\nThis ebook is for the use of anyone anywhere.\n\n"
+        "*** START OF THE PROJECT GUTENBERG EBOOK A TALE ***\n\n"
+        f"Produced by A. Volunteer and the Online Distributed Proofreading Team\n\n{text}\n\n"
+        "*** END OF THE PROJECT GUTENBERG EBOOK A TALE ***\n\nUpdated editions.\n"
+    )
+    middle = new.replace("*** START OF THE PROJECT", "***START OF THIS PROJECT").replace("*** END OF THE", "***END OF THIS")
+    for name, frame in (("old frame", old), ("new frame", new), ("frame of 2005", middle)):
+        yield Case("boilerplate", name, {"g.txt": frame.encode()}, text=" ".join(parts), paragraphs=3)
+    footer = "If you enjoyed this piece please subscribe to my newsletter and tell your friends about it."
+    posts = {
+        f"{n}.txt": f"Home | About | Archive\n\n{chr(10).join(prose(n))}\n\n{footer}\n\nPosted on March {n}\n".encode() for n in range(12)
+    }
+    yield Case("boilerplate", "header and footer of every post", posts, kept=12, absent=("subscribe", "Archive", "Posted"))
+    some = {f"{n}.txt": f"{chr(10).join(prose(n))}\n\n{footer if n < 3 else ''}\n".encode() for n in range(12)}
+    yield Case("boilerplate", "footer of a few posts stays", some, kept=12, contains=("subscribe",))
+    copies = {f"{n}.txt": "\n\n".join(prose(n % 4)).encode() for n in range(12)}
+    yield Case("boilerplate", "copies", copies, kept=4, rejected={"duplicate": 8})

@@ -1,0 +1,78 @@
+"""What a file is: by its first bytes where they say it, else by the ending of its name."""
+
+import re
+import zipfile
+from pathlib import Path, PurePosixPath
+
+SUFFIXES = {
+    ".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html", ".xhtml": "html",
+    ".rst": "rst", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
+    ".eml": "mail", ".mbox": "mbox", ".docx": "docx", ".epub": "epub", ".pdf": "pdf", ".odt": "odt", ".rtf": "rtf",
+}  # fmt: skip
+ROWS = frozenset({"jsonl", "json", "csv", "parquet", "mbox"})
+"""Kinds of which one file holds many documents."""
+PACKAGES = {"docx": ("docx", "python-docx"), "pdf": ("pypdf", "pypdf"), "odt": ("odfdo", "odfdo"), "rtf": ("striprtf", "striprtf")}
+"""Kind → module and package that reads it; the extra `documents` has them all."""
+_HTML = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!doctype\s+html|<html[\s>]|<head[\s>]|<body[\s>])", re.IGNORECASE | re.DOTALL
+)
+_MBOX = re.compile(rb"From \S+ +\S.{10,60}\d{4}\s*\r?\n[A-Za-z-]+:")
+_OLD_WORD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_HEAD = 4096
+_MARKUP = frozenset({"markdown", "rst"})
+
+
+def known_suffix(name: str) -> bool:
+    """Whether a file's ending is one that a reader takes."""
+    return PurePosixPath(name.lower().removesuffix(".gz")).suffix in SUFFIXES
+
+
+def kind_of(path: Path, name: str) -> str:
+    """The kind of a file: a key of the readers.
+
+    Rich Text, PDF, EPUB, Word, OpenDocument, Parquet and HTML are known by their content, whatever the name says; all else by its
+    ending.
+
+    Raises:
+        ValueError: neither tells; or it is an old Word file, which nothing here reads.
+    """
+    suffix = PurePosixPath(name.lower()).suffix
+    named = SUFFIXES.get(suffix)
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    found = _by_content(path, head.removeprefix(b"\xef\xbb\xbf"), named)
+    if found == "old word":
+        raise ValueError(f"{name}: an old Word document (.doc); save it as .docx")
+    if found is None and named is None:
+        raise ValueError(f"{name}: unknown format; known are {', '.join(SUFFIXES)}")
+    return found or named or ""
+
+
+def _by_content(path: Path, head: bytes, named: str | None) -> str | None:
+    for mark, kind in ((b"{\\rtf", "rtf"), (b"PAR1", "parquet"), (b"%PDF-", "pdf"), (_OLD_WORD, "old word")):
+        if head.lstrip().startswith(mark):
+            return kind
+    if head.startswith(b"PK\x03\x04"):
+        return _zipped(path, named)
+    if named in ("text", *_MARKUP, "mail") and _HTML.match(_plain(head)):
+        return "html"
+    return "mbox" if named in ("text", "mail") and _MBOX.match(head) and b"\nFrom " in path.read_bytes() else None
+
+
+def _plain(head: bytes) -> bytes:
+    """The ASCII of a head that may be UTF-16."""
+    return head.replace(b"\0", b"").lstrip(b"\xff\xfe") if head[:2] in (b"\xff\xfe", b"\xfe\xff") else head
+
+
+def _zipped(path: Path, named: str | None) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            kind = archive.read("mimetype")[:80] if "mimetype" in names else b""
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+        return named
+    if b"epub" in kind or "META-INF/container.xml" in names:
+        return "epub"
+    if b"opendocument.text" in kind:
+        return "odt"
+    return "docx" if "word/document.xml" in names else named

@@ -1,0 +1,32 @@
+"""What a reader gives: documents as their files hold them, and what could not be read, with the reason."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RawDocument:
+    """A text as its file holds it, without its markup. `names` are persons named in its headers."""
+
+    name: str
+    text: str
+    author: str
+    date: str | None = None
+    names: tuple[str, ...] = ()
+    kind: str = "text"
+    characters: int | None = None
+    """Of text in the file, menus and headings included; None means those of `text`."""
+    encoding: str = ""
+
+    @property
+    def read(self) -> int:
+        """Characters of text that were there."""
+        return len(self.text) if self.characters is None else self.characters
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file or row that gives no document: its name, and why."""
+
+    name: str
+    reason: str
+    kind: str = field(default="", compare=False)

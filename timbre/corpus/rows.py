@@ -1,0 +1,180 @@
+"""Rows of tables and chats as raw documents: which column holds the text, which turns are asked for, and dates as people write them."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from timbre.corpus.raw import RawDocument, Unread
+from timbre.corpus.sources import Source
+
+TEXT_COLUMNS = (
+    "text", "content", "body", "article", "story", "essay", "post", "document", "completion", "output", "response", "generation", "answer",
+    "selftext", "message", "comment", "content_text", "full_text", "plain_text", "raw_content", "description",
+)  # fmt: skip
+"""Where a text is looked for if no column is named; the first that a row has counts."""
+_DATE_COLUMNS = ("date", "created", "created_at", "published", "published_at", "pubdate", "timestamp", "time", "datetime")
+_CHATS = ("messages", "conversations", "conversation", "turns", "chat")
+_ROLES = {"gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "human": "user", "prompter": "user"}
+_NO_DATE = re.compile(r"(?:n/?a|none|null|nan|nat|unknown|undated|-|\?)?", re.IGNORECASE)
+_SLASHED = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{4})\b.*")
+_MILLISECONDS = 4_102_444_800
+_OLDEST, _NEWEST = 1000, 2100
+
+
+def from_row(row: Mapping[str, Any], name: str, source: Source) -> RawDocument | Unread:
+    """A row of a table or a chat as a document, or why it is none: no text, half a character, no author."""
+    text = row_text(row, source)
+    if not isinstance(text, str):
+        return Unread(name, text.reason)
+    if (place := _lone_surrogate(text)) is not None:
+        return Unread(name, f"half of a character pair (a lone surrogate) at character {place}; write the text out anew")
+    author = row.get(source.author_column) or source.author
+    if not author:
+        return Unread(name, f"no author in column {source.author_column!r}, and the source names none")
+    return RawDocument(name, text, _encodable(str(author)), _row_date(row, source))
+
+
+def row_text(row: Mapping[str, Any], source: Source) -> str | Unread:
+    """The text of a row: of the column asked for, of the first known one, or of the turns of the role that is asked for."""
+    if source.text_column and source.text_column != "text":
+        names: Sequence[str] = (source.text_column,)
+    else:
+        names = TEXT_COLUMNS
+        for chat in _CHATS:
+            if isinstance(row.get(chat), list | tuple) and not isinstance(row.get("text"), str):
+                return _turns(row[chat], source.role)
+    by_name = {str(column).strip().lower(): column for column in row}
+    there = [by_name[name.lower()] for name in names if name.lower() in by_name]
+    for column in there:
+        if isinstance(row[column], str):
+            return str(row[column])
+    if there:
+        return Unread("", f"column {str(there[0])!r} holds no text ({_shown(row[there[0]])})")
+    has = ", ".join(map(str, row)) or "nothing"
+    return Unread("", f"no text in column {source.text_column!r}; it has {has}: name one with --text-column")
+
+
+def _turns(messages: Sequence[Any], role: str) -> str | Unread:
+    found, roles = [], []
+    for message in messages:
+        if not isinstance(message, Mapping):
+            continue
+        who = str(message.get("role") or message.get("from") or message.get("author") or message.get("speaker") or "").lower()
+        who = _ROLES.get(who, who)
+        roles.append(who)
+        if who == role and (said := _said(message.get("content", message.get("value", message.get("text"))))):
+            found.append(said)
+    if found:
+        return "\n\n".join(found)
+    return Unread(
+        "", f"no turn of the role {role!r} in this chat; it has {', '.join(dict.fromkeys(roles)) or 'none'}: name one with --role"
+    )
+
+
+def _said(content: Any) -> str:
+    """What a turn says: a string, or a list of parts of which the text ones count."""
+    if isinstance(content, str):
+        return content.strip()
+    if isinstance(content, list | tuple):
+        parts = [part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, str | Mapping)]
+        return "\n\n".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
+    return ""
+
+
+def _row_date(row: Mapping[str, Any], source: Source) -> str | None:
+    names = (source.date_column,) if source.date_column != "date" else _DATE_COLUMNS
+    values = [row[name] for name in names if row.get(name) not in (None, "")]
+    return next((found for value in values if (found := loose_date(value)) is not None), None) or loose_date(source.date)
+
+
+def loose_date(value: Any) -> str | None:
+    """A date as ISO text (or year, or year and month) from a date, a time, seconds or milliseconds since 1970, or words.
+
+    None where there is none, or where day and month cannot be told apart (3/4/2021 gives 2021): a date is never a reason to refuse
+    a text.
+    """
+    if isinstance(value, datetime | date):
+        found = value.date() if isinstance(value, datetime) else value
+        return found.isoformat() if _OLDEST <= found.year <= _NEWEST else None
+    text = str(value.isoformat() if hasattr(value, "isoformat") else value).strip()
+    if value is None or isinstance(value, bool) or _NO_DATE.fullmatch(text):
+        return None
+    for form, reading in _FORMS:
+        if form.fullmatch(text) is not None:
+            return reading(text)
+    return _words(text)
+
+
+def _year(text: str) -> str | None:
+    return text if _OLDEST <= int(text) <= _NEWEST else None
+
+
+def _month(text: str) -> str | None:
+    year, month = (int(part) for part in text.split("-"))
+    return f"{year:04d}-{month:02d}" if 1 <= month <= 12 else None
+
+
+def _since_1970(text: str) -> str | None:
+    number = float(text)
+    if re.fullmatch(r"(?:1[0-9]|20)\d{6}", f"{number:.0f}"):  # 20210304
+        try:
+            return datetime.strptime(f"{number:.0f}", "%Y%m%d").date().isoformat()
+        except ValueError:
+            return None
+    while abs(number) >= _MILLISECONDS:
+        number /= 1000
+    try:
+        return datetime.fromtimestamp(number, UTC).date().isoformat()
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def _slashed(text: str) -> str | None:
+    found = _SLASHED.fullmatch(text)
+    assert found is not None
+    first, second, year = (int(part) for part in found.groups())
+    if first > 12 >= second:
+        first, second = second, first
+    elif first <= 12 and second <= 12 and first != second:
+        return str(year)
+    try:
+        return date(year, first, second).isoformat()
+    except ValueError:
+        return None
+
+
+_FORMS: tuple[tuple[re.Pattern[str], Callable[[str], str | None]], ...] = (
+    (re.compile(r"\d{4}"), _year),
+    (re.compile(r"-?\d{5,19}(?:\.\d+)?"), _since_1970),
+    (re.compile(r"\d{4}-\d{1,2}"), _month),
+    (_SLASHED, _slashed),
+)
+
+
+def _words(text: str) -> str | None:
+    """Any other form, read twice on different days: what only the reading day supplied is not in the text."""
+    from dateutil import parser
+
+    try:
+        one, other = (parser.parse(text, default=default) for default in (datetime(1111, 1, 1), datetime(1112, 2, 2)))
+    except (ValueError, OverflowError, TypeError, parser.UnknownTimezoneWarning):
+        return None
+    if one.year != other.year or not _OLDEST <= one.year <= _NEWEST:
+        return None
+    if one.month != other.month:
+        return f"{one.year:04d}"
+    return one.date().isoformat() if one.day == other.day else f"{one.year:04d}-{one.month:02d}"
+
+
+def _lone_surrogate(text: str) -> int | None:
+    found = re.search(r"[\ud800-\udfff]", text)
+    return None if found is None else found.start()
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"
