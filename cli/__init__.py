@@ -46,6 +46,12 @@ _SPINS = ("GOMP_SPINCOUNT", "1000")
 programs on the same cores wait for each other's turning: writing texts was measured 2 to 6 times slower beside a second
 one, against a fifth slower alone with this value."""
 
+_EXTRA_OF = {
+    **dict.fromkeys(("run", "stage", "setup", "up", "status", "promote", "rollback", "compare"), "run"),
+    "target": "train",
+}
+"""What a whole command needs. Others need an extra only for some of what they do, and say so when it comes to that."""
+
 app = typer.Typer(
     name="timbre",
     no_args_is_help=True,
@@ -121,6 +127,19 @@ def _leave(*_: object) -> None:
     os._exit(130)
 
 
+def _require_extra(words: list[str]) -> None:
+    """Before any work: a command that cannot do anything without its extra says so. Help is shown whatever is installed.
+
+    Raises:
+        MissingExtraError: the extra is not installed.
+    """
+    from timbre.extras import require
+
+    command = next((word for word in words if not word.startswith("-")), "")
+    if (extra := _EXTRA_OF.get(command)) is not None and "--help" not in words:
+        require(extra, f"`timbre {command}`")
+
+
 def main() -> None:
     """Run the command; turn what went wrong into one sentence and an exit code."""
     from timbre.cli.errors import INTERRUPTED, explain
@@ -129,6 +148,7 @@ def main() -> None:
     for number in _INTERRUPTIONS:
         signal.signal(number, _interrupt)
     try:
+        _require_extra(sys.argv[1:])
         app()
     except SystemExit as ending:
         if ending.code == INTERRUPTED:

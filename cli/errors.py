@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from timbre.extras import lacking
+
 BUG, INPUT, GATE_FAIL, INCONCLUSIVE, WAITING, INTEGRITY, LOST_RACE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 130
 _FULL = "the disk is full"
 OF_REFUSAL = {"FAIL": GATE_FAIL, "INCONCLUSIVE": INCONCLUSIVE, "PASS": INPUT}
@@ -26,6 +28,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         traceback.print_exception(error)
     if _is_full(error):
         return _full_disk(error), INPUT
+    if isinstance(error, ModuleNotFoundError) and (missing := lacking(error)) is not None:
+        return missing, INPUT
     for kinds, code, sentence in _table():
         if isinstance(error, kinds):
             return sentence(error), code if isinstance(code, int) else code(error)

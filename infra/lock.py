@@ -19,12 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 SERVER = ROOT / "infra" / "server.lock"
+EXTRAS = ("run", "documents", "docs", "dev")
+"""What `make install` brings: everything that runs, the tests and the documentation."""
 CUDA = re.compile(r"^(nvidia-|cuda-|triton==)")
 ELSEWHERE = re.compile(r"^# (torch-\S+\.whl) sha256:([0-9a-f]{64})$", re.MULTILINE)
 
 
 def compiled(source: str, *options: str) -> list[str]:
-    """The lines that uv resolves, each requirement followed by its hashes."""
+    """The lines that uv resolves, each requirement followed by its hashes. Versions that are locked stay, where they still fit."""
     environment = {name: value for name, value in os.environ.items() if name != "UV_FIND_LINKS"}
     command = [
         str(Path(sys.executable).with_name("uv")),
@@ -39,8 +41,18 @@ def compiled(source: str, *options: str) -> list[str]:
         *options,
         source,
     ]
-    result = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
-    return result.stdout.splitlines()
+    with tempfile.NamedTemporaryFile("w+", suffix=".txt") as kept:
+        kept.write("\n".join(pins()))
+        kept.flush()
+        subprocess.run([*command, "--output-file", kept.name], cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+        return Path(kept.name).read_text().splitlines()
+
+
+def pins() -> list[str]:
+    """What both locks hold now, without hashes and without the marker of the CUDA libraries."""
+    lines = [line for lock in (LOCK, SERVER) if lock.exists() for line in lock.read_text().splitlines()]
+    held = [line.removesuffix("\\").strip() for line in lines if "==" in line and line[0].isalpha()]
+    return [re.sub(r" ; extra == 'cuda'$| and extra == 'cuda'$", "", pin) for pin in held]
 
 
 def elsewhere(version: str) -> dict[str, str]:
@@ -62,7 +74,7 @@ def marked(line: str) -> str:
 def main() -> None:
     """Write both locks."""
     lines: list[str] = []
-    for line in compiled("pyproject.toml", "--extra", "dev", "--extra", "documents"):
+    for line in compiled("pyproject.toml", *(word for extra in EXTRAS for word in ("--extra", extra))):
         lines.append(marked(line) if CUDA.match(line) else line)
         if line.startswith("torch=="):
             others = elsewhere(line.removeprefix("torch==").split()[0])

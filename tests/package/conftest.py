@@ -15,7 +15,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def whole(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """With everything that the road needs."""
-    return install(wheel, tmp_path_factory.mktemp("whole") / "venv")
+    return install(wheel, tmp_path_factory.mktemp("whole") / "venv", "run")
+
+
+@pytest.fixture(scope="session")
+def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Without any extra: texts are compared."""
+    return install(wheel, tmp_path_factory.mktemp("base") / "venv")
 
 
 @pytest.fixture

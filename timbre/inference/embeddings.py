@@ -6,6 +6,7 @@ The encoder is optional. Without it everything that needs it says "not measured"
 import shutil
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,13 @@ def encoder_is_here() -> bool:
 
 
 def packaged_encoder() -> "MiniLM | None":
-    """The encoder if set-up has fetched it, else None; the network is never asked here.
+    """The encoder if set-up has fetched it and torch is here to run it, else None; the network is never asked here.
 
     Raises:
         IntegrityError: the file that lies there is not the declared one.
     """
     wheels = sorted((settings().downloads / _WHEEL_SHA256).glob("*.whl"))
-    if not wheels:
+    if not wheels or find_spec("torch") is None or find_spec("transformers") is None:
         return None
     folder = settings().home / "encoders" / f"{PACKAGE}-{_WHEEL_SHA256[:12]}"
     if not folder.is_dir():
