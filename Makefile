@@ -6,7 +6,7 @@ BIN := .venv/bin
 STYLE ?= literary
 PROFILE ?= quick
 
-.PHONY: help setup install run test coverage check mutants golden calibration lock
+.PHONY: help setup install run test test-slow docs coverage check mutants golden calibration lock
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -21,8 +21,14 @@ setup: install  ## install, and fetch the model and texts that runs and tests ne
 run: setup  ## the main job; STYLE=… PROFILE=… choose another
 	@$(BIN)/timbre run --style $(STYLE) --profile $(PROFILE)
 
-test: setup  ## the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup  ## the tests, but for the slow ones; the ten that took longest are named at the end
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=10
+
+test-slow: setup  ## faults, load, server topologies, the road from the wheel: tens of minutes
+	@$(BIN)/python -m pytest -m slow --durations=10
+
+docs: install  ## the documentation as a site in build/site, links checked
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 coverage: setup  ## the tests, and which lines of timbre/ they run; at least 85 of 100
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov=timbre --cov-report=term:skip-covered --cov-fail-under=85

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from timbre.config import SERVING, ModelConfig, SamplerConfig, TargetConfig, TrainingConfig
+from timbre.extras import require
 from timbre.progress import Progress
 
 if TYPE_CHECKING:
@@ -106,8 +107,10 @@ def load(model: "str | Path | tuple[PreTrainedModel, PreTrainedTokenizerBase] | 
             and a tokenizer of transformers, which are used as they are.
 
     Raises:
+        MissingExtraError: the extra `train` is not installed; so do all functions here.
         ValueError: no such model, or one that cannot be used; the sentence says why.
     """
+    require("train", "timbre.load")
     from timbre.models.inspection import inspect_loaded
 
     if isinstance(model, Model):
@@ -134,6 +137,7 @@ def make_targets(
     Raises:
         ValueError: fewer than two texts, no token in them, or a field of `config` that is not for targets in memory.
     """
+    require("train", "timbre.make_targets")
     from timbre.corpus.passages import select_passages
     from timbre.targets.reference import folds_of, passages_to_learn, passages_to_score
     from timbre.targets.rows import target_row
@@ -176,6 +180,7 @@ def loss(model: Model, targets: Targets, *, tail: str = "bucket") -> float:
     Args:
         tail: what the mass beyond the K tokens means; see `TrainingConfig.tail`.
     """
+    require("train", "timbre.loss")
     import torch
 
     from timbre.training.data import Example, collate
@@ -205,6 +210,7 @@ def train(
     Raises:
         ValueError: nothing to train on, several processes (which `timbre run` has), or a loss that diverged.
     """
+    require("train", "timbre.train")
     from timbre.models.adapters import CONFIG, WEIGHTS, with_adapter
     from timbre.models.loading import autocast
     from timbre.training.adapters import save_adapter
@@ -242,6 +248,7 @@ def generate(
     Raises:
         ValueError: a prompt and its continuation are longer than the model reads, or there is nothing to continue.
     """
+    require("train", "timbre.generate")
     from timbre.inference.generation import batched, continue_prompts, every_text, forbidden_tokens, samplers, takes_positions
     from timbre.inference.prompts import Prompt, decoded
     from timbre.inference.scorer import Scorer

@@ -13,6 +13,8 @@ from timbre.corpus.adding import add_source
 from timbre.settings import PROJECT_ROOT
 from timbre.tasks.stages import StyleParameters, write_parameters
 
+pytestmark = pytest.mark.slow
+
 _OWN_MOUNTS = ("unshare", "--map-root-user", "--mount")
 _LEFT_KIB = 48  # documents fit, Data Docs do not
 _SCRIPT = """

@@ -25,6 +25,8 @@ from timbre.config import CorpusConfig, ReleaseConfig, TargetConfig, TrainingCon
 from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT, settings
 
+pytestmark = pytest.mark.slow
+
 KILLS_AT_A_STEP = 5
 CONFIG = training_config(epochs=5, rank=32, lora_alpha=32, evaluate_every=4, patience=100)
 STEPS = 30  # 24 passages of 47 positions, four a step, five epochs

@@ -24,7 +24,7 @@ from timbre.settings import PROJECT_ROOT
 if TYPE_CHECKING:
     from tests.integration.conftest import Checkout
 
-pytestmark = [pytest.mark.server, pytest.mark.road]
+pytestmark = [pytest.mark.server, pytest.mark.road, pytest.mark.slow]
 
 BOOT_SECONDS, RUN_SECONDS = 400, 500
 """On a busy machine; both take about a tenth of that on an idle one."""

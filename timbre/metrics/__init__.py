@@ -18,7 +18,8 @@ def compare(
     The same as `timbre evaluate TEXTS --against HUMAN`, without a page. No model is run.
 
     Args:
-        texts, human: strings, each a document of its own, or a file or folder.
+        texts: strings, each a document of its own, or a file or folder.
+        human: the same, of human text.
         words: both sides are cut into passages of exactly so many words; shorter texts are left out, and counted.
         most: passages of a side at most (twice as many human ones).
         seed: of the halves that the human side is dealt to.
