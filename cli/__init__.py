@@ -47,7 +47,8 @@ programs on the same cores wait for each other's turning: writing texts was meas
 one, against a fifth slower alone with this value."""
 
 _EXTRA_OF = {
-    **dict.fromkeys(("run", "stage", "setup", "up", "status", "promote", "rollback", "compare"), "run"),
+    **dict.fromkeys(("run", "stage", "setup", "up", "status", "promote", "rollback", "compare", "deploy"), "run"),
+    "serve": "serve",
     "target": "train",
 }
 """What a whole command needs. Others need an extra only for some of what they do, and say so when it comes to that."""

@@ -37,7 +37,9 @@ def serve(
         Path | None, typer.Option(help="File of the watermark's secret. Default: serving/watermark.key in Timbre's home, if it is there.")
     ] = None,
     new_watermark_key: Annotated[bool, typer.Option("--new-watermark-key", help="Make that file, and stop.")] = False,
-    limit: Annotated[list[str] | None, typer.Option(help="A bound, e.g. --limit max_tokens=512 (repeatable; docs/serving.md).")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="A bound, e.g. --limit max_tokens=512 (repeatable; docs/how-to/serving.md).")
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Serve the promoted models of styles as an OpenAI-compatible API, and follow them when others are promoted."""

@@ -36,6 +36,7 @@ EXTRA_OF = {
     "ruamel": "data",
     "safetensors": "train",
     "sqlalchemy": "serve",
+    "starlette": "serve",
     "tokenizers": "serve",
     "striprtf": "documents",
     "torch": "train",

@@ -14,7 +14,7 @@ from timbre.extras import EXTRA_OF, MissingExtraError, lacking, require
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-COME_ALONG = {"markupsafe": "jinja2", "onnx_ir": "onnxscript", "huggingface_hub": "transformers"}
+COME_ALONG = {"markupsafe": "jinja2", "onnx_ir": "onnxscript", "huggingface_hub": "transformers", "starlette": "fastapi"}
 """Modules that a declared package brings and that are imported as well."""
 
 
