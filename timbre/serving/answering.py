@@ -177,7 +177,7 @@ class Desk:
     def _mark(self, asked: Asked, sampler: Controls) -> Watermark | None:
         """Raises: Refusal: a mark is asked for and there is no key, or no draw in which it could lie."""
         if asked.watermark and self.marks.mark is None:
-            raise Refusal(400, "this server has no watermark key: see docs/serving.md", param="watermark", code="no_watermark_key")
+            raise Refusal(400, "this server has no watermark key: see docs/how-to/serving.md", param="watermark", code="no_watermark_key")
         if asked.watermark and sampler.temperature == 0:
             raise Refusal(400, "greedy text (temperature 0) cannot be marked: nothing is drawn", param="watermark", code="greedy")
         return self.marks.mark
