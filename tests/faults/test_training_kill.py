@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def _stand(place: Place, documents: Path) -> None:
     stages: dict[str, Stage[Any]] = {
         "model": pipeline.STEP["model"].stage,
         "corpus": Stage("corpus", pipeline.STEP["corpus"].stage.version, corpus),
-        "target": Stage("target", pipeline.STEP["target"].stage.version, target),
+        "target": replace(pipeline.STEP["target"].stage, build=target),
     }
     built: dict[str, Artifact] = {}
     for name, stage in stages.items():

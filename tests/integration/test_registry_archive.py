@@ -2,13 +2,14 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_registry_dvc import CORPUS, DVC, MODEL, STYLE, damage, dvc_import, here, importer, lay, lay_corpus
 
-from timbre.artifacts import Artifact, ArtifactStore, IntegrityError, Stage, Workspace
+from timbre.artifacts import Artifact, ArtifactStore, IntegrityError, Workspace
 from timbre.config import ModelConfig, TargetConfig
 from timbre.models import STAGE as MODEL_STAGE
 from timbre.settings import PROJECT_ROOT, settings
@@ -61,7 +62,7 @@ def lay_real_target(config: TargetConfig) -> tuple[Artifact, Artifact]:
 
     model = lay("model", MODEL, {}, MODEL_STAGE.version)
     inputs = {"corpus": lay_corpus(), "model": model, **target_inputs(config)}
-    return model, ArtifactStore(settings().home).build(Stage("target", STAGE.version, write), config, inputs)
+    return model, ArtifactStore(settings().home).build(replace(STAGE, build=write), config, inputs)
 
 
 def remote_bytes(home: Path, suffix: bytes) -> int:
