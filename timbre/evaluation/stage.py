@@ -28,4 +28,4 @@ def _build(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspac
     run_suite(config, inputs, work)
 
 
-STAGE: Stage[EvaluationConfig] = Stage("evaluation", 7, _build, runs_model=True)
+STAGE: Stage[EvaluationConfig] = Stage("evaluation", 8, _build, runs_model=True)

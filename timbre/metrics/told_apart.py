@@ -33,6 +33,9 @@ from timbre.words import words
 FOLDS = 5
 LEAST = 20
 """Texts a side below which no classifier is worth asking."""
+FOLDS_APART = 2 * FOLDS
+"""Documents a side below which sides of different documents are not compared: a classifier that loses a fifth of few documents loses
+what it knew of their side, and calls the rest the other one: areas far below .5 that mean nothing."""
 LONGER_MOST = 1.25
 """How much longer one side's median text may be: length alone would tell more unequal ones apart."""
 WIDEN = math.sqrt(1 + FOLDS / (FOLDS - 1))
@@ -107,6 +110,8 @@ class ToldApart:
     documents: int
     length_words: int
     """Median length of the texts of both sides."""
+    no_floor: str = ""
+    """Why human text was not told from human text; empty where it was."""
 
     def summary(self) -> dict[str, Any]:
         """As summaries and `--json` have it; an end that is not bounded is None."""
@@ -116,7 +121,7 @@ class ToldApart:
         return {
             **rows, "not_measured": self.not_measured, "texts": self.texts, "documents": self.documents, "length_words": self.length_words,
             "chance": 0.5, "null_error": error, "tells_from": None if error is None else 0.5 + _TOLD_Z * WIDEN * error,
-            "telling": telling,
+            "telling": telling, "no_floor": self.no_floor or None,
         }  # fmt: skip
 
 
@@ -141,7 +146,7 @@ def told_apart(
     if reasons:
         return ToldApart({}, dict.fromkeys(FAMILIES, reasons), len(own), _documents(own, human), _length(own, human))
     pool = human if others is None else human + others
-    halves = human_halves(pool.documents, len(own), shared=_shared(own, human), seed=seed)
+    halves, no_floor = _floor_sides(pool, len(own), shared=_shared(own, human), seed=seed)
     found: dict[str, Apart] = {}
     absent: dict[str, str] = {}
     with _one_thread():
@@ -152,10 +157,20 @@ def told_apart(
             scores, telling = _scored(name, own, human, explained=True)
             floor = None
             if halves is not None and (name in TEXT_FAMILIES or name in pool.arrays):
-                first, second = (pool.of(half) for half in halves)
-                floor = _area(_scored(name, first, second)[0], first, second, seed)
+                floor = _area(_scored(name, *halves)[0], *halves, seed)
             found[name] = Apart(name, _area(scores, own, human, seed), _contributions(scores), floor, telling)
-    return ToldApart(found, absent, len(own), _documents(own, human), _length(own, human))
+    return ToldApart(found, absent, len(own), _documents(own, human), _length(own, human), no_floor)
+
+
+def _floor_sides(pool: Side, count: int, *, shared: bool, seed: int) -> tuple[tuple[Side, Side] | None, str]:
+    """Human text on either side; or None, and why."""
+    halves = human_halves(pool.documents, count, shared=shared, seed=seed)
+    if halves is None:
+        return None, f"human text against human text takes {2 * count} human texts: there are {len(pool)}"
+    first, second = (pool.of(half) for half in halves)
+    if reason := _too_little(first, second):
+        return None, f"human text against human text: {reason}"
+    return (first, second), ""
 
 
 def _one_thread() -> AbstractContextManager[Any]:
@@ -186,8 +201,18 @@ def check_alike(own: Side, human: Side, *, of_one_length: bool = False) -> None:
         )
 
 
+def round_robin(documents: Sequence[str], count: int) -> np.ndarray:
+    """Places of `count` texts in order, taken from one document after the other, so that no choice is the head of a file."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for document in documents:
+        turns.append(seen[document])
+        seen[document] += 1
+    return np.sort(np.argsort(turns, kind="stable")[:count])
+
+
 def human_halves(documents: Sequence[str], count: int, *, shared: bool, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Two sets of `count` human texts each for the floor, or None where there are not so many.
+    """Two sets of `count` human texts each for the floor, or None where there are not so many; from as many documents as there are.
 
     Args:
         shared: whether the sides that are compared hold the same documents: then texts of a document are dealt to both halves in
@@ -196,25 +221,40 @@ def human_halves(documents: Sequence[str], count: int, *, shared: bool, seed: in
     if len(documents) < 2 * count:
         return None
     rng = np.random.default_rng(seed)
-    place = dict(zip(sorted(set(documents)), rng.permutation(len(set(documents))), strict=True))
-    order = np.lexsort((rng.random(len(documents)), [place[document] for document in documents]))
-    if not shared:
-        return np.sort(order[:count]), np.sort(order[count : 2 * count])
-    paired, alone = _pairs(order, documents)
-    dealt = np.array([*paired, *alone])[: 2 * count]
-    return np.sort(dealt[0::2]), np.sort(dealt[1::2])
+    order = rng.permutation(len(documents))
+    return _dealt_by_pairs(order, documents, count) if shared else _dealt_by_documents(order, documents, count)
 
 
-def _pairs(order: np.ndarray, documents: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Texts two by two of one document, and those that are left over."""
+def _dealt_by_pairs(order: np.ndarray, documents: Sequence[str], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two texts of every document to either half, then two more of each, and last the texts that are left without a partner."""
     waiting: dict[str, int] = {}
-    paired: list[int] = []
+    turns: Counter[str] = Counter()
+    pairs: list[tuple[int, int, int]] = []
     for index in map(int, order):
         if (partner := waiting.pop(documents[index], None)) is None:
             waiting[documents[index]] = index
         else:
-            paired += [partner, index]
-    return paired, list(waiting.values())
+            pairs.append((turns[documents[index]], partner, index))
+            turns[documents[index]] += 1
+    pairs.sort(key=lambda pair: pair[0])
+    dealt = np.array([index for _, *pair in pairs for index in pair] + list(waiting.values()))[: 2 * count]
+    return np.sort(dealt[0::2]), np.sort(dealt[1::2])
+
+
+def _dealt_by_documents(order: np.ndarray, documents: Sequence[str], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whole documents, largest first, to the half that holds fewer texts; of one at most the texts that the other half lacks."""
+    held: dict[str, list[int]] = {}
+    for index in map(int, order):
+        held.setdefault(documents[index], []).append(index)
+    halves: tuple[list[int], list[int]] = ([], [])
+    for texts in sorted(held.values(), key=len, reverse=True):
+        min(halves, key=len).extend(texts)
+    less, more = sorted(halves, key=len)
+    if (lacks := max(count - len(less), 0)) > 0:
+        less.extend(more[:lacks])
+        del more[:lacks]
+    first, second = (np.array(half)[round_robin([documents[n] for n in half], count)] for half in (less, more))
+    return np.sort(first), np.sort(second)
 
 
 def _scored(name: str, own: Side, human: Side, *, explained: bool = False) -> tuple[tuple[np.ndarray, np.ndarray], tuple[Telling, ...]]:
@@ -226,8 +266,6 @@ def _scored(name: str, own: Side, human: Side, *, explained: bool = False) -> tu
     scores, folds = np.zeros(len(labels)), list[tuple[Weights, np.ndarray]]()
     groups = np.array([*own.documents, *human.documents])
     for train, test in GroupKFold(FOLDS).split(labels, labels, groups):
-        if len(set(labels[train])) < 2:
-            continue  # a side that is one document: nothing can be learnt without it
         decide, weights = family.fit(train, labels[train])
         scores[test] = decide(test)
         if weights is not None:
@@ -255,9 +293,12 @@ def _contributions(scores: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 def _too_little(own: Side, human: Side) -> str:
     if len(own) < LEAST:
         return f"{len(own)} texts a side are too few to ask a classifier: {LEAST} are the least"
-    documents = _documents(own, human)
-    if documents < FOLDS:
-        return f"texts of {documents} documents make no {FOLDS} folds by document: {FOLDS} are the least"
+    shared = _shared(own, human)
+    least = FOLDS if shared else FOLDS_APART
+    documents = min(len(set(own.documents)), len(set(human.documents)))
+    if documents < least:
+        kind = "" if shared else " where the sides hold different documents"
+        return f"texts of {documents} documents make no {FOLDS} folds by document: {least} a side are the least{kind}"
     return ""
 
 

@@ -107,6 +107,22 @@ def test_documents_that_both_sides_share_are_dealt_to_both_halves(human: Side, o
     assert human_halves(human.documents, COUNT, shared=True, seed=0) is None
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_floor_of_few_long_documents_is_measured_or_says_why_not(shared: bool, write: Any) -> None:
+    """The head of a file with long documents held fewer documents than there are folds."""
+    long = [f"d{n // 40}" for n in range(6 * 40)]
+    halves = human_halves(long, COUNT, shared=shared, seed=0) or ([], [])
+    assert [len(half) for half in halves] == [COUNT, COUNT] and not set(halves[0]) & set(halves[1])
+    assert [len({long[n] for n in half}) for half in halves] == ([6, 6] if shared else [3, 3])
+    own = Side(write(COUNT, 60, 5), documents(groups=12) if not shared else [f"d{n % 6}" for n in range(COUNT)])
+    human = Side(write(COUNT, 60, 6), [f"h{n % 12}" for n in range(COUNT)] if not shared else own.documents)
+    rest = Side(write(COUNT, 60, 7), [("d" if shared else "h") + str(n // 30) for n in range(COUNT)])
+    found = told_apart(own, human, rest)
+    assert {"characters", "words"} <= set(found.families)
+    assert all((apart.floor is None) == bool(found.no_floor) for apart in found.families.values())
+    assert found.no_floor == "" if shared else "10 a side are the least" in found.no_floor
+
+
 def test_shares_of_prompts_add_up_to_the_area(arms: dict[float, ToldApart]) -> None:
     for apart in arms[0.5].families.values():
         assert apart.contributions.shape == (COUNT,) and apart.contributions.mean() == pytest.approx(apart.auc.mean)
@@ -136,6 +152,10 @@ def test_too_little_text_is_not_measured_and_says_how_much_would_do(human: Side)
     few, one = human.of(range(19)), Side(human.texts, ["one"] * COUNT)
     assert told_apart(few, few).not_measured["words"] == "19 texts a side are too few to ask a classifier: 20 are the least"
     assert "texts of 1 documents make no 5 folds" in told_apart(one, one).not_measured["characters"]
+    disjoint = Side(human.texts, [f"x{n % 9}" for n in range(COUNT)])
+    for sides in ((disjoint, human), (human, disjoint), (one, human)):
+        assert told_apart(*sides).families == {}, "one document against another is no comparison of writers"
+    assert "10 a side are the least where the sides hold different documents" in told_apart(disjoint, human).not_measured["words"]
     assert told_apart(few, few).families == {}
 
 
