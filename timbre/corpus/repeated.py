@@ -2,8 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from timbre.corpus.layout import margin_of
 
 _EDGE = 12
 """Lines of either end that are looked at."""
@@ -72,9 +74,25 @@ def without_repeated(text: str, found: Mapping[int, RepeatedLine]) -> str:
     full = [place for place, line in enumerate(lines) if line.strip()]
     edge = {*full[:_EDGE], *full[-_EDGE:]}
     gone = {place for place in edge if (line := found.get(_key(lines[place].strip()))) is not None and line.removed}
+    if gone and margin_of(text) is not None:
+        gone = _whole_blocks(lines, gone)
     if not gone or sum(len(lines[place]) for place in gone) > _MOST_OF_A_TEXT * max(1, len(text)):
         return text
     return "\n".join("" if place in gone else line for place, line in enumerate(lines))
+
+
+def _whole_blocks(lines: Sequence[str], gone: set[int]) -> set[int]:
+    """Of lines that were cut at a margin, those whose paragraphs go as a whole: a line alike may be the end of any sentence."""
+    kept: set[int] = set()
+    block: list[int] = []
+    for place, line in enumerate([*lines, ""]):
+        if line.strip():
+            block.append(place)
+            continue
+        if gone.issuperset(block):
+            kept.update(block)
+        block = []
+    return kept
 
 
 def _edges(text: str) -> Iterator[str]:

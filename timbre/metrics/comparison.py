@@ -146,34 +146,32 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
     Raises:
         ValueError: a path cannot be read, or a side holds no text at all.
     """
+    lists = [(path.stem, read_phrases(path)) for path in request.slop]  # a path that is wrong is told before the work
+    read_other = read_texts if request.raw else _read_cleaned
+    others = {name: read_other(path) for name, path in request.others.items()}
     sides = {"texts": _side(request.texts), "human": _side(request.human)}
     sheets = (sheet_of(sides["texts"]), sheet_of(sides["human"]))
     if not request.raw:
         paths = {"texts": request.texts, "human": request.human}
         sides = {side: cleaned(texts) if isinstance(paths[side], Path) else texts for side, texts in sides.items()}
-    found = _compare(request, sides["texts"], sides["human"], encoder=encoder, calibrated=calibrated)
+    found = _compare(request, lists, others, sides, encoder, calibrated)
     return replace(found, sheets=sheets, layout=tuple(differences(*sheets)), raw=request.raw)
 
 
 def _compare(
     request: Request,
-    given: Sequence[Text],
-    human_given: Sequence[Text],
-    *,
-    encoder: Encoder | None = None,
-    calibrated: Calibrated | None = None,
+    lists: Sequence[tuple[str, Sequence[str]]],
+    others: Mapping[str, Sequence[Text]],
+    sides: Mapping[str, Sequence[Text]],
+    encoder: Encoder | None,
+    calibrated: Calibrated | None,
 ) -> Comparison:
-    """Read, cut, measure and judge.
+    """Cut, measure and judge.
 
     Both sides are cut into passages of `words` words, and as many are used of either as the smaller side allows (the human
     side gives two halves). Too few of them, or of documents, is an answer of its own, never a good one.
-
-    Raises:
-        ValueError: a path cannot be read, or a side holds no text at all.
     """
-    lists = [(path.stem, read_phrases(path)) for path in request.slop]  # a path that is wrong is told before the work
-    read_other = read_texts if request.raw else _read_cleaned
-    others = {name: read_other(path) for name, path in request.others.items()}
+    given, human_given = sides["texts"], sides["human"]
     own, human = passages(given, request.words, request.most), passages(human_given, request.words, 2 * request.most)
     read = {
         side: {
