@@ -26,7 +26,7 @@ import numpy as np
 
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ReleaseConfig, release_config
-from timbre.metrics.told_apart import Apart, Side, told_apart
+from timbre.metrics.told_apart import Apart, Side, ToldApart, told_apart
 from timbre.pipeline.building import find
 from timbre.progress import SILENT
 from timbre.settings import settings
@@ -102,13 +102,19 @@ def figures(config: ReleaseConfig, home: Path) -> dict[str, Any]:
     if missing := [name for name in ("prompts", "base_generations", "generations") if name not in built]:
         raise ValueError(f"{home} has no {missing[0]} of this configuration: run it first, without --read")
     others = built["prompts"].json_lines("human.jsonl")
-    base, tuned = (_told(built[name], others) for name in ("base_generations", "generations"))
+    told = [_told(built[name], others) for name in ("base_generations", "generations")]
     clusters = [row["cluster"] for row in _style(built["generations"])]
+    counts = {"prompts": len(clusters), "documents": len(set(clusters))}
+    missing_families = {name: each.not_measured[name] for each in told for name in FAMILIES if name not in each.families}
+    if missing_families:
+        nothing = dict.fromkeys(("auc_base", "auc_tuned", "auc_floor", "auc_gain_low"))
+        return nothing | counts | {"families": {}, "not_measured": missing_families}
+    base, tuned = (each.families for each in told)
     gains = [clustered_bound(base[name].contributions - tuned[name].contributions, clusters) for name in FAMILIES]
     floors = [floor.mean for name in FAMILIES if (floor := tuned[name].floor) is not None]
     return {
         "auc_base": _mean(base), "auc_tuned": _mean(tuned), "auc_floor": round(float(np.mean(floors)), 4) if floors else None,
-        "auc_gain_low": round(min(gain.low for gain in gains), 4), "prompts": len(clusters), "documents": len(set(clusters)),
+        "auc_gain_low": round(min(gain.low for gain in gains), 4), **counts, "not_measured": {},
         "families": {name: {"base": round(base[name].auc.mean, 4), "tuned": round(tuned[name].auc.mean, 4)} for name in FAMILIES},
     }  # fmt: skip
 
@@ -117,12 +123,12 @@ def _style(generations: Artifact) -> list[dict[str, Any]]:
     return [row for row in generations.json_lines("generations.jsonl") if row["kind"] == "style"]
 
 
-def _told(generations: Artifact, others: Sequence[Mapping[str, Any]]) -> dict[str, Apart]:
+def _told(generations: Artifact, others: Sequence[Mapping[str, Any]]) -> ToldApart:
     rows = _style(generations)
     documents = [row["cluster"] for row in rows]
     own, human = (Side([row[field] for row in rows], documents) for field in ("text", "human"))
     rest = Side([row["text"] for row in others], [row["cluster"] for row in others])
-    return told_apart(own, human, rest).families
+    return told_apart(own, human, rest, of_one_length=True)
 
 
 def _mean(families: Mapping[str, Apart]) -> float:

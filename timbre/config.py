@@ -364,7 +364,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
         "training": {"epochs": 3, "replay_weight": 0.3, "validation_tokens": 8_192, "evaluate_every": 16, "checkpoint_every": 8},
         "evaluation": {
             "likelihood_tokens": 16_384,
-            "prompts": 64,
+            "prompts": 128,
             "new_tokens": 256,
             "memorisation_prompts": 64,
             "extraction_prompts": 20,

@@ -18,7 +18,7 @@ from timbre.corpus.summary import Summary, summarise
 from timbre.settings import settings
 from timbre.words import size
 
-ENOUGH_DOCUMENTS, ENOUGH_WORDS = 20, 4_500
+ENOUGH_DOCUMENTS, ENOUGH_WORDS = 20, 8_500
 """From here on the test split holds as many documents as the policy `quick` asks for, and the training split as many tokens as
 the profile `quick` trains on."""
 

@@ -123,8 +123,8 @@ def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: Ar
     """Make `version` champion; a version that is champion already stays so, without a new row.
 
     Raises:
-        PromotionRefused: see `certify`; a champion of this model was certified under a stricter policy; or the champion writes nearer to
-            human text (timbre.registry.voice).
+        PromotionRefused: see `certify`; a champion of this model was certified under a stricter policy; or the best champion writes nearer
+            to human text (timbre.registry.voice).
         CompareAndSetLost: somebody else promoted meanwhile.
     """
     verdict = certify(version, store, ledger)

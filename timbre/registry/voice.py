@@ -12,21 +12,24 @@ from timbre.registry.strictness import policy_in_force
 
 
 def why_further(verdict: Mapping[str, Any], moves: Sequence[Move], store: ArtifactStore) -> str:
-    """What to say where every family of a gate with `champion_margin` finds the candidate further from human text than the latest
-    champion, by more than that margin; empty where it does not, and where the champion's evidence is not here or was measured
-    otherwise.
+    """What to say where a family of a gate with `champion_margin` finds the candidate further from human text than the best champion
+    so far, by more than that margin; empty where none does, and where no champion's evidence is here and was measured alike.
+
+    The best, of all that the ledger names, and not the latest: each may be a little further than the one before it.
     """
     policy = policy_in_force(verdict["policy"])
     gates = [gate for gate in policy.gates if gate.champion_margin is not None] if policy is not None else []
-    if not gates or not moves:
+    if not gates:
         return ""
-    evidence = _evidence(verdict, moves[-1], store)
-    if evidence is None:
-        return ""
+    champions = {move.version: move for move in moves}
+    known = [evidence for move in champions.values() if (evidence := _evidence(verdict, move, store)) is not None]
     for gate in gates:
-        found = judge_gate(evidence, gate)
-        if found.families and all(_beyond(row, gate) for row in found.families):
-            return _sentence(found, gate, evidence.rival)
+        results = [(found, evidence.rival) for evidence in known if (found := judge_gate(evidence, gate)).families]
+        if not results:
+            continue
+        found, rival = min(results, key=lambda result: sum(row["base"] for row in result[0].families))
+        if any(_beyond(row, gate) for row in found.families):
+            return _sentence(found, gate, rival)
     return ""
 
 
@@ -37,8 +40,8 @@ def _beyond(row: Mapping[str, Any], gate: Gate) -> bool:
 def _sentence(found: GateResult, gate: Gate, rival: str) -> str:
     by = " and ".join(f"by {row['family']} {row['candidate']:.3f} ({rival} {row['base']:.3f})" for row in found.families)
     return (
-        f"its texts are told apart from human ones more than those of the champion {rival}, {by}; {gate.champion_margin:g} more is allowed:"
-        " train it longer or on more text, or keep the champion"
+        f"its texts are told apart from human ones more than those of the best champion, {rival}, {by}; {gate.champion_margin:g} more is "
+        "allowed: train it longer or on more text, or keep the champion"
     )
 
 

@@ -11,7 +11,9 @@ from tests.unit.gates.conftest import POLICIES, told_apart_items
 from timbre.evaluation.apart import measure_told_apart
 from timbre.gates.evidence import Evidence, read_evidence
 from timbre.gates.policy import Gate, read_policy
-from timbre.gates.verdict import GateResult, beside, judge
+from timbre.gates.verdict import GateResult, beside, judge, judge_gate
+from timbre.metrics.told_apart import WIDEN
+from timbre.statistics.roc import placements, roc_auc
 
 Rows = list[dict[str, Any]]
 FAMILIES = ("told_apart_characters", "told_apart_words")
@@ -43,28 +45,28 @@ def arm(characters: float, words: float, seed: int, **sizes: int) -> Rows:
 
 @pytest.mark.parametrize(
     ("characters", "words", "verdict"),
-    [(0.85, 0.84, "PASS"), (0.95, 0.95, "INCONCLUSIVE"), (0.85, 0.95, "INCONCLUSIVE"), (0.85, 0.999, "FAIL"), (0.999, 0.999, "FAIL")],
+    [(0.70, 0.69, "PASS"), (0.85, 0.85, "INCONCLUSIVE"), (0.70, 0.85, "INCONCLUSIVE"), (0.70, 0.999, "FAIL"), (0.999, 0.999, "FAIL")],
 )
 def test_both_families_must_find_it_nearer_than_the_base(
     characters: float, words: float, verdict: str, judged: Callable[..., GateResult]
 ) -> None:
-    gate = judged(arm(characters, words, 1), arm(0.95, 0.95, 2))
+    gate = judged(arm(characters, words, 1), arm(0.85, 0.85, 2))
     assert gate.verdict == verdict, gate.sentence
     assert [row["family"] for row in gate.families] == ["characters", "words"]
-    assert gate.families[0]["candidate"] == pytest.approx(characters) and gate.families[1]["base"] == pytest.approx(0.95)
+    assert gate.families[0]["candidate"] == pytest.approx(characters) and gate.families[1]["base"] == pytest.approx(0.85)
     assert all((row["low"] > 0) == (row["verdict"] == "PASS") for row in gate.families)
     assert gate.low == pytest.approx(min(row["low"] for row in gate.families))
-    assert f"by characters {characters:.3f} (base 0.950)" in gate.sentence
+    assert f"by characters {characters:.3f} (base 0.850)" in gate.sentence
 
 
 def test_too_few_documents_or_texts_cannot_tell(judged: Callable[..., GateResult], scene: Any) -> None:
-    few = judged(arm(0.8, 0.8, 1, documents=7), arm(0.95, 0.95, 2, documents=7))
-    assert few.verdict == "INCONCLUSIVE" and "64 items in 8 clusters are needed, there are 128 in 7" in few.sentence
+    few = judged(arm(0.7, 0.7, 1, documents=4), arm(0.95, 0.95, 2, documents=4))
+    assert few.verdict == "INCONCLUSIVE" and "24 items in 5 clusters are needed, there are 128 in 4" in few.sentence
     reason = "19 texts a side are too few to ask a classifier: 20 are the least"
     nothing = {"texts": 19, "documents": 9, "not_measured": {"characters": reason, "words": reason}}
     summaries = {name: getattr(scene, name) | {"told_apart": nothing} for name in ("candidate_summary", "base_summary")}
     none = judged([], [], **summaries)
-    assert none.verdict == "INCONCLUSIVE" and reason in none.sentence and "64 texts of 8 documents are asked" in none.sentence
+    assert none.verdict == "INCONCLUSIVE" and reason in none.sentence and "24 texts of 5 documents are asked" in none.sentence
 
 
 def test_evidence_that_is_missing_on_one_side_never_passes(judged: Callable[..., GateResult], scene: Any) -> None:
@@ -88,7 +90,35 @@ def test_beside_another_version_it_may_be_as_near_but_not_further_than_the_margi
         return voice_of(Evidence(items, rival="v3")).verdict
 
     assert against(arm(0.85, 0.85, 1), arm(0.85, 0.85, 2)) == "PASS"
-    assert against(arm(0.999, 0.999, 1), arm(0.85, 0.85, 2)) == "FAIL"
+    assert against(arm(0.999, 0.999, 1), arm(0.70, 0.70, 2)) == "FAIL"
+
+
+@pytest.mark.parametrize(("documents", "each"), [(5, 5), (16, 8)])
+def test_nearer_is_said_of_equal_arms_in_at_most_five_of_a_hundred(documents: int, each: int) -> None:
+    """Scores of equally far arms: texts of a document are alike, human texts are shared, and each arm's classifier learnt its own
+    chance (so much that areas scatter 1.45 times what DeLong's variance says). Both families see the same: nothing helps but the bound."""
+    gate = next(gate for gate in read_policy(POLICIES / "quick.toml").gates if gate.name == "voice")
+    rng, runs, count = np.random.default_rng(documents), 400, documents * each
+    groups = np.repeat(np.arange(documents), each)
+    learnt = 0.14 * np.sqrt(128 / count)
+
+    def shares(human: np.ndarray) -> np.ndarray:
+        own = 1.5 + learnt * rng.normal() + 0.3 * rng.normal(size=documents)[groups] + rng.normal(size=count)
+        scores = own, human + 0.5 * rng.normal(size=count)
+        area = roc_auc(*scores)
+        return np.asarray(area + WIDEN * (np.sum(placements(*scores), axis=0) - 2 * area))
+
+    said = 0
+    for _ in range(runs):
+        human = rng.normal(size=count) + 0.3 * rng.normal(size=documents)[groups]
+        sides = {}
+        for side in ("candidate", "base"):
+            rows = {f"p{n}": (f"d{groups[n]}", float(value)) for n, value in enumerate(shares(human))}
+            sides[side] = dict.fromkeys(FAMILIES, rows)
+        verdict = judge_gate(Evidence(sides), gate)
+        assert verdict.verdict in ("PASS", "FAIL", "INCONCLUSIVE") and verdict.families, verdict.sentence
+        said += verdict.verdict == "PASS"
+    assert said <= 0.05 * runs
 
 
 def _by_metric(rows: Rows) -> dict[str, dict[str, tuple[str, float]]]:
