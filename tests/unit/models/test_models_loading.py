@@ -31,7 +31,7 @@ def test_logits_of_wide_operands_are_their_plain_product(dtype: torch.dtype) -> 
 
 
 def test_a_cuda_device_comes_with_repeatable_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TIMBRE_DEVICE", "auto")
+    monkeypatch.setenv("TIMBRE_DEVICE", "cuda")
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     settings.cache_clear()
