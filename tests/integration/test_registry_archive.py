@@ -60,7 +60,7 @@ def lay_real_target(config: TargetConfig) -> tuple[Artifact, Artifact]:
             )  # fmt: skip
         (workspace.output / "admission.json").write_text("{}")
 
-    model = lay("model", MODEL, {}, MODEL_STAGE.version)
+    model = lay(MODEL_STAGE, MODEL, {})
     inputs = {"corpus": lay_corpus(), "model": model, **target_inputs(config)}
     return model, ArtifactStore(settings().home).build(replace(STAGE, build=write), config, inputs)
 

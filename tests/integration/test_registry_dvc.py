@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -47,7 +49,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings.cache_clear()
 
 
-def lay(name: str, config: Frozen, inputs: dict[str, FileInput | Artifact], version: int = 1) -> Artifact:
+def lay(stage: Stage[Any], config: Frozen, inputs: dict[str, FileInput | Artifact]) -> Artifact:
     """An artifact under the very key that the real stage will ask for."""
 
     def write(given: Frozen, _inputs: object, workspace: Workspace) -> None:
@@ -55,21 +57,21 @@ def lay(name: str, config: Frozen, inputs: dict[str, FileInput | Artifact], vers
         (workspace.output / "parts").mkdir()
         (workspace.output / "parts" / "00000.bin").write_bytes(hashlib.sha256(given.model_dump_json().encode()).digest() * 64)
 
-    return ArtifactStore(settings().home).build(Stage(name, version, write), config, inputs)
+    return ArtifactStore(settings().home).build(replace(stage, build=write), config, inputs)
 
 
 def lay_corpus(config: CorpusConfig = CORPUS) -> Artifact:
     from timbre.corpus.stage import STAGE, corpus_inputs
 
-    return lay("corpus", config, dict(corpus_inputs(config)), STAGE.version)
+    return lay(STAGE, config, dict(corpus_inputs(config)))
 
 
 def lay_target() -> tuple[Artifact, Artifact]:
     from timbre.models import STAGE as MODEL_STAGE
     from timbre.targets.stage import STAGE
 
-    model = lay("model", MODEL, {}, MODEL_STAGE.version)
-    return model, lay("target", TARGET, {"corpus": lay_corpus(), "model": model}, STAGE.version)
+    model = lay(MODEL_STAGE, MODEL, {})
+    return model, lay(STAGE, TARGET, {"corpus": lay_corpus(), "model": model})
 
 
 def importer(folder: Path) -> Path:
@@ -101,7 +103,7 @@ def builder(code: str = "", **config: object) -> "subprocess.Popen[str]":
     """A process of its own that runs `code` and then builds the corpus."""
     program = (
         "import os, signal\nfrom timbre.settings import settings\nfrom timbre.config import CorpusConfig\n"
-        "from timbre.tasks.stores import dvc\nfrom tasks.stores.dvc import DataRegistry\n"
+        "from timbre.tasks.stores import dvc\nfrom timbre.tasks.stores.dvc import DataRegistry\n"
         "def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)\n"
         f"{code}\nregistry = DataRegistry.open(settings())\n"
         f"print(registry.build('corpus', CorpusConfig.model_validate_json({CORPUS.model_copy(update=config).model_dump_json()!r})).tag)\n"
