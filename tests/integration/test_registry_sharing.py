@@ -182,7 +182,7 @@ def gone(pid: int) -> bool:
 def test_what_a_killed_owner_left_running_is_ended(tmp_path: Path) -> None:
     token_file, started = tmp_path / "build", tmp_path / "started"
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom tasks.stores.processes import run_group\n"
+        "import os, sys\nfrom pathlib import Path\nfrom timbre.tasks.stores.processes import run_group\n"
         "run_group(['sh', '-c', sys.argv[2]], cwd=Path('/'), environment=dict(os.environ), token_file=Path(sys.argv[1]))"
     )
     owner = subprocess.Popen([sys.executable, "-c", program, str(token_file), background(started)], cwd=PROJECT_ROOT)
