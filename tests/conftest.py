@@ -88,6 +88,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def tiny_corpus_texts() -> list[tuple[str, str]]:
     """(author, text) of 40 generated documents by 8 authors, 150–300 words each; always the same."""
+    return corpus_texts()
+
+
+def corpus_texts() -> list[tuple[str, str]]:
+    """(author, text) of the generated documents."""
     return [(author, _document(author, number)) for number in range(5) for author in _AUTHORS]
 
 
