@@ -168,7 +168,7 @@ def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_p
     assert "documents there: about 19; the policy quick needs 5 held out, or the verdict is INCONCLUSIVE" in planned[1]
     more = tmp_path / "more"
     more.mkdir()
-    (more / "20.txt").write_text("The twentieth note is about whales. " * 600)
+    (more / "20.txt").write_text("The twentieth note is about whales. " * 1200)
     again = typed("corpus", "add", str(more), "--style", "notes", "--author", "me", "--licence", "CC0-1.0", "--json")
     assert json.loads(again.output)["documents"] == 20 and not json.loads(again.output)["few"]
 
