@@ -19,6 +19,7 @@ WINDOW, SCHOOL_STEPS = 96, 500
 SETTINGS = {
     "target.train_tokens": 12288, "target.passage_tokens": 128, "target.top_k": 16, "target.admission_tokens": 2048,
     "target.reference_learning_rate": 0.005, "target.reference_epochs": 3, "target.batch_tokens": 512,
+    "target.formats": ["continuation"], "training.replay_items": 2, "training.evaluate_every": 4,
     "training.learning_rate": 0.0005, "training.epochs": 2, "training.batch_tokens": 512, "training.validation_tokens": 1024,
     "evaluation.likelihood_tokens": 4096, "evaluation.passage_tokens": 128, "evaluation.prompts": 8, "evaluation.new_tokens": 64,
     "evaluation.bias_items": None, "evaluation.fact_items": None, "evaluation.encoder": False,
