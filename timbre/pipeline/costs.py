@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from timbre.precision import precision
-
 if TYPE_CHECKING:
     from timbre.config import EvaluationConfig, ReleaseConfig, TargetConfig
 
@@ -154,6 +152,8 @@ def _drawn(evaluation: EvaluationConfig, texts: float, batch_tokens: int | None 
 
 
 def _rates() -> Rates:
+    from timbre.precision import precision
+
     return RATES[precision().products]
 
 
