@@ -22,9 +22,10 @@ def deploy(json_output: Json = False) -> None:
     from timbre.tasks.environment import prepare
 
     prepare(settings())
+    from timbre.tasks.deployments import FILE
     from timbre.tasks.deployments import deploy as deploy_all
 
-    deployed = deploy_all(settings().root)
+    deployed = deploy_all(settings().root, settings().file(FILE))
     if json_output:
         print(json.dumps([one.model_dump() for one in deployed], indent=2))
         return

@@ -29,21 +29,23 @@ class Deployed(Frozen):
     """Cron and whether it fires, for people."""
 
 
-def deploy(root: Path) -> list[Deployed]:
-    """Register everything in `root`/prefect.yaml with the server that is named or up; a schedule that was resumed stays so.
+def deploy(root: Path, file: Path) -> list[Deployed]:
+    """Register everything in `file` with the server that is named or up; a schedule that was resumed stays so.
+
+    Args:
+        root: the project's folder, in which the runs will start.
+        file: its prefect.yaml, or the one that is shipped.
 
     Raises:
-        ValueError: no server is named, the file is missing, or Prefect refuses an entry; the sentence is its last line.
+        ValueError: no server is named, or Prefect refuses an entry; the sentence is its last line.
     """
     if not os.environ.get("PREFECT_API_URL"):
         raise ValueError("no Prefect server is up: start one with `timbre up --worker`, or name one with PREFECT_API_URL")
-    if not (root / FILE).is_file():
-        raise ValueError(f"{root} has no {FILE}: `timbre init` writes one")
-    entries = yaml.safe_load((root / FILE).read_text(encoding="utf-8"))["deployments"]
+    entries = yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"]
     names = [f"{_flow_name(entry['entrypoint'])}/{entry['name']}" for entry in entries]
     asyncio.run(_prepare())
     resumed = asyncio.run(_resumed(names))
-    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
+    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
