@@ -31,7 +31,7 @@ _WRITERS = 4
 class CalibrationConfig(Frozen):
     """How much is generated; cost grows with prompts × new_tokens × 5."""
 
-    prompts: int = Field(100, ge=4, description="Texts of each set; the human reference has twice as many.")
+    prompts: int = Field(128, ge=4, description="Texts of each set; the human reference has twice as many.")
     prompt_tokens: int = Field(24, ge=1)
     new_tokens: int = Field(256, ge=16, description="Length at which the score is calibrated; a quarter more is generated.")
     batch_tokens: int = Field(8192, ge=16)
@@ -61,7 +61,7 @@ STAGE: Stage[CalibrationConfig] = Stage("calibration", 2, _build, runs_model=Tru
 def calibration_of(evaluation: EvaluationConfig) -> CalibrationConfig:
     """The calibration that fits an evaluation: texts of its length, and enough of them for its count.
 
-    At the default length and up to a hundred prompts it is the one that `make calibration` builds.
+    At the default length and up to 128 prompts (those of `standard`) it is the one that `make calibration` builds.
     """
     default = CalibrationConfig()
     return default.model_copy(
