@@ -36,7 +36,7 @@ def test_the_wheel_claims_one_global_name_and_carries_every_data_file(wheel: Pat
 def test_modules_of_the_same_name_beside_ones_data_change_nothing(whole: "Installed", foreign: Path) -> None:
     shown = whole.timbre("run", "--style", "literary", "--dry-run", "--json", cwd=foreign)
     assert shown.returncode == 0, shown.stderr
-    assert [step["step"] for step in json.loads(shown.stdout)["steps"]][:3] == ["model", "corpus", "target"]
+    assert [step["step"] for step in json.loads(shown.stdout)["steps"]][:3] == ["model", "decoder", "corpus"]
     texts = foreign / "letters"
     texts.mkdir()
     (texts / "one.txt").write_text("The harbour was quiet that morning, and nobody spoke of the storm again. " * 20)

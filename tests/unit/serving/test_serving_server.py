@@ -252,7 +252,7 @@ def test_curl_as_the_docs_show_it(server: Running) -> None:
         pytest.skip("curl is not installed")
     from timbre.settings import PROJECT_ROOT
 
-    text = (PROJECT_ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    text = (PROJECT_ROOT / "docs" / "how-to" / "serving.md").read_text(encoding="utf-8")
     commands = [block.split("```")[0] for block in text.split("```sh\n")[1:] if block.startswith("curl")]
     assert len(commands) >= 3
     for command in commands:
