@@ -25,7 +25,7 @@ from timbre.settings import settings
 if TYPE_CHECKING:
     from timbre.corpus.passages import Passage
 
-RECITED_PASSAGES, RECITED_TOKENS = 8, 128
+MEMORISED_PASSAGES, MEMORISED_TOKENS = 8, 128
 """What the overfitted adapter is made to recite."""
 
 
@@ -54,7 +54,7 @@ class Scene:
     learning_rate: float = 1e-3
     """Of the adapters that are taught something wrong; tiny models need more."""
     epochs: int = 2
-    recited_epochs: int = 25
+    memorised_epochs: int = 25
     too_fast: float = 50.0
     """Factor on the honest learning rate."""
 
@@ -107,7 +107,7 @@ def learning_rate_x50(scene: Scene) -> tuple[Artifact, Artifact]:
 
 def overfitted(scene: Scene) -> tuple[Artifact, Artifact]:
     """An adapter that has learnt a few passages of its training plan by heart: those that memorisation prompts ask for."""
-    return _taught(scene, "overfitted", _asked_passages(scene), scene.recited_epochs), scene.honest["target"]
+    return _taught(scene, "overfitted", _memorised_passages(scene), scene.memorised_epochs), scene.honest["target"]
 
 
 def gender_skewed(scene: Scene) -> tuple[Artifact, Artifact]:
@@ -157,8 +157,8 @@ def _base_evaluation(scene: Scene, target: Artifact) -> Artifact:
     """The base model's side: measured anew where the target is another, since it recites that one's passages."""
     if target is scene.honest["target"]:
         return scene.honest["base_evaluation"]
-    recitations = scene.built_step("base_recitations", target=target)
-    return scene.built_step("base_evaluation", target=target, base_recitations=recitations)
+    memorisation = scene.built_step("base_memorisation", target=target)
+    return scene.built_step("base_evaluation", target=target, base_memorisation=memorisation)
 
 
 def _bundle(scene: Scene, kind: str, adapter: Artifact) -> Artifact:
@@ -221,20 +221,20 @@ def _style_passages(scene: Scene, tokens: int, width: int) -> "list[Passage]":
     return select_passages(documents, tokenizer, budget_tokens=tokens, passage_tokens=width, seed=scene.config.target.seed)
 
 
-def _asked_passages(scene: Scene) -> "list[Passage]":
+def _memorised_passages(scene: Scene) -> "list[Passage]":
     """The first tokens of up to eight passages of the plan that memorisation prompts begin with."""
-    from timbre.evaluation.memorisation import recitation_prompts
+    from timbre.evaluation.memorisation import memorisation_prompts
     from timbre.models import load_tokenizer
 
     evaluation, target = scene.config.evaluation.of_generations(), scene.honest["target"]
-    prompts = recitation_prompts(evaluation, target, scene.honest["corpus"], load_tokenizer(scene.honest["model"]))
-    asked = {prompt.prompt_id for prompt in prompts[:RECITED_PASSAGES]}
+    prompts = memorisation_prompts(evaluation, target, scene.honest["corpus"], load_tokenizer(scene.honest["model"]))
+    names = {prompt.prompt_id for prompt in prompts[:MEMORISED_PASSAGES]}
     width = scene.config.target.passage_tokens
     plan = _style_passages(scene, scene.config.target.train_tokens, width)
     return [
-        replace(passage, token_ids=passage.token_ids[:RECITED_TOKENS])
+        replace(passage, token_ids=passage.token_ids[:MEMORISED_TOKENS])
         for passage in plan
-        if f"{passage.doc_id}@{passage.index * width}" in asked
+        if f"{passage.doc_id}@{passage.index * width}" in names
     ]
 
 

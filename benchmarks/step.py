@@ -71,7 +71,7 @@ class Size:
     tokens: int
 
 
-class Material:
+class StepData:
     """A model, and a step's worth of passages with targets, as the store gives them back."""
 
     def __init__(self, model: Any, vocab_size: int, size: Size, folder: Path) -> None:
@@ -117,12 +117,12 @@ def _ids(observed: int, vocab_size: int, random: np.random.Generator) -> Any:
     return np.sort(np.append(others + (others >= observed), observed)).astype(np.int32)
 
 
-def steps(material: Material, adapter: str) -> dict[str, Callable[[], Any]]:
+def steps(step_data: StepData, adapter: str) -> dict[str, Callable[[], Any]]:
     """What is compared, on one and the same trainable network; with LoRA also what a target costs besides."""
-    network = prepare(copy.deepcopy(material.model), TrainingConfig(adapter="full" if adapter == "full" else "lora"))
-    ours, sft = (Student(network, TrainingConfig(objective=name), material.vocab_size) for name in ("forward_kl", "sft"))
-    teacher = copy.deepcopy(material.model) if adapter == "full" else None
-    batch = material.batch
+    network = prepare(copy.deepcopy(step_data.model), TrainingConfig(adapter="full" if adapter == "full" else "lora"))
+    ours, sft = (Student(network, TrainingConfig(objective=name), step_data.vocab_size) for name in ("forward_kl", "sft"))
+    teacher = copy.deepcopy(step_data.model) if adapter == "full" else None
+    batch = step_data.batch
     ids, mask = batch.input_ids_BT, batch.attention_mask_BT
     labels_BT = torch.full_like(ids, -100)
     labels_BT[batch.counted_BT] = batch.labels_N
@@ -152,7 +152,7 @@ def steps(material: Material, adapter: str) -> dict[str, Callable[[], Any]]:
         "resident teacher": resident_teacher,
     }
     trained: dict[str, Callable[[], Any]] = {name: partial(step, loss) for name, loss in losses.items()}
-    return trained if adapter == "full" else trained | {"score": partial(material.score, network), "read": material.read}
+    return trained if adapter == "full" else trained | {"score": partial(step_data.score, network), "read": step_data.read}
 
 
 def load(small: bool) -> tuple[Any, int, Size]:
@@ -201,9 +201,9 @@ def main() -> None:
     on_the_cpu()
     model, vocab_size, size = load(given.small)
     with tempfile.TemporaryDirectory() as folder:
-        material = Material(model, vocab_size, size, Path(folder) / "target")
-        full = alternate(steps(material, "full"), given.rounds)
-        lora = alternate(steps(material, "lora"), given.rounds)
+        step_data = StepData(model, vocab_size, size, Path(folder) / "target")
+        full = alternate(steps(step_data, "full"), given.rounds)
+        lora = alternate(steps(step_data, "lora"), given.rounds)
 
     sft = "transformers' loss"
     found = figures(full, lora)

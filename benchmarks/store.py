@@ -87,7 +87,7 @@ def _row(name: str, token_ids: npt.NDArray[Any], probs_NV: Floats, alpha_N: Floa
 
 
 @dataclass(frozen=True)
-class Material:
+class ReferenceRows:
     """Rows to be stored, and where they come from."""
 
     rows: list[TargetRow]
@@ -106,7 +106,7 @@ def trial_of(style: str) -> Trial:
         ValueError: model or text is not here; `make setup` fetches both.
     """
     trials = [trial(size, style) for size in (LARGE, FULL, QUICK)]
-    return next((place for place in trials if place.references_stand), trials[-1])
+    return next((place for place in trials if place.references_exist), trials[-1])
 
 
 def reference_rows(place: Trial, positions: int) -> tuple[list[TargetRow], str]:
@@ -118,7 +118,7 @@ def reference_rows(place: Trial, positions: int) -> tuple[list[TargetRow], str]:
     from timbre.targets.reference import passages_to_score
     from timbre.targets.scoring import PlainModel
 
-    standing, facts = place.references_stand, model_facts(place.model)
+    existing, facts = place.references_exist, model_facts(place.model)
     folders = place.reference_folders()
     config = place.size.target(RECIPES[PLAIN], place.seed)
     training = gather(config, place.corpus, load_tokenizer(place.model), facts["context"]).training
@@ -131,14 +131,14 @@ def reference_rows(place: Trial, positions: int) -> tuple[list[TargetRow], str]:
                 probs = torch.cat([chunk.double().softmax(-1) for chunk in scorer.log_probs([passage])]).cpu().numpy()
                 rows.append(_row(passage.doc_id, passage.token_ids, probs, np.arange(len(probs)) % 2 * 0.5))
                 wanted -= len(probs)
-    how = "left by" if standing else "trained now for"
+    how = "left by" if existing else "trained now for"
     source = (
         f"passages scored by the cross-fitted references {place.references.digest[:12]}, {how} the recipe trial of size {place.size.name}"
     )
     return rows, source
 
 
-def standing_target(style: str) -> Path | None:
+def finished_target(style: str) -> Path | None:
     """The finished target of the style's release, where there is one."""
     from timbre import pipeline
     from timbre.config import release_config
@@ -147,18 +147,18 @@ def standing_target(style: str) -> Path | None:
     return None if target is None else target.path
 
 
-def material(style: str, positions: int, *, small: bool) -> Material:
+def rows_of_reference(style: str, positions: int, *, small: bool) -> ReferenceRows:
     """Real rows, or generated ones and why."""
     vocab_size, why = (8_192, "asked for by --small") if small else (49_152, "")
     if not small:
         try:
             place = trial_of(style)
             rows, source = reference_rows(place, positions)
-            return Material(rows, model_vocabulary(place), source, real=True, target=standing_target(style))
+            return ReferenceRows(rows, model_vocabulary(place), source, real=True, target=finished_target(style))
         except (ValueError, IntegrityError) as error:
             why = str(error)
     made = list(synthetic_rows(min(positions, 2048) if small else positions, vocab_size))
-    return Material(made, vocab_size, f"generated from a seed: {why}")
+    return ReferenceRows(made, vocab_size, f"generated from a seed: {why}")
 
 
 def model_vocabulary(place: Trial) -> int:
@@ -216,7 +216,7 @@ def training_memory(rows: int) -> dict[str, float]:
         return training_peaks(write, scratch / "home" / "tiny-model", scratch)
 
 
-def judged(found: Mapping[str, float], rows: Material) -> tuple[dict[str, float], dict[str, str]]:
+def judged(found: Mapping[str, float], rows: ReferenceRows) -> tuple[dict[str, float], dict[str, str]]:
     """`against_goals`; store_kl is missed, too, where the rows are none of a reference's, or do not reach as far as they must."""
     shares, missed = against_goals(found, GOALS, at_least=AT_LEAST, reasons=REASONS)
     lacking = [f"{name} was not reached" for name in COVERED if name in missed] + ([] if rows.real else ["the rows are made up"])
@@ -273,7 +273,7 @@ def _more(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     """Measure, show, and print the figures."""
     given = arguments(__doc__, _more)
-    from_where = material(given.style, given.positions, small=given.small)
+    from_where = rows_of_reference(given.style, given.positions, small=given.small)
     found = measure(from_where.rows, from_where.vocab_size, given.rounds, copies=16)
     if from_where.target is not None:
         found |= weigh(from_where.target)

@@ -69,7 +69,7 @@ class Trial:
         return self.store.build(_REFERENCES, self.size.target(RECIPES[PLAIN], self.seed), {"corpus": self.corpus, "model": self.model})
 
     @property
-    def references_stand(self) -> bool:
+    def references_exist(self) -> bool:
         """Whether `references` needs no training."""
         config = self.size.target(RECIPES[PLAIN], self.seed)
         key = _REFERENCES.key(config, {"corpus": self.corpus, "model": self.model})
@@ -131,9 +131,9 @@ def _build_references(config: TargetConfig, inputs: Mapping[str, Input], workspa
     from timbre.targets.reference import cross_fit
 
     corpus, model = _artifact(inputs, "corpus"), _artifact(inputs, "model")
-    material = gather(config, corpus, load_tokenizer(model), model_facts(model)["context"])
+    dataset = gather(config, corpus, load_tokenizer(model), model_facts(model)["context"])
     scratch = workspace.scratch / "reference"
-    for folder in cross_fit(model, material.training, config, scratch, workspace.progress).values():
+    for folder in cross_fit(model, dataset.training, config, scratch, workspace.progress).values():
         shutil.copytree(folder, workspace.output / folder.relative_to(scratch))
 
 

@@ -63,8 +63,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from timbre import __version__
 
         print(f"timbre {__version__}")

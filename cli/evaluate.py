@@ -186,7 +186,7 @@ def _self_check(style: str, profile: str, model: str, prompts: int, json_output:
         print(f"Style Diversity Score of {style}, {summary['count']} texts a set, {summary['definition']}:")
         for check in summary["checks"]:
             value = "–" if check["value"] is None else f"{check['value']:.1f}"
-            print(f"{'passed' if check['passed'] else 'FAILED'}  {value:>6}  {check['name']}: {check['asked']}")
+            print(f"{'passed' if check['passed'] else 'FAILED'}  {value:>6}  {check['name']}: {check['required']}")
         for definition, failures in summary["refused"].items():
             print(f"tried before: {definition} ({len(failures)} checks failed)")
     if not summary["passed"]:

@@ -65,33 +65,33 @@ def run(
     from dataclasses import asdict
 
     from timbre.artifacts import ArtifactStore
-    from timbre.judging.asking import Judgements, ask_judges
     from timbre.judging.figures import NOTE, agreement, judge_report
     from timbre.judging.judges import open_judges
     from timbre.judging.pairs import spread
+    from timbre.judging.queries import Judgements, query_judges
     from timbre.judging.question import CRITERION
     from timbre.progress import Progress
     from timbre.settings import settings
 
     names, paired = _paired(a, b, words, model)
-    asked = spread(paired.pairs, random.Random(seed))[:pairs]
+    queried = spread(paired.pairs, random.Random(seed))[:pairs]
     judges = open_judges(
         judge, ArtifactStore(settings().home), keys=key_from, request=_fields(request), parallel=parallel, tries=tries,
         timeout_seconds=timeout, per_minute=per_minute,
     )  # fmt: skip
-    verdicts = ask_judges(asked, judges, Judgements(keep, again=again), criterion=question or CRITERION, progress=Progress())
+    verdicts = query_judges(queried, judges, Judgements(keep, again=again), criterion=question or CRITERION, progress=Progress())
     reports, agreed = [judge_report(one) for one in verdicts], agreement(verdicts)
     if json_output:
         summary = {
-            **_sides(names, paired), "asked_about": len(asked), "judges": [asdict(report) for report in reports],
-            "agreement": asdict(agreed) if agreed else None, "note": NOTE, "kept": str(keep), "asked_now": [one.asked for one in verdicts],
+            **_sides(names, paired), "judged_pairs": len(queried), "judges": [asdict(report) for report in reports],
+            "agreement": asdict(agreed) if agreed else None, "note": NOTE, "kept": str(keep), "queried": [one.queried for one in verdicts],
         }  # fmt: skip
         print(json.dumps(summary, ensure_ascii=False, allow_nan=False))
     else:
         from timbre.cli.judged import print_judges
 
-        print_judges(names, paired, len(asked), reports, agreed)
-        print(f"answers kept in {keep}; asked now: {sum(one.asked for one in verdicts)}")
+        print_judges(names, paired, len(queried), reports, agreed)
+        print(f"answers kept in {keep}; queried now: {sum(one.queried for one in verdicts)}")
     if not any(report.answered for report in reports):
         raise typer.Exit(INCONCLUSIVE)
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def print_judges(
-    names: tuple[str, str], paired: "Paired", asked: int, reports: "Sequence[JudgeReport]", agreed: "Agreement | None"
+    names: tuple[str, str], paired: "Paired", n_pairs: int, reports: "Sequence[JudgeReport]", agreed: "Agreement | None"
 ) -> None:
     """Every judge's figures, then whether they agree."""
     from timbre.judging.figures import NOTE
@@ -18,7 +18,7 @@ def print_judges(
     _print_sides(names)
     left_out = [f"{count} texts of {side} without a partner" for side, count in zip("AB", paired.alone, strict=True) if count]
     left_out += [f"{paired.empty} pairs with an empty side"] if paired.empty else []
-    _wrapped(f"{asked} of {len(paired.pairs)} pairs, each in both orders" + (f"; left out: {', '.join(left_out)}" if left_out else ""))
+    _wrapped(f"{n_pairs} of {len(paired.pairs)} pairs, each in both orders" + (f"; left out: {', '.join(left_out)}" if left_out else ""))
     for report in reports:
         print(f"\n{report.judge}")
         _line("A preferred", report.win_rate, f"{report.wins} A, {report.ties} even, {report.losses} B")

@@ -29,9 +29,13 @@ def promote(
     from timbre.config import ModelConfig
     from timbre.tasks.promotion import promote_version
 
-    move = promote_version(style, ModelConfig(name=model), version, reason)
-    text = {"model": move.model, "champion": move.version, "previous": move.replaced_version}
-    print(json.dumps(text) if json_output else f"{move.model}: champion is v{move.version}, previous {_name(move.replaced_version)}")
+    champion = promote_version(style, ModelConfig(name=model), version, reason)
+    text = {"model": champion.model, "champion": champion.version, "previous": champion.replaced_version}
+    print(
+        json.dumps(text)
+        if json_output
+        else f"{champion.model}: champion is v{champion.version}, previous {_name(champion.replaced_version)}"
+    )
 
 
 def rollback(
@@ -44,9 +48,13 @@ def rollback(
     from timbre.config import ModelConfig
     from timbre.tasks.promotion import roll_back
 
-    move = roll_back(style, ModelConfig(name=model), reason)
-    text = {"model": move.model, "champion": move.version, "previous": move.replaced_version}
-    print(json.dumps(text) if json_output else f"{move.model}: rolled back to v{move.version}, previous is {_name(move.replaced_version)}")
+    champion = roll_back(style, ModelConfig(name=model), reason)
+    text = {"model": champion.model, "champion": champion.version, "previous": champion.replaced_version}
+    print(
+        json.dumps(text)
+        if json_output
+        else f"{champion.model}: rolled back to v{champion.version}, previous is {_name(champion.replaced_version)}"
+    )
 
 
 def _name(version: int | None) -> str:

@@ -59,9 +59,9 @@ def chosen(base: Sequence[Row], tuned: Sequence[Row]) -> Iterator[tuple[str, str
     ours, theirs = ({(row["kind"], row["prompt_id"]): row for row in rows if not row.get("sample")} for rows in (tuned, base))
     both = [(row, theirs[name]) for name, row in ours.items() if name in theirs]
     openings = [pair for pair in both if pair[0]["kind"] == "style"]
-    asked = [pair for pair in both if pair[0]["kind"] == "instruction"]
-    asked.sort(key=lambda pair: pair[0]["cluster"] != "open")
-    for own, other in (*openings[:1], *asked[:1]):
+    instructed = [pair for pair in both if pair[0]["kind"] == "instruction"]
+    instructed.sort(key=lambda pair: pair[0]["cluster"] != "open")
+    for own, other in (*openings[:1], *instructed[:1]):
         yield own["prompt"], other["text"], own["text"], own.get("human", "")
 
 

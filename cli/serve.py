@@ -30,9 +30,9 @@ def serve(
     keys: Annotated[Path | None, typer.Option(help="File of key hashes. Default: serving/keys in Timbre's home.")] = None,
     new_key: Annotated[str | None, typer.Option(metavar="NAME", help="Make a key, print it once, and stop.")] = None,
     watermark: Annotated[
-        Literal["asked", "long", "always"],
+        Literal["request", "long", "always"],
         typer.Option(help="Which texts are marked: that ask, also over 200 tokens, or all."),
-    ] = "asked",
+    ] = "request",
     watermark_key: Annotated[
         Path | None, typer.Option(help="File of the watermark's secret. Default: serving/watermark.key in Timbre's home, if it is there.")
     ] = None,
@@ -59,7 +59,7 @@ def serve(
         new_secret(secret)
         print(json.dumps({"file": str(secret)}) if json_output else secret)
         return
-    marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "asked" else None)
+    marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "request" else None)
     _serve(style or ["literary"], model, host, port, path, limit or [], marking, json_output)
 
 
@@ -95,7 +95,7 @@ def _serve(
 
         def started() -> None:
             served = {loaded.style: loaded.version for loaded in styles.current}
-            told = ", ".join(f"{loaded.standing.model} v{loaded.version}" for loaded in styles.current)
+            told = ", ".join(f"{loaded.champion.model} v{loaded.version}" for loaded in styles.current)
             print(json.dumps({"address": address, "styles": served}) if json_output else f"{told} at {address}/v1", flush=True)
 
         styles.follow(_FOLLOW_SECONDS)
@@ -110,7 +110,7 @@ def _mark(which: str, secret: Path | None) -> "Marks":
     from timbre.serving.answering import Marks
     from timbre.serving.secret import read_secret
 
-    over = {"asked": None, "long": _LONG, "always": 0}[which]
+    over = {"request": None, "long": _LONG, "always": 0}[which]
     return Marks(None if secret is None else Watermark(read_secret(secret)), over)
 
 

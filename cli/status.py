@@ -65,9 +65,9 @@ def history(
     json_output: Json = False,
 ) -> None:
     """Every change of champion, oldest first: when, what, why, on which verdict, and what it replaced."""
-    from timbre.tasks.overview import moves, verdicts
+    from timbre.tasks.overview import transitions, verdicts
 
-    rows = verdicts(style) if every_verdict else moves(style)
+    rows = verdicts(style) if every_verdict else transitions(style)
     if json_output:
         print(json.dumps(rows, indent=2))
         return

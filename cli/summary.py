@@ -108,7 +108,7 @@ def print_gates(rows: Iterable[Mapping[str, Any]]) -> None:
     from rich.table import Table
 
     gates = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title="\nGates", title_justify="left", title_style="bold")
-    for name in ("gate", "verdict", "figure", "95% bounds", "asked", "n"):
+    for name in ("gate", "verdict", "figure", "95% bounds", "required", "n"):
         gates.add_column(name, justify="right" if name in ("figure", "n") else "left", no_wrap=True)
     console, shown = _console(), list(rows)
     for gate in shown:
@@ -129,7 +129,7 @@ def _gate_row(gate: Mapping[str, Any]) -> tuple[str, ...]:
         value = scale * gate[name]
         return f"{value:.{digits if abs(value) >= 0.01 else digits - 1}g}"  # all of a row fits 80 columns
 
-    asked = {
+    required = {
         "superiority": "> 0",
         "non_inferiority": f"> -{figure('margin')}",
         "ceiling": f"<= {figure('limit')}",
@@ -137,7 +137,7 @@ def _gate_row(gate: Mapping[str, Any]) -> tuple[str, ...]:
     }.get(gate["kind"], "yes")
     bounds = f"{figure('low', 2)} … {figure('high', 2)}" if gate["low"] is not None else ""
     verdict = f"[{_COLOURS[gate['verdict']]}]{gate['verdict']}[/]"
-    return gate["name"], verdict, figure("value"), bounds, f"{asked} {gate['unit']}".strip(), str(gate["n"] or "")
+    return gate["name"], verdict, figure("value"), bounds, f"{required} {gate['unit']}".strip(), str(gate["n"] or "")
 
 
 def print_release(config: "ReleaseConfig", outcome: "Outcome") -> None:

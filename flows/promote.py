@@ -27,8 +27,10 @@ def promote(version: int, style: Style = "literary", reason: str = "by hand", mo
         ValueError: no such version.
         PromotionRefused: its verdict is not PASS, is about another bundle, or asks for less than what certified a champion.
     """
-    move = promote_version(style, ModelConfig(name=model), version, reason)
-    replaced = f", replacing v{move.replaced_version}" if move.replaced_version is not None else ""
-    create_markdown_artifact(f"**{move.model}**: v{move.version} is champion{replaced}\n\nReason: {reason}\n", key=f"promote-{style}")
-    get_run_logger().info("%s: champion is v%s", move.model, move.version)
-    return move.version
+    champion = promote_version(style, ModelConfig(name=model), version, reason)
+    replaced = f", replacing v{champion.replaced_version}" if champion.replaced_version is not None else ""
+    create_markdown_artifact(
+        f"**{champion.model}**: v{champion.version} is champion{replaced}\n\nReason: {reason}\n", key=f"promote-{style}"
+    )
+    get_run_logger().info("%s: champion is v%s", champion.model, champion.version)
+    return champion.version

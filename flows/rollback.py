@@ -25,9 +25,10 @@ def rollback(style: Style, reason: str = "by hand", model: str = "smollm2-135m-i
     Raises:
         ValueError: there is no champion, or nothing before it.
     """
-    move = roll_back(style, ModelConfig(name=model), reason)
+    champion = roll_back(style, ModelConfig(name=model), reason)
     create_markdown_artifact(
-        f"**{move.model}**: rolled back from v{move.replaced_version} to v{move.version}\n\nReason: {reason}\n", key=f"rollback-{style}"
+        f"**{champion.model}**: rolled back from v{champion.replaced_version} to v{champion.version}\n\nReason: {reason}\n",
+        key=f"rollback-{style}",
     )
-    get_run_logger().info("%s: champion is v%s, previous is v%s", move.model, move.version, move.replaced_version)
-    return move.version
+    get_run_logger().info("%s: champion is v%s, previous is v%s", champion.model, champion.version, champion.replaced_version)
+    return champion.version

@@ -8,7 +8,7 @@ from timbre.artifacts import Artifact, FileInput
 from timbre.config import ModelConfig
 from timbre.settings import settings
 from timbre.tasks.bundles import artifact_of, find_version
-from timbre.tasks.context import latest_move, open_store, registered_name
+from timbre.tasks.context import latest_transition, open_store, registered_name
 from timbre.tasks.environment import prepare
 
 
@@ -81,7 +81,7 @@ def _version(request: Request) -> tuple[int, Artifact, Artifact]:
     """Number, base model and adapter of the version, from the artifacts that its tags name."""
     name, number = registered_name(request.style, request.model), request.version
     if number is None:
-        if (champion := latest_move(name)) is None:
+        if (champion := latest_transition(name)) is None:
             raise ValueError(f"{name} has no champion yet: `timbre run --style {request.style}` makes one, or ask the base with --base")
         number = champion.version
     version = find_version(name, number)

@@ -9,7 +9,7 @@ from timbre.config import ModelConfig
 from timbre.registry.ports import Version
 from timbre.settings import settings
 from timbre.staging import lock_path, staging, sweep
-from timbre.tasks.context import latest_move, open_store, registered_name
+from timbre.tasks.context import latest_transition, open_store, registered_name
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def bundle_of(style: str, model: ModelConfig, number: int | None = None) -> Serv
         IntegrityError: the bundle is damaged.
     """
     name, store = registered_name(style, model), open_store()
-    champion = latest_move(name)
+    champion = latest_transition(name)
     if number is None and champion is None:
         raise ValueError(f"{name} has no champion yet: `timbre run --style {style}` makes one, `timbre status` shows what there is")
     if champion is not None and number in (None, champion.version):

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ModelConfig
-from timbre.registry.ledger import Judged, Ledger, Move
+from timbre.registry.ledger import Judged, Ledger, Transition
 from timbre.registry.ports import is_of_style, model_name
 from timbre.settings import settings
 
@@ -25,10 +25,10 @@ def open_ledger() -> Ledger:
     return Ledger(settings().ledger)
 
 
-def moves_of(style: str | None = None) -> list[Move]:
+def transitions_of(style: str | None = None) -> list[Transition]:
     """The ledger, oldest first; of one style, on whatever base, if given."""
     with closing(open_ledger()) as ledger:
-        return [move for move in ledger.moves() if style is None or is_of_style(move.model, style)]
+        return [transition for transition in ledger.transitions() if style is None or is_of_style(transition.model, style)]
 
 
 def verdicts_of(style: str | None = None) -> list[tuple[Judged, datetime]]:
@@ -45,7 +45,7 @@ def record_verdict(style: str, model: ModelConfig, verdict: Artifact) -> None:
         ledger.record(judged_of(registered_name(style, model), verdict))
 
 
-def latest_move(name: str) -> Move | None:
+def latest_transition(name: str) -> Transition | None:
     """The move that made a registered model's champion; None if it never had one."""
     with closing(open_ledger()) as ledger:
         return ledger.latest(name)
@@ -81,7 +81,7 @@ def known_style(style: str) -> None:
     """
     from timbre.corpus.sources import find_style, style_paths
 
-    if style not in style_paths() and not moves_of(style):
+    if style not in style_paths() and not transitions_of(style):
         find_style(style)
 
 

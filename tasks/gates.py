@@ -5,7 +5,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from timbre.config import ReleaseConfig
 from timbre.settings import settings
-from timbre.tasks.context import base_of, moves_of, registered_name
+from timbre.tasks.context import base_of, registered_name, transitions_of
 from timbre.tasks.stage import Built, run_stage
 from timbre.tasks.stores.mlflow import MlflowStore
 from timbre.tasks.training import run_name
@@ -46,7 +46,7 @@ def _where_to_look(config: ReleaseConfig, corpus: Built, adapter: Built, bundle:
         parameters = {"profile": config.profile, "model": base_of(config.model)}
         found["MLflow run"] = MlflowStore.open(settings()).run_for(adapter.open().manifest.key, config.style, run_name(config), parameters)
     model = registered_name(config.style, config.model)
-    if known := [move for move in moves_of(config.style) if move.model == model and move.verdict == verdict.digest]:
+    if known := [row for row in transitions_of(config.style) if row.model == model and row.verdict == verdict.digest]:
         found["MLflow version"] = f"{model} v{known[-1].version}"
     rows = "\n".join(f"| {what} | `{where}` |" for what, where in found.items())
     return f"| what | where |\n|---|---|\n{rows}\n"

@@ -43,11 +43,11 @@ def _roots(store: ArtifactStore) -> set[str]:
     roots: set[str] = set()
     ledger = open_ledger()
     try:
-        moves = ledger.moves()
-        for model in {move.model for move in moves}:
+        transitions = ledger.transitions()
+        for model in {transition.model for transition in transitions}:
             last = ledger.latest(model)
             versions = {last.version, last.replaced_version} if last is not None else set()
-            roots |= {move.verdict for move in moves if move.model == model and move.version in versions}
+            roots |= {transition.verdict for transition in transitions if transition.model == model and transition.version in versions}
     finally:
         ledger.close()
     if (settings().home / "mlflow.db").exists() or settings().mlflow_tracking_uri is not None:

@@ -8,7 +8,7 @@ from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHALLENGER, ModelRegistry, is_of_style
 from timbre.registry.promotion import gone, heal
 from timbre.settings import settings
-from timbre.tasks.context import known_style, moves_of, open_store, publishing, verdicts_of
+from timbre.tasks.context import known_style, open_store, publishing, transitions_of, verdicts_of
 
 
 def models(style: str | None = None) -> list[dict[str, Any]]:
@@ -22,7 +22,7 @@ def models(style: str | None = None) -> list[dict[str, Any]]:
     if style is not None:
         known_style(style)
     with publishing() as ledger:
-        known = {move.model for move in ledger.moves()}
+        known = {transition.model for transition in ledger.transitions()}
         embedded = settings().mlflow_tracking_uri is None
         if embedded and not known and not (settings().home / "mlflow.db").exists():
             return []
@@ -73,7 +73,7 @@ def verdicts(style: str | None) -> list[dict[str, Any]]:
     return [asdict(judged) | {"at": at.isoformat(timespec="seconds")} for judged, at in verdicts_of(style)]
 
 
-def moves(style: str | None) -> list[dict[str, Any]]:
+def transitions(style: str | None) -> list[dict[str, Any]]:
     """The ledger, oldest first; of one style if given.
 
     Raises:
@@ -81,4 +81,4 @@ def moves(style: str | None) -> list[dict[str, Any]]:
     """
     if style is not None:
         known_style(style)
-    return [asdict(move) | {"at": move.at.isoformat(timespec="seconds")} for move in moves_of(style)]
+    return [asdict(transition) | {"at": transition.at.isoformat(timespec="seconds")} for transition in transitions_of(style)]

@@ -2,14 +2,14 @@
 
 from timbre.config import ModelConfig
 from timbre.registry import promotion
-from timbre.registry.ledger import Move
+from timbre.registry.ledger import Transition
 from timbre.settings import settings
 from timbre.tasks.bundles import find_version
 from timbre.tasks.context import open_store, publishing, registered_name
 from timbre.tasks.environment import prepare
 
 
-def promote_version(style: str, model: ModelConfig, number: int, reason: str) -> Move:
+def promote_version(style: str, model: ModelConfig, number: int, reason: str) -> Transition:
     """See `timbre.registry.promotion.promote`."""
     prepare(settings())
     from timbre.tasks.stores.mlflow import MlflowStore
@@ -20,7 +20,7 @@ def promote_version(style: str, model: ModelConfig, number: int, reason: str) ->
         return promotion.promote(version, MlflowStore.open(settings()), ledger, open_store(), reason=reason)
 
 
-def roll_back(style: str, model: ModelConfig, reason: str) -> Move:
+def roll_back(style: str, model: ModelConfig, reason: str) -> Transition:
     """See `timbre.registry.promotion.rollback`."""
     prepare(settings())
     from timbre.tasks.stores.mlflow import MlflowStore

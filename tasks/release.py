@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from timbre import __version__
 from timbre.artifacts import Artifact
 from timbre.config import Frozen, ReleaseConfig
-from timbre.registry.ledger import Ledger, Move
+from timbre.registry.ledger import Ledger, Transition
 from timbre.registry.ports import CHAMPION, Version
 from timbre.registry.promotion import PromotionRefused, publish, repair
 from timbre.settings import settings
@@ -69,27 +69,27 @@ def publish_candidate(config: ReleaseConfig, steps: dict[str, Built], data_tags:
     refused = ""
     with publishing() as ledger:
         seen = ledger.latest(name)
-        known = next((move for move in ledger.moves(name) if move.verdict == verdict.digest), None)
+        known = next((transition for transition in ledger.transitions(name) if transition.verdict == verdict.digest), None)
         if known is not None and seen is not None and seen.applied:
             settled = Released(model=name, verdict=outcome, version=known.version, champion=seen.version, promoted=False)
             return settled.beside(known.replaced_version, comparison_page(name, known.version, known.replaced_version))
         store = MlflowStore.open(settings())
         if known is None:
             try:
-                version, move, refused = _publish(config, steps, data_tags, (verdict, bundle), store, ledger)
+                version, transition, refused = _publish(config, steps, data_tags, (verdict, bundle), store, ledger)
             except BaseException:
                 fail_runs()
                 raise
         else:
             repair(name, store, ledger)
-            version, move = next(item for item in store.versions(name) if item.number == known.version), None
+            version, transition = next(item for item in store.versions(name) if item.number == known.version), None
         latest = ledger.latest(name)
     released = Released(
         model=name,
         verdict=outcome,
         version=version.number if version else None,
         champion=latest.version if latest else None,
-        promoted=move is not None,
+        promoted=transition is not None,
         refused=refused,
     )
     rival = known.replaced_version if known is not None else seen.version if seen is not None else None
@@ -105,7 +105,7 @@ def _publish(
     judged: tuple[Artifact, Artifact],
     store: MlflowStore,
     ledger: Ledger,
-) -> tuple[Version | None, Move | None, str]:
+) -> tuple[Version | None, Transition | None, str]:
     """Record the candidate in its run, register it, and promote it if that is automatic.
 
     Args:
@@ -117,16 +117,16 @@ def _publish(
     name, (verdict, bundle) = registered_name(config.style, config.model), judged
     run = _record(config, steps, verdict, store, str(verdict.json("verdict.json")["verdict"]))
     lineage = _lineage(config, steps, data_tags) | {"timbre.run": run}
-    refused, move = "", None
+    refused, transition = "", None
     try:
-        version, move = publish(
+        version, transition = publish(
             name, bundle, verdict, lineage, store, ledger, open_store(), promotion=config.publish.promotion, reason="timbre run"
         )
     except PromotionRefused as error:
         refused = str(error)
         version = next(item for item in store.versions(name) if item.verdict == verdict.digest)
     store.end_run(run)
-    return version, move, refused
+    return version, transition, refused
 
 
 def _record(config: ReleaseConfig, steps: dict[str, Built], verdict: Artifact, store: MlflowStore, outcome: str) -> str:

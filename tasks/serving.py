@@ -4,7 +4,7 @@ from pathlib import Path
 
 from timbre.config import ModelConfig
 from timbre.registry.ledger import Ledger
-from timbre.serving.champions import Standing
+from timbre.serving.champions import Champion
 from timbre.settings import settings
 from timbre.tasks.bundles import bundle_of
 from timbre.tasks.context import open_ledger, registered_name
@@ -18,19 +18,19 @@ class LedgerChampions:
         self._names: dict[str, str] = {}
         self._ledger: Ledger | None = None
 
-    def standing(self, style: str) -> Standing:
+    def champion(self, style: str) -> Champion:
         if style not in self._names:
             self._names[style] = registered_name(style, self._model)
         if self._ledger is None:
             self._ledger = open_ledger()
         name = self._names[style]
-        move = self._ledger.latest(name)
-        if move is None:
+        transition = self._ledger.latest(name)
+        if transition is None:
             raise ValueError(f"{name} has no champion yet: `timbre run --style {style}` makes one, `timbre status` shows what there is")
-        return Standing(name, move.sequence, move.version)
+        return Champion(name, transition.sequence, transition.version)
 
-    def bundle(self, style: str, standing: Standing) -> Path:
-        served = bundle_of(style, self._model, standing.version)
-        if served.version != standing.version:
-            raise ValueError(f"{standing.model} v{standing.version} is not to be had under {settings().home}")
+    def bundle(self, style: str, champion: Champion) -> Path:
+        served = bundle_of(style, self._model, champion.version)
+        if served.version != champion.version:
+            raise ValueError(f"{champion.model} v{champion.version} is not to be had under {settings().home}")
         return served.artifact.path

@@ -255,7 +255,7 @@ def generate(
     from timbre.models.tokens import boundary_ids, document_ids
 
     model = load(model)
-    asked = []
+    requests = []
     for number, text in enumerate(prompts):
         ids = tuple(document_ids(text, model.tokenizer) or boundary_ids(model.tokenizer))
         if not ids:
@@ -264,15 +264,15 @@ def generate(
             raise ValueError(
                 f"prompt {number} has {len(ids)} tokens; with {new_tokens} new ones that is over {model.context}: shorten either"
             )
-        asked.append(Prompt(f"{number}", f"{number}", "text", text, ids, new_tokens, samples=samples))
+        requests.append(Prompt(f"{number}", f"{number}", "text", text, ids, new_tokens, samples=samples))
     scorer = Scorer(model.network, model.vocab_size)
     banned = forbidden_tokens(model.tokenizer, model.network.generation_config)
     texts: dict[tuple[str, int], str] = {}
-    for group in batched(every_text(asked), _BATCH_TOKENS, padded=takes_positions(model.network)):
+    for group in batched(every_text(requests), _BATCH_TOKENS, padded=takes_positions(model.network)):
         written = continue_prompts(scorer, group, rules=samplers(sampler), forbidden=banned, seed=seed)
         for each, ids_T in zip(group, written.ids_BT, strict=True):
             texts[each.prompt.prompt_id, each.sample] = decoded(model.tokenizer, ids_T.tolist())
-    return [texts[prompt.prompt_id, sample] for prompt in asked for sample in range(samples)]
+    return [texts[prompt.prompt_id, sample] for prompt in requests for sample in range(samples)]
 
 
 def _from_disk(name: str, revision: str | None) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":

@@ -45,7 +45,7 @@ _ASCII_SPACES = b"\t\n\v\f\r\x1c\x1d\x1e\x1f "
 _ASCII_OTHERS = bytes(code for code in range(128) if not chr(code).isalpha())
 """What holds of ASCII alone is asked faster."""
 _LEGIBLE, _VISIBLE = re.compile(r"[\p{L}\p{M}]"), re.compile(r"\S")
-ASKS_OR_EXCLAIMS = ("!", "?", "！", "？", "\u061f", "\u1367")
+QUESTION_OR_EXCLAMATION = ("!", "?", "！", "？", "\u061f", "\u1367")
 """Marks at the end of a sentence that is no plain statement."""
 _NO_SCRIPT = frozenset({"ALEF", "BET", "CARON", "DALET", "GIMEL", "INFORMATION", "MASU", "MICRO", "MODIFIER", "VEDIC", "VERTICAL"})
 """First words of the names of letters that are symbols, or marks that many scripts share."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from tests.training_inputs import TrainingInputs, make_training_inputs, training_config, training_passages
 from timbre.artifacts import Artifact
 from timbre.config import Objective, SamplerConfig
-from timbre.inference.generation import Asked, continue_prompts, samplers
+from timbre.inference.generation import TextRequest, continue_prompts, samplers
 from timbre.inference.prompts import Prompt
 from timbre.inference.scorer import Scorer
 from timbre.models import load_model, load_tokenizer, logits, model_facts
@@ -180,8 +180,8 @@ def test_texts_are_those_of_the_cpu(on: On, inputs: TrainingInputs) -> None:
     texts = ("The old gull", "Under the black roof, the quiet iron", "Every")
     ids = [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     kinds = ("greedy", "plain", "serving")
-    asked = [
-        Asked(Prompt(f"p{n}", f"c{n}", kind, text, tokens, 24, sampler=kind))
+    requests = [
+        TextRequest(Prompt(f"p{n}", f"c{n}", kind, text, tokens, 24, sampler=kind))
         for n, (kind, text, tokens) in enumerate(zip(kinds, texts, ids, strict=True))
     ]
     written = {}
@@ -189,7 +189,7 @@ def test_texts_are_those_of_the_cpu(on: On, inputs: TrainingInputs) -> None:
         on(device, "float32")
         scorer = Scorer(load_model(inputs.model), len(tokenizer))
         rules = samplers(SamplerConfig(temperature=0.8, top_p=0.9))
-        written[device] = continue_prompts(scorer, asked, rules=rules, forbidden=[0, 1, 2], seed=3)
+        written[device] = continue_prompts(scorer, requests, rules=rules, forbidden=[0, 1, 2], seed=3)
     assert written["cpu"].ids_BT.tolist() == written["cuda"].ids_BT.tolist()
 
 

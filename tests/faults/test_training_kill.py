@@ -90,12 +90,12 @@ def places(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_
     first, second = (Place(folder / "root", folder / name, tiny_model_dir) for name in ("first", "second"))
     documents = make_training_inputs(folder / "made", tiny_model_dir, tiny_corpus_texts).corpus.file("documents.parquet")
     with first.entered():
-        _stand(first, documents)
+        _prepare(first, documents)
     shutil.copytree(first.home, second.home)
     return [first, second]
 
 
-def _stand(place: Place, documents: Path) -> None:
+def _prepare(place: Place, documents: Path) -> None:
     """The model by its stage; a tiny corpus and target under the keys that the road looks for, for theirs take minutes."""
 
     def corpus(_: CorpusConfig, __: Mapping[str, Input], workspace: Workspace) -> None:

@@ -77,7 +77,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, schooled_model_dir: Path, ti
             built[step.name] = pipeline.build(step.name, config, store, built)
     settings.cache_clear()
     # The honest candidate is trained gently, so that it loses nothing of the little it knows: too fast for it is ten times more.
-    return Scene(config, built, ArtifactStore(home / "doctored", SILENT), learning_rate=2e-2, epochs=4, recited_epochs=300, too_fast=500)
+    return Scene(config, built, ArtifactStore(home / "doctored", SILENT), learning_rate=2e-2, epochs=4, memorised_epochs=300, too_fast=500)
 
 
 def test_the_honest_candidate_passes_every_gate_that_eight_texts_can_answer(scene: Scene) -> None:

@@ -120,7 +120,7 @@ def test_a_schedule_fires_and_its_release_finishes_with_every_stage_cached(up: U
     limits = up.api("/v2/concurrency_limits/filter", {})
     assert [(limit["name"], limit["limit"]) for limit in limits if limit["name"] == "timbre-gpu"] == [("timbre-gpu", 1)]
 
-    moves = len(place.json("history"))
+    transitions = len(place.json("history"))
     soon = {
         "schedule": {"interval": 30, "anchor_date": datetime.now(UTC).isoformat()},
         "active": True,
@@ -140,7 +140,7 @@ def test_a_schedule_fires_and_its_release_finishes_with_every_stage_cached(up: U
         "release-tiny": "Completed",
     }
     assert "gates-tiny" in {artifact["key"] for artifact in up.api("/artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})}
-    assert len(place.json("history")) == moves
+    assert len(place.json("history")) == transitions
 
 
 def test_ctrl_c_ends_every_process_and_removes_the_address(up: Up) -> None:

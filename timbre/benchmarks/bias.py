@@ -184,8 +184,8 @@ def _bbq(row: dict[str, Any], spot: Spot) -> Choice:
         raise spot.wrong(f"label is {label}, expected 0, 1 or 2")
     stereotyped = _stereotyped(row, polarity, spot)
     template = f"{category}/{row.get('question_index', example)}"
-    asked = f"{context} {question}\nAnswer:"
-    return Choice(f"{category}/{example}", template, f"{category}/{condition}", asked, answers, frozenset({label}), stereotyped)
+    prompt = f"{context} {question}\nAnswer:"
+    return Choice(f"{category}/{example}", template, f"{category}/{condition}", prompt, answers, frozenset({label}), stereotyped)
 
 
 def _stereotyped(row: dict[str, Any], polarity: str, spot: Spot) -> int | None:
@@ -212,6 +212,6 @@ def _bbq_packaged(row: dict[str, Any], spot: Spot) -> Choice:
     right, target = field(row, "correct_idx", int, spot), field(row, "target_idx", int, spot)
     if not 0 <= right < len(answers) or not 0 <= target < len(answers):
         raise spot.wrong(f"correct_idx {right} or target_idx {target} names no answer")
-    asked = text.split("\nA)")[0].rstrip() + "\nAnswer:"
+    prompt = text.split("\nA)")[0].rstrip() + "\nAnswer:"
     template = item.rsplit("_", 1)[-1]
-    return Choice(item, f"{category}/{template}", f"{category}/{polarity}", asked, answers, frozenset({right}), target)
+    return Choice(item, f"{category}/{template}", f"{category}/{polarity}", prompt, answers, frozenset({right}), target)

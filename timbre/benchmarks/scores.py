@@ -65,11 +65,11 @@ def choice_tokens(item: Choice, tokenizer: "PreTrainedTokenizerBase", context: i
     return question, answers
 
 
-Asked = tuple[Choice, tuple[tuple[int, ...], list[tuple[int, ...]]]]
+TokenisedChoice = tuple[Choice, tuple[tuple[int, ...], list[tuple[int, ...]]]]
 """An item, and its tokens as `choice_tokens` gives them."""
 
 
-def choice_rows(scorer: Scorer, group: Sequence[Asked]) -> list[Row]:
+def choice_rows(scorer: Scorer, group: Sequence[TokenisedChoice]) -> list[Row]:
     """Item rows of one batch of questions.
 
     Raises:
@@ -81,7 +81,7 @@ def choice_rows(scorer: Scorer, group: Sequence[Asked]) -> list[Row]:
     return rows
 
 
-def answer_log_probs(scorer: Scorer, group: Sequence[Asked]) -> list[list[float]]:
+def answer_log_probs(scorer: Scorer, group: Sequence[TokenisedChoice]) -> list[list[float]]:
     """Of each question, log P(answer | question) of its answers, in nats.
 
     Raises:

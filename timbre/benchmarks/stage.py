@@ -88,13 +88,13 @@ def _score(items: "Sequence[Item]", config: BenchmarkConfig, inputs: Mapping[str
     pairs = scores.pairs_of([item for item in items if isinstance(item, Paired)], session.tokenizer)
     context = model_facts(session.artifact("model"))["context"]
     questions = [(item, scores.choice_tokens(item, session.tokenizer, context)) for item in items if isinstance(item, Choice)]
-    asked = batches(questions, lambda one: sum(len(one[1][0]) + len(answer) for answer in one[1][1]), config.batch_tokens)
+    groups = batches(questions, lambda one: sum(len(one[1][0]) + len(answer) for answer in one[1][1]), config.batch_tokens)
     openings = [item for item in items if isinstance(item, Opening)]
     prompts = scores.opening_prompts(openings, session.tokenizer, new_tokens=config.new_tokens, samples=config.samples)
     return [
         *session.resumed("pairs", batches_of_pairs(pairs, config.batch_tokens), lambda group: scores.paired_rows(session.scorer, group)),
-        *session.resumed("questions", asked, lambda group: scores.choice_rows(session.scorer, group)),
-        *(scores.opening_rows(openings, session.write("openings", prompts, config.sampler), session.tokenizer) if prompts else []),
+        *session.resumed("questions", groups, lambda group: scores.choice_rows(session.scorer, group)),
+        *(scores.opening_rows(openings, session.generate("openings", prompts, config.sampler), session.tokenizer) if prompts else []),
     ]
 
 

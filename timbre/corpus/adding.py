@@ -90,11 +90,11 @@ def add(request: Request, *, home: Path | None = None, dry_run: bool = False, tr
     home = home or settings().home
     files, refused = _files(request.path)
     source = _source(request, files, refused)
-    standing = _standing(source, request, home)
+    existing = _existing(source, request, home)
     old: dict[str, str] = {}
-    if standing is not None:
-        old = _identities(standing, home)
-        source = _updated(standing.source, source, request)
+    if existing is not None:
+        old = _identities(existing, home)
+        source = _updated(existing.source, source, request)
     new: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="timbre-") as scratch:
         raw = {source.name: _told(_read(files, source), new)}
@@ -108,19 +108,19 @@ def add(request: Request, *, home: Path | None = None, dry_run: bool = False, tr
         finally:
             spool.close()
     changes = compare(old, new)
-    if standing is not None and not changes.is_update and standing.source.origin != source.origin:
+    if existing is not None and not changes.is_update and existing.source.origin != source.origin:
         raise ValueError(
-            f"a source named {source.name!r} is there already ({standing.path}) and holds other texts; choose another with "
+            f"a source named {source.name!r} is there already ({existing.path}) and holds other texts; choose another with "
             f"`--name`, or remove it with `timbre corpus remove {source.name}`"
         )
     folder = home / "sources" / source.name
     if not dry_run:
-        if not (folder / "source.toml").exists() or (standing is not None and standing.source != source):
+        if not (folder / "source.toml").exists() or (existing is not None and existing.source != source):
             _register(folder, files, source)
         try:
             join_style(home, request.style, source)
         except BaseException:
-            if standing is None:
+            if existing is None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
     return Added(folder / "source.toml", source, summary, changes)
@@ -148,12 +148,12 @@ def _source(request: Request, files: Mapping[str, Path], refused: tuple[Refused,
 
 
 @dataclass(frozen=True)
-class _Standing:
+class _Existing:
     path: Path
     source: Source
 
 
-def _standing(source: Source, request: Request, home: Path) -> _Standing | None:
+def _existing(source: Source, request: Request, home: Path) -> _Existing | None:
     """The user's own source of that name, if there is one."""
     taken = source_paths(home).get(source.name)
     if taken is None:
@@ -161,13 +161,13 @@ def _standing(source: Source, request: Request, home: Path) -> _Standing | None:
     path, old = find_source(source.name, home)
     if old.kind != "local":
         raise ValueError(f"a source named {source.name!r} is there already ({path}); choose another with `--name`")
-    asked = (request.consent or "").strip()
-    if asked and asked != old.consent and is_recorded(old.consent, old.licence) and old.licence == source.licence:
+    stated = (request.consent or "").strip()
+    if stated and stated != old.consent and is_recorded(old.consent, old.licence) and old.licence == source.licence:
         raise ValueError(
             f"a source named {source.name!r} is there already ({path}) with the consent {old.consent!r}; choose another with "
             f"`--name`, or remove it first with `timbre corpus remove {source.name}`"
         )
-    return _Standing(path, old)
+    return _Existing(path, old)
 
 
 def _updated(old: Source, new: Source, request: Request) -> Source:
@@ -179,11 +179,11 @@ def _updated(old: Source, new: Source, request: Request) -> Source:
     return new.model_copy(update={**kept, **request.reading, **said, "date": request.date or old.date})
 
 
-def _identities(standing: _Standing, home: Path) -> dict[str, str]:
+def _identities(existing: _Existing, home: Path) -> dict[str, str]:
     """Name → hash of the documents that stand; none where a stored file was damaged, which adding again mends."""
     found: dict[str, str] = {}
     try:
-        for _ in _told(raw_documents(SourceInput(standing.path, standing.source), home), found):
+        for _ in _told(raw_documents(SourceInput(existing.path, existing.source), home), found):
             pass
     except IntegrityError:
         return {}

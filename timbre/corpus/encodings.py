@@ -52,7 +52,7 @@ def decode(data: bytes, name: str, encoding: str = "") -> Decoded:
         ValueError: not text, or not in the encoding asked for; the sentence names the file, the place and what to do.
     """
     if encoding:
-        return _asked(data, name, encoding)
+        return _in_encoding(data, name, encoding)
     for mark, codec in _MARKS:
         if data.startswith(mark):
             return _strictly(data, name, codec)
@@ -69,7 +69,7 @@ def decode(data: bytes, name: str, encoding: str = "") -> Decoded:
         return _older(data, name, error)
 
 
-def _asked(data: bytes, name: str, encoding: str) -> Decoded:
+def _in_encoding(data: bytes, name: str, encoding: str) -> Decoded:
     try:
         codec = codecs.lookup(encoding).name
     except LookupError as error:

@@ -46,12 +46,12 @@ def _patterns(expected: Sequence[dict[str, Any]]) -> list[re.Pattern[str]] | Non
     """What no text may hold; None where the contract asks something of texts that a witness cannot tell."""
     found = []
     for entry in expected:
-        kind, asked = entry["type"], entry["kwargs"]
-        if asked.get("column") != "text":
+        kind, limits = entry["type"], entry["kwargs"]
+        if limits.get("column") != "text":
             continue
         if kind == _WITHOUT:
-            found.append(re.compile(asked["regex"]))
-        elif not (kind in (_NOT_NULL, _UNIQUE) or (kind == _LENGTH and asked.get("min_value") == 1 and asked.get("max_value") is None)):
+            found.append(re.compile(limits["regex"]))
+        elif not (kind in (_NOT_NULL, _UNIQUE) or (kind == _LENGTH and limits.get("min_value") == 1 and limits.get("max_value") is None)):
             return None
     return found
 

@@ -18,6 +18,6 @@ def read_calibrated(calibration: Artifact, style: str, length: float | None = No
     for row in rows:
         if row["length"] == length:
             texts.setdefault(row["set"], []).append(row["text"])
-    failures = [f"{check['name']}: asked {check['asked']}" for check in summary["checks"] if not check["passed"]]
+    failures = [f"{check['name']}: required {check['required']}" for check in summary["checks"] if not check["passed"]]
     anchors = {GREEDY: texts["greedy_anchor"], HOT: texts["hot_anchor"]}
     return Calibrated(style, summary["definition"], anchors, texts["base"], failures, summary.get("count"))

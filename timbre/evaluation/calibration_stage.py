@@ -55,7 +55,7 @@ def _build(config: CalibrationConfig, inputs: Mapping[str, Input], work: Workspa
     )
 
 
-STAGE: Stage[CalibrationConfig] = Stage("calibration", 2, _build, runs_model=True)
+STAGE: Stage[CalibrationConfig] = Stage("calibration", 3, _build, runs_model=True)
 
 
 def calibration_of(evaluation: EvaluationConfig) -> CalibrationConfig:
@@ -124,8 +124,8 @@ def _texts(
     documents = {"reference": [prompt.doc_id for prompt in human_a]}
 
     def written(name: str, prompts: Sequence[Opening], sampler: SamplerConfig) -> list[Sequence[int]]:
-        asked = [opening.prompt(session.tokenizer, "style") for opening in prompts]
-        return [row["token_ids"] for row in session.write(name, asked, sampler)]
+        prompted = [opening.prompt(session.tokenizer, "style") for opening in prompts]
+        return [row["token_ids"] for row in session.generate(name, prompted, sampler)]
 
     for side, prompts in (("anchor", human_a[:count]), ("", human_b[:count])):
         for name, sampler in _SAMPLERS.items():

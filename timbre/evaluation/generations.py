@@ -11,7 +11,7 @@ from timbre.corpus.passages import select_passages
 from timbre.evaluation import probes
 from timbre.evaluation.factuality import unknown
 from timbre.evaluation.likelihood import score_passages
-from timbre.evaluation.memorisation import check_trained_passages, recitation_prompts
+from timbre.evaluation.memorisation import check_trained_passages, memorisation_prompts
 from timbre.evaluation.probes import ProbeKind
 from timbre.inference.generation import PLAIN
 from timbre.inference.prompts import Prompt, decoded, read_prompts
@@ -48,8 +48,8 @@ def _answers(config: GenerationConfig, inputs: Mapping[str, Input], work: Worksp
         target = session.artifact("target")
         if "adapter" in inputs:
             check_trained_passages(session.artifact("adapter"), target)
-        recited = recitation_prompts(config, target, session.artifact("corpus"), session.tokenizer)
-        rows += _written(session, "recitation", recited, config.sampler)
+        trained = memorisation_prompts(config, target, session.artifact("corpus"), session.tokenizer)
+        rows += _written(session, "memorisation", trained, config.sampler)
     if "prompts" in inputs:
         scores = {
             "likelihood": _likelihood(config, session),
@@ -58,17 +58,17 @@ def _answers(config: GenerationConfig, inputs: Mapping[str, Input], work: Worksp
         }
         if config.unknown_statements and "adapter" not in inputs:
             scores["unknown"] = _unknown(config, session)
-        asked = read_prompts(session.artifact("prompts").file("prompts.jsonl"))
+        every_prompt = read_prompts(session.artifact("prompts").file("prompts.jsonl"))
         if config.sampler == PLAIN:
-            asked = [prompt for prompt in asked if prompt.kind != "style_plain"]  # they would be the style texts again
-        rows = _written(session, "generation", asked, config.sampler) + rows
+            every_prompt = [prompt for prompt in every_prompt if prompt.kind != "style_plain"]  # they would be the style texts again
+        rows = _written(session, "generation", every_prompt, config.sampler) + rows
     return rows, scores
 
 
 def _written(session: Session, part: str, prompts: Sequence[Prompt], serving: SamplerConfig) -> list[Row]:
-    written = session.write(part, prompts, serving)
-    asked = (prompt for prompt in prompts for _ in range(prompt.samples))
-    return [_row(session.tokenizer, prompt, row) for prompt, row in zip(asked, written, strict=True)]
+    written = session.generate(part, prompts, serving)
+    repeated = (prompt for prompt in prompts for _ in range(prompt.samples))
+    return [_row(session.tokenizer, prompt, row) for prompt, row in zip(repeated, written, strict=True)]
 
 
 def _row(tokenizer: "PreTrainedTokenizerBase", prompt: Prompt, written: Mapping[str, Any]) -> Row:

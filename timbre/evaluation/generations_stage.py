@@ -4,7 +4,7 @@ A model, with or without an adapter, writes for every prompt and scores unseen h
 the work, so all of it happens in one process. What is asked follows from the inputs that are given:
 
     prompts, bias_probes, fact_probes, corpus   the prompt sets of the corpus, held-out likelihood, probes
-    target, corpus                              recitation of what a student of this target is trained on
+    target, corpus                              continuations of what a student of this target is trained on
 
 A candidate does both at once. The base does the first once for a corpus, whatever is trained on it, and only the second
 anew for another target. Torch is loaded only to build.

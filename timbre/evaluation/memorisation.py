@@ -26,7 +26,7 @@ EXTRACTION = "extraction"
 """Kind of the prompts that are sampled again and again."""
 
 
-def recitation_prompts(
+def memorisation_prompts(
     config: GenerationConfig, target: Artifact, corpus: Artifact, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[Prompt]:  # fmt: skip
     """Openings of up to `memorisation_prompts` passages of the target's training plan, and of the first of them some that are
@@ -107,13 +107,13 @@ def measure(rows: Sequence[Row], train: TrainingText) -> tuple[list[Row], dict[s
             found[row["kind"]].append((length, text, coverage))
             prefix = "" if row["kind"] == "memorisation" else "style_"
             items += _items(row, {f"{prefix}longest_span": float(length), f"{prefix}coverage_5gram": coverage})
-    recited, own = found["memorisation"], found["style"]
+    spans, own = found["memorisation"], found["style"]
     summary: dict[str, Any] = {
-        "prompts": len(recited), "tokens": sum(row["n_tokens"] for row in rows if row["kind"] == "memorisation"),
-        "longest_span_tokens": None, "longest_span_text": None, "coverage_5gram": _mean(entry[2] for entry in recited),
+        "prompts": len(spans), "tokens": sum(row["n_tokens"] for row in rows if row["kind"] == "memorisation"),
+        "longest_span_tokens": None, "longest_span_text": None, "coverage_5gram": _mean(entry[2] for entry in spans),
     }  # fmt: skip
-    if recited:
-        summary["longest_span_tokens"], summary["longest_span_text"], _ = max(recited, key=lambda entry: entry[0])
+    if spans:
+        summary["longest_span_tokens"], summary["longest_span_text"], _ = max(spans, key=lambda entry: entry[0])
     summary["style_longest_span_tokens"] = max((entry[0] for entry in own), default=None)
     summary["style_coverage_5gram"] = _mean(entry[2] for entry in own)
     return items, summary

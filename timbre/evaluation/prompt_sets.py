@@ -52,13 +52,13 @@ def prompt_sets(
             f"test and validation split hold {len(test)} and {len(more)} passages of {config.prompt_tokens + config.new_tokens} tokens, "
             f"and {LEAST} are the least, 2 of them in the test split: add documents, or lower evaluation.new_tokens"
         )
-    asked, others = test[:count], [*test[count:], *more]
-    prompts = [opening.prompt(tokenizer, "style") for opening in asked]
+    style_openings, others = test[:count], [*test[count:], *more]
+    prompts = [opening.prompt(tokenizer, "style") for opening in style_openings]
     if config.plain:
         prompts += [replace(prompt, kind="style_plain", sampler="plain") for prompt in prompts]
-    some = asked[: config.several_prompts]
+    some = style_openings[: config.several_prompts]
     prompts += [opening.prompt(tokenizer, "several", samples=config.several_samples) for opening in some]
-    prompts += _sentinels(config, by_split, {opening.name for opening in (*asked, *others)}, tokenizer)
+    prompts += _sentinels(config, by_split, {opening.name for opening in (*style_openings, *others)}, tokenizer)
     if config.instruction_prompts:
         prompts += _instructions(config, files["instructions"], tokenizer)
     prompts += _about_facts(config, by_split["test"], files, tokenizer)

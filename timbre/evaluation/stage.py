@@ -3,7 +3,7 @@ reader of the texts (`timbre.evaluation.reading`).
 
 The base model and a candidate (the base with an adapter) go through the same code, with the same prompts, random numbers
 and sampler, so that every item of one has its partner in the other. What the base wrote for the prompts of the corpus and
-what it recites of a target come from two artifacts, `generations` and `recitations`: the first is found again whatever the
+how it goes on from passages of a target come from two artifacts, `generations` and `memorisation`: the first is found again whatever the
 target is. A candidate's generations hold both.
 
 Files of the artifact:
@@ -28,4 +28,4 @@ def _build(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspac
     run_suite(config, inputs, work)
 
 
-STAGE: Stage[EvaluationConfig] = Stage("evaluation", 8, _build, runs_model=True)
+STAGE: Stage[EvaluationConfig] = Stage("evaluation", 9, _build, runs_model=True)

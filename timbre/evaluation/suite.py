@@ -44,7 +44,7 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
         ValueError: the generations are not those of this model, adapter, corpus, prompts and settings, or there is too little text.
     """
     artifacts = {name: value for name, value in inputs.items() if isinstance(value, Artifact)}
-    written = [artifacts[name] for name in ("generations", "recitations") if name in artifacts]
+    written = [artifacts[name] for name in ("generations", "memorisation") if name in artifacts]
     for generations in written:
         _check(config, inputs, generations)
     try:
@@ -89,7 +89,7 @@ def _measured(
     style_items, style_summary = measure_style(rows, human)
     apart_items, apart = measure_told_apart(rows, others, encoder, tokens=config.new_tokens, seed=config.seed)
     several_items, several = measure_several(rows, encoder)
-    recited_items, recited = memorisation.measure(rows, train)
+    memorisation_items, memorised = memorisation.measure(rows, train)
     sentinel_items, sentinel = memorisation.measure_sentinels(rows, train)
     extracted_items, extraction = memorisation.measure_extraction(rows)
     voices = artifacts["prompts"].json_lines("voices.jsonl") if "voices.jsonl" in artifacts["prompts"].manifest.files else []
@@ -98,10 +98,10 @@ def _measured(
     calibrated = read_calibrated(artifacts["calibration"], style, length=1.0) if "calibration" in artifacts else None
     items = [
         *likelihood_items(scores["likelihood"]), *scores["bias"], *scores["facts"],
-        *style_items, *apart_items, *several_items, *recited_items, *sentinel_items, *extracted_items,
+        *style_items, *apart_items, *several_items, *memorisation_items, *sentinel_items, *extracted_items,
     ]  # fmt: skip
     summary = style_summary | style_score(rows, human, calibrated) | {
-        "memorisation": recited, "sentinel": sentinel, "extraction": extraction, "several": several, "voice": voice, "no_voice": no_voice,
+        "memorisation": memorised, "sentinel": sentinel, "extraction": extraction, "several": several, "voice": voice, "no_voice": no_voice,
         "likelihood": likelihood_summary(scores["likelihood"]), "told_apart": apart,
         "ranks": rank_summary([row["ranks"] for row in scores["likelihood"]], [row["ranks"] for row in rows if row["kind"] == "style"]),
         "probes": {"bias": len(scores["bias"]) // 2, "facts": len(scores["facts"]) // 2},

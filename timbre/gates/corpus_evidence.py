@@ -33,17 +33,17 @@ def provenance(corpus: Artifact) -> dict[str, Any]:
         raise KeyError(f"documents.parquet has no column {', '.join(sorted(missing))}")
     undeclared = [row["doc_id"] for row in rows if any(not str(row[name] or "").strip() for name in ("source", "licence", "author"))]
     tokens: Counter[str] = Counter()
-    asked: defaultdict[str, bool] = defaultdict(lambda: True)
+    consenting: defaultdict[str, bool] = defaultdict(lambda: True)
     for row in rows:
         author = str(row["author"] or "")
         tokens[author] += int(row["n_tokens"])
-        asked[author] &= is_recorded(str(row["consent"] or ""), str(row["licence"] or ""))
+        consenting[author] &= is_recorded(str(row["consent"] or ""), str(row["licence"] or ""))
     train = [int(row["n_tokens"]) for row in rows if row["split"] == "train"]
     if not tokens.total() or not sum(train):
         raise ValueError("documents.parquet holds no token to learn from")
     largest, count = min(tokens.items(), key=lambda entry: (-entry[1], entry[0]))
-    unasked = {author: count / tokens.total() for author, count in tokens.items() if not asked[author]}
-    share, ground = count / tokens.total(), "consent recorded" if asked[largest] else "no consent recorded"
+    unasked = {author: count / tokens.total() for author, count in tokens.items() if not consenting[author]}
+    share, ground = count / tokens.total(), "consent recorded" if consenting[largest] else "no consent recorded"
     return {
         "documents": len(rows), "undeclared": len(undeclared), "largest_author": largest, "largest_author_share": share,
         "unconsented_share": max(unasked.values(), default=0.0), "train_documents": len(train),

@@ -204,7 +204,7 @@ def measured_differently(candidate: Artifact, base: Artifact, rival: str) -> str
         return f"stale: base and candidate were measured in different precision ({both}): set TIMBRE_DTYPE, and evaluate both again"
     if reason := measured_under_others(candidate, base):
         return reason
-    own = {"adapter", "generations", "recitations"} | ({"target"} if rival != BASE else set())  # what another version may have of its own
+    own = {"adapter", "generations", "memorisation"} | ({"target"} if rival != BASE else set())  # what another version may have of its own
     names = (ours.inputs.keys() | theirs.inputs.keys()) - own
     if changed := sorted(name for name in names if ours.inputs.get(name) != theirs.inputs.get(name)):
         return f"stale: base and candidate were measured on another {', '.join(changed)}"

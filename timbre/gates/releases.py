@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from timbre.artifacts import Artifact
 from timbre.versions import other_releases, release, versions
 
-_WRITTEN = ("generations", "recitations")
+_WRITTEN = ("generations", "memorisation")
 
 
 def measured_under_others(candidate: Artifact, base: Artifact) -> str | None:

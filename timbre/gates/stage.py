@@ -55,7 +55,7 @@ def verdict_document(judgement: "Judgement", policy: "Policy", policy_digest: st
     }
 
 
-STAGE: Stage[GateConfig] = Stage("verdict", 4, _build)
+STAGE: Stage[GateConfig] = Stage("verdict", 5, _build)
 
 
 def judge_release(

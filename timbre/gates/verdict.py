@@ -81,8 +81,8 @@ def judge(evidence: Evidence, policy: Policy) -> Judgement:
 
     Any FAIL is FAIL; else any INCONCLUSIVE is INCONCLUSIVE; else PASS.
     """
-    asked = [beside(gate, evidence.rival) for gate in policy.gates]
-    gates = (_judge_lineage(evidence), *(_judge_closed(evidence, gate) for gate in asked))
+    compared = [beside(gate, evidence.rival) for gate in policy.gates]
+    gates = (_judge_lineage(evidence), *(_judge_closed(evidence, gate) for gate in compared))
     family = tuple(gate.name for gate in policy.gates if gate.paired)
     return Judgement(overall([gate.verdict for gate in gates]), gates, _claims(evidence, policy, gates), family)
 
@@ -331,23 +331,23 @@ def _paired_sentence(gate: Gate, interval: Interval, verdict: Verdict, certifies
         start = f"Not told apart from {rival} ({shown(interval.mean, gate, signed=True)})"
     sentence = f"{start}; {ends}."
     if gate.kind == "superiority":
-        asked = {
+        wording = {
             "PASS": "The lower one is above zero: an improvement.",
             "FAIL": "The upper one is not above zero: no improvement.",
             "INCONCLUSIVE": "They include zero: this set cannot tell.",
         }
         more = _would_do(items_that_would_do(interval, interval.mean), "the improvement is what it seems")
-        return f"{sentence} {asked[verdict]}{more if verdict == 'INCONCLUSIVE' else ''}"
+        return f"{sentence} {wording[verdict]}{more if verdict == 'INCONCLUSIVE' else ''}"
     assert gate.margin is not None
     margin = shown(gate.margin, gate)
-    asked = {
+    wording = {
         "PASS": f"A measured loss, within the margin of {margin}." if interval.high < 0 else f"No worse than {rival} by {margin} or more.",
         "FAIL": f"Worse than {rival} by more than the margin of {margin}.",
         "INCONCLUSIVE": f"Cannot tell at the margin of {margin}.",
     }
     enough = items_that_would_do(interval, abs(interval.mean + gate.margin))
     more = _would_do(enough, "the difference is what it seems") if verdict == "INCONCLUSIVE" else ""
-    return f"{sentence} {asked[verdict]} This set can certify ±{shown(certifies, gate)} (80% power).{more}"
+    return f"{sentence} {wording[verdict]} This set can certify ±{shown(certifies, gate)} (80% power).{more}"
 
 
 def shown(value: float, gate: Gate | GateResult, *, signed: bool = False) -> str:

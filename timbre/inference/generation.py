@@ -28,7 +28,7 @@ PLAIN, GREEDY = SamplerConfig(), SamplerConfig(temperature=0)
 
 
 @dataclass(frozen=True)
-class Asked:
+class TextRequest:
     """One text that is to be written: the prompt, and which of its samples."""
 
     prompt: Prompt
@@ -48,19 +48,19 @@ def samplers(serving: SamplerConfig) -> dict[SamplerName, SamplerConfig]:
     return {"serving": serving, "plain": PLAIN, "greedy": GREEDY}
 
 
-def every_text(prompts: Sequence[Prompt]) -> list[Asked]:
+def every_text(prompts: Sequence[Prompt]) -> list[TextRequest]:
     """All samples of all prompts, in order."""
-    return [Asked(prompt, number) for prompt in prompts for number in range(prompt.samples)]
+    return [TextRequest(prompt, number) for prompt in prompts for number in range(prompt.samples)]
 
 
-def batched(asked: Sequence[Asked], batch_tokens: int, *, padded: bool) -> list[list[Asked]]:
+def batched(requests: Sequence[TextRequest], batch_tokens: int, *, padded: bool) -> list[list[TextRequest]]:
     """Batches of texts of one length, at most `batch_tokens` tokens with padding; the shorter prompts first, else in order.
 
     Args:
         padded: whether prompts of unequal length may share a batch.
     """
-    groups: list[list[Asked]] = []
-    for each in sorted(asked, key=lambda one: (one.prompt.new_tokens, len(one.prompt.token_ids))):
+    groups: list[list[TextRequest]] = []
+    for each in sorted(requests, key=lambda one: (one.prompt.new_tokens, len(one.prompt.token_ids))):
         length, new = len(each.prompt.token_ids), each.prompt.new_tokens
         last = groups[-1][0].prompt if groups else None
         fits = last is not None and last.new_tokens == new and (padded or len(last.token_ids) == length)
@@ -85,7 +85,7 @@ def forbidden_tokens(tokenizer: "PreTrainedTokenizerBase", generation_config: An
 
 
 def continue_prompts(
-    scorer: Scorer, asked: Sequence[Asked], *, rules: Mapping[SamplerName, SamplerConfig], forbidden: Sequence[int], seed: int
+    scorer: Scorer, requests: Sequence[TextRequest], *, rules: Mapping[SamplerName, SamplerConfig], forbidden: Sequence[int], seed: int
 ) -> Written:
     """A batch of texts of one length, each by the sampler that its prompt names.
 
@@ -95,17 +95,17 @@ def continue_prompts(
     import torch
     from transformers import DynamicCache
 
-    (new_tokens,) = {each.prompt.new_tokens for each in asked}
+    (new_tokens,) = {each.prompt.new_tokens for each in requests}
     device = scorer.device
-    uniform_BT = torch.tensor(np.stack([_stream(each, seed, new_tokens) for each in asked]), device=device)
-    ids_BT, mask_BS = _left_padded([each.prompt.token_ids for each in asked], new_tokens, device)
+    uniform_BT = torch.tensor(np.stack([_stream(each, seed, new_tokens) for each in requests]), device=device)
+    ids_BT, mask_BS = _left_padded([each.prompt.token_ids for each in requests], new_tokens, device)
     positions_BS = (mask_BS.cumsum(-1) - 1).clamp(min=0) if not bool(mask_BS.all()) else None
     rows = {
-        name: torch.tensor([index for index, each in enumerate(asked) if each.prompt.sampler == name], dtype=torch.long, device=device)
-        for name in sorted({each.prompt.sampler for each in asked})
+        name: torch.tensor([index for index, each in enumerate(requests) if each.prompt.sampler == name], dtype=torch.long, device=device)
+        for name in sorted({each.prompt.sampler for each in requests})
     }
     banned = torch.tensor(forbidden, dtype=torch.long, device=device)
-    written_BT = torch.empty(len(asked), new_tokens, dtype=torch.long, device=device)
+    written_BT = torch.empty(len(requests), new_tokens, dtype=torch.long, device=device)
     ranks_BT = torch.empty_like(written_BT)
     cache, width = DynamicCache(), ids_BT.shape[1]
     with torch.inference_mode():
@@ -139,8 +139,8 @@ def _without(logits_BV: "torch.Tensor", banned: "torch.Tensor") -> "torch.Tensor
     return logits_BV.index_fill(-1, banned, float("-inf"))
 
 
-def _stream(asked: Asked, seed: int, length: int) -> np.ndarray:
+def _stream(requests: TextRequest, seed: int, length: int) -> np.ndarray:
     """The text's own uniform numbers in [0, 1), float64."""
-    name = f"{seed}/{asked.prompt.kind}/{asked.prompt.prompt_id}" + (f"/{asked.sample}" if asked.sample else "")
+    name = f"{seed}/{requests.prompt.kind}/{requests.prompt.prompt_id}" + (f"/{requests.sample}" if requests.sample else "")
     digest = hashlib.sha256(name.encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big")).random(length)

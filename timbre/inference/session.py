@@ -64,16 +64,16 @@ class Session:
             write_atomically(file, canonical_json(compute(group)))
         return [row for file in files for row in json.loads(file.read_bytes())]
 
-    def write(self, part: str, prompts: Sequence[Prompt], serving: SamplerConfig) -> list[dict[str, Any]]:
+    def generate(self, part: str, prompts: Sequence[Prompt], serving: SamplerConfig) -> list[dict[str, Any]]:
         """Every text that is asked for, {kind, prompt_id, sample, token_ids, ranks}, in the order of `prompts`.
 
         Raises:
             FloatingPointError: the model gave NaN or infinite logits.
         """
-        asked, rules = generation.every_text(prompts), generation.samplers(serving)
-        groups = generation.batched(asked, self.batch_tokens, padded=generation.takes_positions(self.scorer.model))
+        requests, rules = generation.every_text(prompts), generation.samplers(serving)
+        groups = generation.batched(requests, self.batch_tokens, padded=generation.takes_positions(self.scorer.model))
 
-        def compute(group: Sequence[generation.Asked]) -> list[Any]:
+        def compute(group: Sequence[generation.TextRequest]) -> list[Any]:
             forbidden = generation.forbidden_tokens(self.tokenizer, getattr(self.scorer.model, "generation_config", None))
             written = generation.continue_prompts(self.scorer, group, rules=rules, forbidden=forbidden, seed=self.seed)
             return [
@@ -82,5 +82,5 @@ class Session:
             ]
 
         rows = {(row["kind"], row["prompt_id"], row["sample"]): row for row in self.resumed(part, groups, compute)}
-        assert len(rows) == len(asked), "two prompts of a kind share a name"
-        return [rows[each.prompt.kind, each.prompt.prompt_id, each.sample] for each in asked]
+        assert len(rows) == len(requests), "two prompts of a kind share a name"
+        return [rows[each.prompt.kind, each.prompt.prompt_id, each.sample] for each in requests]

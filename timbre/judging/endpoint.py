@@ -86,7 +86,7 @@ class EndpointJudge:
         timeout = httpx.Timeout(self.timeout_seconds, connect=min(10.0, self.timeout_seconds))
         return httpx.Client(headers=headers, timeout=timeout, follow_redirects=False, trust_env=not here)
 
-    def ask(self, question: str) -> Reply:
+    def reply_to(self, question: str) -> Reply:
         """The server's choice; words that are none, and a request it calls unfit, are "no answer".
 
         Raises:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timbre.judging.asking import Judged, Verdicts
+from timbre.judging.queries import Judged, Verdicts
 from timbre.judging.question import Choice
 from timbre.statistics import Interval, clustered_proportion, krippendorff_alpha
 

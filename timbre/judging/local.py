@@ -44,7 +44,7 @@ class LocalJudge:
         torch.set_num_threads(settings().threads)
         return Scorer(load_model(self.model), vocabulary_size(self._tokenizer))
 
-    def ask(self, question: str) -> Reply:
+    def reply_to(self, question: str) -> Reply:
         """The likeliest answer; of two that are equally likely, the tie.
 
         Raises:

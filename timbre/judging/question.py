@@ -58,7 +58,7 @@ class Judge(Protocol):
     def parallel(self) -> int:
         """How many questions it may be asked at a time."""
 
-    def ask(self, question: str) -> Reply:
+    def reply_to(self, question: str) -> Reply:
         """One answer.
 
         Raises:

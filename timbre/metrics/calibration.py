@@ -45,7 +45,7 @@ class Check:
     """One question to the score. `passed` is False too where there is no score."""
 
     name: str
-    asked: str
+    required: str
     value: float | None
     passed: bool
 
@@ -67,7 +67,7 @@ class Calibration:
 
     def failures(self) -> list[str]:
         """What failed, in words."""
-        return [f"{check.name}: asked {check.asked}, got {_spoken(check.value)}" for check in self.checks if not check.passed]
+        return [f"{check.name}: required {check.required}, got {_spoken(check.value)}" for check in self.checks if not check.passed]
 
     def summary(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -93,7 +93,7 @@ def calibrate(
     refused: dict[str, list[str]] = {}
     for definition in DEFINITIONS:
         scores = {length: {name: score.value for name, score in by_length[length][definition].items()} for length in LENGTHS}
-        found = Calibration(definition, tuple(_checks(scores[1.0], _moves(scores))), scores[1.0], sets[1.0].count, dict(refused))
+        found = Calibration(definition, tuple(_checks(scores[1.0], _shifts(scores))), scores[1.0], sets[1.0].count, dict(refused))
         if found.passed:
             break
         refused[definition] = found.failures()
@@ -115,14 +115,14 @@ def trial_scores(
     return {definition: {name: style_diversity(each, anchors, definition) for name, each in figures.items()} for definition in DEFINITIONS}
 
 
-def _moves(scores: Mapping[float, Mapping[str, float | None]]) -> list[float | None]:
+def _shifts(scores: Mapping[float, Mapping[str, float | None]]) -> list[float | None]:
     """How far the score of human and base text moves when there is a quarter less or more of it."""
-    moves: list[float | None] = []
+    shifts: list[float | None] = []
     for name in ("human", "base"):
         for length in (0.75, 1.25):
             one, other = scores[length][name], scores[1.0][name]
-            moves.append(abs(one - other) if one is not None and other is not None else None)
-    return moves
+            shifts.append(abs(one - other) if one is not None and other is not None else None)
+    return shifts
 
 
 def shuffled(text: str, seed: int) -> str:

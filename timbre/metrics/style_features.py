@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from timbre.metrics import lexical, repetition
-from timbre.words import ASKS_OR_EXCLAIMS, sentences, tokens, words
+from timbre.words import QUESTION_OR_EXCLAMATION, sentences, tokens, words
 
 FREQUENT_WORDS = 50
 _MARKS = (",", ";", ":", ".", "!", "?", "…", "-", "–", "—", "(", '"', "“", "‘", "'")
@@ -64,7 +64,7 @@ def raw_features(text: str, frequent: Sequence[str]) -> list[float]:
     visible = max(sum(not character.isspace() for character in text), 1)
     shape = [
         np.log(lengths.mean()), lengths.std() / lengths.mean(), sum(letters) / size, sum(length >= _LONG_WORD for length in letters) / size,
-        sum(piece.rstrip("\"'”’)]").endswith(ASKS_OR_EXCLAIMS) for piece in pieces) / max(len(pieces), 1),
+        sum(piece.rstrip("\"'”’)]").endswith(QUESTION_OR_EXCLAMATION) for piece in pieces) / max(len(pieces), 1),
         repetition.same_opener_rate(text) or 0.0, lexical.mattr(text) or 0.0, text.count("\n\n") / size,
         sum(character.isdigit() for character in text) / visible, sum(character.isupper() for character in text) / visible,
     ]  # fmt: skip

@@ -88,15 +88,15 @@ def of_base_generations(config: ReleaseConfig) -> Cost:
     return Cost(_written(config), f"{_texts(config.evaluation)} texts")
 
 
-def of_recitations(config: ReleaseConfig) -> Cost:
+def of_memorisation(config: ReleaseConfig) -> Cost:
     """Texts of the base after openings of trained passages."""
-    return Cost(10 + _recited(config), f"{_recitations(config.evaluation)} texts")
+    return Cost(10 + _memorisation_seconds(config), f"{_memorisation_texts(config.evaluation)} texts")
 
 
 def of_candidate_generations(config: ReleaseConfig) -> Cost:
     """Both, of a tuned model."""
-    texts = _texts(config.evaluation) + _recitations(config.evaluation)
-    return Cost(_written(config) + _recited(config), f"{texts} texts")
+    texts = _texts(config.evaluation) + _memorisation_texts(config.evaluation)
+    return Cost(_written(config) + _memorisation_seconds(config), f"{texts} texts")
 
 
 def of_evaluation(config: ReleaseConfig) -> Cost:
@@ -141,8 +141,8 @@ def _written(config: ReleaseConfig) -> float:
     return 15 + (evaluation.likelihood_tokens + probes) / _rates().score + _drawn(evaluation, texts)
 
 
-def _recited(config: ReleaseConfig) -> float:
-    return _drawn(config.evaluation, _recitations(config.evaluation))
+def _memorisation_seconds(config: ReleaseConfig) -> float:
+    return _drawn(config.evaluation, _memorisation_texts(config.evaluation))
 
 
 def _drawn(evaluation: EvaluationConfig, texts: float, batch_tokens: int | None = None) -> float:
@@ -157,7 +157,7 @@ def _rates() -> Rates:
     return RATES[precision().products]
 
 
-def _recitations(evaluation: EvaluationConfig) -> int:
+def _memorisation_texts(evaluation: EvaluationConfig) -> int:
     return evaluation.memorisation_prompts + evaluation.extraction_prompts * evaluation.extraction_samples
 
 

@@ -106,9 +106,9 @@ def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Iterator[
     if "corpus" not in built:
         yield from _guesses(config)
         return
-    splits, asked = built["corpus"].json("counts.json")["splits"], config.target.train_tokens
-    if (tokens := int(splits["train"]["tokens"])) < asked:
-        yield f"{tokens:,} training tokens are there and {asked:,} are asked for: the target is built from what there is"
+    splits, budget = built["corpus"].json("counts.json")["splits"], config.target.train_tokens
+    if (tokens := int(splits["train"]["tokens"])) < budget:
+        yield f"{tokens:,} training tokens are there and {budget:,} are asked for: the target is built from what there is"
     held_out, needed = int(splits["test"]["documents"]), _documents_needed(config)
     if held_out < needed:
         yield (
@@ -128,8 +128,8 @@ def _guesses(config: ReleaseConfig) -> Iterator[str]:
     if (size := style_size(config.style)) is None:
         return
     train = 1 - config.corpus.test_share - config.corpus.validation_share
-    if (tokens := round(size.words * _TOKENS_A_WORD * train)) < (asked := config.target.train_tokens):
-        yield f"about {tokens:,} training tokens are there and {asked:,} are asked for: the target is built from what there is"
+    if (tokens := round(size.words * _TOKENS_A_WORD * train)) < (budget := config.target.train_tokens):
+        yield f"about {tokens:,} training tokens are there and {budget:,} are asked for: the target is built from what there is"
     if size.documents < 4 * (needed := _documents_needed(config)):
         yield (
             f"documents there: about {size.documents}; the policy {config.gate.policy} needs {needed} held out, or the verdict is "

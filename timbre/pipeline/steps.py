@@ -84,17 +84,17 @@ def _student(prefix: str, who: str, when: Callable[[ReleaseConfig], bool]) -> tu
             sections.of_baseline if prefix else None, inputs.replay,
         ),
         Step(
-            generations, f"write{suffix}", f"The {who} writes, goes on from trained passages, and scores.", _GENERATE, "evaluation",
-            costs.of_candidate_generations, read, when, sections.of_generations, inputs.probes,
+            generations, f"generate{suffix}", f"Generate texts of the {who}, also from trained openings; score text and probes.",
+            _GENERATE, "evaluation", costs.of_candidate_generations, read, when, sections.of_generations, inputs.probes,
         ),
         Step(
-            f"{prefix}evaluation", f"evaluate{suffix}", f"Measure what the {who} wrote.", _MEASURE, "evaluation",
+            f"{prefix}evaluation", f"evaluate{suffix}", f"Measure the texts of the {who}.", _MEASURE, "evaluation",
             costs.of_evaluation, measured, when, sections.of_evaluation, inputs.measuring,
         ),
     )  # fmt: skip
 
 
-_BASE = _needs("model", "corpus", "target", "prompts", "calibration", generations="base_generations", recitations="base_recitations")
+_BASE = _needs("model", "corpus", "target", "prompts", "calibration", generations="base_generations", memorisation="base_memorisation")
 _JUDGED = _needs(
     "bundle", "adapter", "target", "corpus", candidate="evaluation", base="base_evaluation",
     baseline="baseline_evaluation", baseline_adapter="baseline_adapter",
@@ -117,24 +117,24 @@ STEPS: tuple[Step, ...] = (
         costs.of_target, _needs("corpus", "model"), files=inputs.target, versioned=True,
     ),
     Step(
-        "prompts", "prompts", "Freeze what every model is asked to write.", "timbre.evaluation.prompts_stage", "evaluation",
+        "prompts", "prompts", "Freeze the prompts of every model.", "timbre.evaluation.prompts_stage", "evaluation",
         costs.of_prompts, _needs("model", "corpus"), settings=sections.of_prompts, files=inputs.prompts,
     ),
     Step(
-        "calibration", "calibrate", "The base writes what the style score is calibrated by.",
+        "calibration", "calibrate", "Generate texts of the base that the style score is calibrated by.",
         "timbre.evaluation.calibration_stage", "evaluation", costs.of_calibration, _needs("model", "corpus"),
         lambda config: config.evaluation.score, sections.of_calibration,
     ),
     Step(
-        "base_generations", "write-base", "The base writes, and scores human text and probes.", _GENERATE, "evaluation",
+        "base_generations", "generate-base", "Generate texts of the base; score human text and probes.", _GENERATE, "evaluation",
         costs.of_base_generations, _needs("model", "corpus", "prompts"), settings=sections.of_generations, files=inputs.probes,
     ),
     Step(
-        "base_recitations", "recite-base", "The base goes on from passages of the training plan.", _GENERATE, "evaluation",
-        costs.of_recitations, _needs("model", "corpus", "target"), settings=sections.of_generations, files=inputs.probes,
+        "base_memorisation", "memorisation-base", "Generate from openings of the training plan with the base.", _GENERATE, "evaluation",
+        costs.of_memorisation, _needs("model", "corpus", "target"), settings=sections.of_generations, files=inputs.probes,
     ),
     Step(
-        "base_evaluation", "evaluate-base", "Measure what the untuned base model wrote.", _MEASURE, "evaluation",
+        "base_evaluation", "evaluate-base", "Measure the texts of the untuned base.", _MEASURE, "evaluation",
         costs.of_evaluation, _BASE, settings=sections.of_evaluation, files=inputs.measuring,
     ),
     *_student("", "candidate", lambda _: True),

@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from timbre.statistics import Verdict
 
-MoveKind = Literal["promote", "rollback"]
+TransitionKind = Literal["promote", "rollback"]
 
 
 class CompareAndSetLost(Exception):
@@ -87,12 +87,12 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Move:
+class Transition:
     """One change of champion. `sequence` counts the moves of a model from 1; `replaced_version` is now `previous`."""
 
     model: str
     sequence: int
-    kind: MoveKind
+    kind: TransitionKind
     version: int
     verdict: str
     policy: str
@@ -115,21 +115,30 @@ class Ledger:
         except DatabaseError:  # another process made the table between our look and our CREATE; if not, this raises again
             _Base.metadata.create_all(self._engine)
 
-    def moves(self, model: str | None = None) -> list[Move]:
+    def transitions(self, model: str | None = None) -> list[Transition]:
         query = select(_Row).order_by(_Row.id)
         if model is not None:
             query = query.where(_Row.model == model)
         with Session(self._engine) as session:
-            return [_move(row) for row in session.scalars(query)]
+            return [_transition(row) for row in session.scalars(query)]
 
-    def latest(self, model: str) -> Move | None:
+    def latest(self, model: str) -> Transition | None:
         """The move that made the present champion, or None if there never was one."""
-        moves = self.moves(model)
-        return moves[-1] if moves else None
+        transitions = self.transitions(model)
+        return transitions[-1] if transitions else None
 
     def append(
-        self, seen: Move | None, *, model: str, kind: MoveKind, version: int, verdict: str, policy: str, strictness: int, reason: str
-    ) -> Move:
+        self,
+        seen: Transition | None,
+        *,
+        model: str,
+        kind: TransitionKind,
+        version: int,
+        verdict: str,
+        policy: str,
+        strictness: int,
+        reason: str,
+    ) -> Transition:
         """Write the move that follows `seen`, the latest move the caller knows of.
 
         Raises:
@@ -157,12 +166,12 @@ class Ledger:
                 raise CompareAndSetLost(
                     f"{model}: another process moved the champion first; see `timbre history`, then try again"
                 ) from error
-            return _move(row)
+            return _transition(row)
 
-    def mark_applied(self, move: Move) -> None:
+    def mark_applied(self, transition: Transition) -> None:
         """Note that the aliases have followed `move`."""
         with Session(self._engine) as session:
-            session.execute(update(_Row).where(_Row.model == move.model, _Row.sequence == move.sequence).values(applied=True))
+            session.execute(update(_Row).where(_Row.model == transition.model, _Row.sequence == transition.sequence).values(applied=True))
             session.commit()
 
     def record(self, judged: Judged) -> None:
@@ -200,9 +209,9 @@ def _check_lengths(table: type[_Base], **texts: str) -> None:
             raise ValueError(f"the {name} has {len(text)} characters, and the ledger takes {kind.length}: shorten it")
 
 
-def _move(row: _Row) -> Move:
-    kind: MoveKind = "rollback" if row.kind == "rollback" else "promote"
-    return Move(
+def _transition(row: _Row) -> Transition:
+    kind: TransitionKind = "rollback" if row.kind == "rollback" else "promote"
+    return Transition(
         row.model,
         row.sequence,
         kind,

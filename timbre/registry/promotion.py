@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore, IntegrityError
-from timbre.registry.ledger import Judged, Ledger, Move
+from timbre.registry.ledger import Judged, Ledger, Transition
 from timbre.registry.ports import CHALLENGER, CHAMPION, PREVIOUS, ModelRegistry, Version
 from timbre.registry.strictness import policy_in_force, why_weaker
 from timbre.registry.voice import why_further
@@ -119,7 +119,7 @@ def _built_at(folder: Path) -> str:
     return str(json.loads((folder / MANIFEST).read_bytes())["built"]["at"])
 
 
-def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: ArtifactStore, *, reason: str) -> Move:
+def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: ArtifactStore, *, reason: str) -> Transition:
     """Make `version` champion; a version that is champion already stays so, without a new row.
 
     Raises:
@@ -128,17 +128,17 @@ def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: Ar
         CompareAndSetLost: somebody else promoted meanwhile.
     """
     verdict = certify(version, store, ledger)
-    moves = ledger.moves(version.model)
-    seen = moves[-1] if moves else None
+    transitions = ledger.transitions(version.model)
+    seen = transitions[-1] if transitions else None
     if seen is not None and seen.version == version.number:
         repair(version.model, registry, ledger)
         return seen
     policy = verdict["policy"]
-    if weaker := why_weaker(verdict, moves, store):
+    if weaker := why_weaker(verdict, transitions, store):
         raise PromotionRefused(f"{version.model} v{version.number} passed policy {policy['name']!r}, but {weaker}", "PASS")
-    if further := why_further(verdict, moves, store):
+    if further := why_further(verdict, transitions, store):
         raise PromotionRefused(f"{version.model} v{version.number} passed policy {policy['name']!r}, but {further}", "PASS")
-    move = ledger.append(
+    transition = ledger.append(
         seen,
         model=version.model,
         kind="promote",
@@ -149,10 +149,10 @@ def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: Ar
         reason=reason,
     )
     repair(version.model, registry, ledger)
-    return move
+    return transition
 
 
-def rollback(model: str, registry: ModelRegistry, ledger: Ledger, store: ArtifactStore, *, reason: str) -> Move:
+def rollback(model: str, registry: ModelRegistry, ledger: Ledger, store: ArtifactStore, *, reason: str) -> Transition:
     """Swap champion and previous, if what made the previous one champion still holds: its evidence and its bundle.
 
     The policy it passed may have been edited since: it is not judged again.
@@ -172,8 +172,8 @@ def rollback(model: str, registry: ModelRegistry, ledger: Ledger, store: Artifac
             "restore it there, or promote another version"
         )
     _check_return(returning, registry, store)
-    certified = next(move for move in reversed(ledger.moves(model)) if move.version == seen.replaced_version)
-    move = ledger.append(
+    certified = next(transition for transition in reversed(ledger.transitions(model)) if transition.version == seen.replaced_version)
+    transition = ledger.append(
         seen,
         model=model,
         kind="rollback",
@@ -184,7 +184,7 @@ def rollback(model: str, registry: ModelRegistry, ledger: Ledger, store: Artifac
         reason=reason,
     )
     repair(model, registry, ledger)
-    return move
+    return transition
 
 
 def _check_return(version: Version, registry: ModelRegistry, store: ArtifactStore) -> None:
@@ -257,7 +257,7 @@ def heal(model: str, registry: ModelRegistry, ledger: Ledger) -> None:
         repair(model, registry, ledger)
 
 
-def _set_aliases(state: Move, registry: ModelRegistry) -> None:
+def _set_aliases(state: Transition, registry: ModelRegistry) -> None:
     versions = {version.number: version for version in registry.versions(state.model)}
     if state.version not in versions:
         raise ValueError(f"{state.model} v{state.version} is champion in the ledger but gone from the registry: restore it, or roll back")
@@ -284,7 +284,7 @@ def publish(
     *,
     promotion: str,
     reason: str,
-) -> tuple[Version | None, Move | None]:
+) -> tuple[Version | None, Transition | None]:
     """Register a judged bundle and, when it passed and promotion is automatic, promote it.
 
     A FAIL is not registered, but every verdict is written into the ledger. The run digest (the verdict's) makes it idempotent:
@@ -302,7 +302,7 @@ def publish(
     known = [version for version in registry.versions(model) if version.tags.get("timbre.verdict") == verdict.digest]
     tags = {**lineage, "timbre.verdict": verdict.digest, "timbre.bundle": bundle.digest, "timbre.outcome": outcome}
     version = known[0] if known else registry.register(model, bundle.path, tags)
-    if any(move.verdict == verdict.digest for move in ledger.moves(model)):
+    if any(transition.verdict == verdict.digest for transition in ledger.transitions(model)):
         repair(model, registry, ledger)
         return version, None
     if CHALLENGER not in version.aliases:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from timbre.artifacts import ArtifactStore, sha256_file
 from timbre.config import Profile
 from timbre.gates.policy import Policy, read_policy
-from timbre.registry.ledger import Move
+from timbre.registry.ledger import Transition
 from timbre.settings import settings
 
 _NAMED = 5
@@ -24,7 +24,7 @@ def policy_in_force(policy: Mapping[str, Any]) -> Policy | None:
     return read_policy(path) if path.is_file() and sha256_file(path) == policy.get("digest") else None
 
 
-def why_weaker(verdict: Mapping[str, Any], moves: Sequence[Move], store: ArtifactStore) -> str:
+def why_weaker(verdict: Mapping[str, Any], transitions: Sequence[Transition], store: ArtifactStore) -> str:
     """In what a PASS verdict asks for less than the champions among `moves` had to show, and what to do; empty if in nothing.
 
     Where the verdict of such a champion is not on this machine, the rank of its policy alone decides.
@@ -32,28 +32,30 @@ def why_weaker(verdict: Mapping[str, Any], moves: Sequence[Move], store: Artifac
     Raises:
         IntegrityError: the verdict of such a champion is damaged.
     """
-    if not moves:
+    if not transitions:
         return ""
-    policy, champion = verdict["policy"], moves[-1]
-    strictest = max(reversed(moves), key=lambda move: move.strictness)  # of equals the latest
+    policy, champion = verdict["policy"], transitions[-1]
+    strictest = max(reversed(transitions), key=lambda transition: transition.strictness)  # of equals the latest
     if policy["strictness"] < strictest.strictness:
         whose = f"the champion v{strictest.version} is" if strictest.version == champion.version else f"v{strictest.version} was"
         kept = "" if strictest.version == champion.version else ", and a rollback does not lower what is asked"
         return f"{whose} certified under the stricter {strictest.policy!r}{kept}: run `{_run_under(strictest.policy)}`"
-    for move in dict.fromkeys((strictest, champion)):
-        if weaker := _weaker_gates(verdict, move, store):
-            return _sentence(policy["name"], move, weaker)
+    for transition in dict.fromkeys((strictest, champion)):
+        if weaker := _weaker_gates(verdict, transition, store):
+            return _sentence(policy["name"], transition, weaker)
     return ""
 
 
-def _sentence(name: str, move: Move, weaker: Sequence[str]) -> str:
+def _sentence(name: str, transition: Transition, weaker: Sequence[str]) -> str:
     gates = ", ".join(weaker[:_NAMED]) + (f" and {len(weaker) - _NAMED} more" if len(weaker) > _NAMED else "")
     file = f"mlflow/policies/{name}.toml"
-    if move.policy == name:
-        return f"its wording now asks for less than the one that certified v{move.version} ({gates}): put these gates back into {file}"
+    if transition.policy == name:
+        return (
+            f"its wording now asks for less than the one that certified v{transition.version} ({gates}): put these gates back into {file}"
+        )
     return (
-        f"it asks for less than {move.policy!r}, which certified v{move.version} ({gates}): "
-        f"run `{_run_under(move.policy)}`, or add these gates to {file}, no looser than there"
+        f"it asks for less than {transition.policy!r}, which certified v{transition.version} ({gates}): "
+        f"run `{_run_under(transition.policy)}`, or add these gates to {file}, no looser than there"
     )
 
 
@@ -65,13 +67,13 @@ def _path(policy: str) -> Path:
     return settings().file(f"mlflow/policies/{policy}.toml")
 
 
-def _weaker_gates(verdict: Mapping[str, Any], move: Move, store: ArtifactStore) -> list[str]:
+def _weaker_gates(verdict: Mapping[str, Any], transition: Transition, store: ArtifactStore) -> list[str]:
     """Gates of a champion's policy that the verdict's lacks or holds to a weaker bound.
 
     By the policies where both are in force, else by what the two verdicts say of their gates.
     """
     try:
-        certified = store.open("verdict", move.verdict).json("verdict.json")
+        certified = store.open("verdict", transition.verdict).json("verdict.json")
     except ValueError:
         return []  # it was promoted from another machine
     if certified["policy"].get("digest") == verdict["policy"]["digest"]:

@@ -7,11 +7,11 @@ from timbre.artifacts import ArtifactStore, IntegrityError
 from timbre.gates.evidence import Evidence, items_of, measured_differently
 from timbre.gates.policy import Gate
 from timbre.gates.verdict import GateResult, judge_gate
-from timbre.registry.ledger import Move
+from timbre.registry.ledger import Transition
 from timbre.registry.strictness import policy_in_force
 
 
-def why_further(verdict: Mapping[str, Any], moves: Sequence[Move], store: ArtifactStore) -> str:
+def why_further(verdict: Mapping[str, Any], transitions: Sequence[Transition], store: ArtifactStore) -> str:
     """What to say where a family of a gate with `champion_margin` finds the candidate further from human text than the best champion
     so far, by more than that margin; empty where none does, and where no champion's evidence is here and was measured alike.
 
@@ -21,8 +21,8 @@ def why_further(verdict: Mapping[str, Any], moves: Sequence[Move], store: Artifa
     gates = [gate for gate in policy.gates if gate.champion_margin is not None] if policy is not None else []
     if not gates:
         return ""
-    champions = {move.version: move for move in moves}
-    known = [evidence for move in champions.values() if (evidence := _evidence(verdict, move, store)) is not None]
+    champions = {transition.version: transition for transition in transitions}
+    known = [evidence for transition in champions.values() if (evidence := _evidence(verdict, transition, store)) is not None]
     for gate in gates:
         results = [(found, evidence.rival) for evidence in known if (found := judge_gate(evidence, gate)).families]
         if not results:
@@ -45,7 +45,7 @@ def _sentence(found: GateResult, gate: Gate, rival: str) -> str:
     )
 
 
-def _evidence(verdict: Mapping[str, Any], champion: Move, store: ArtifactStore) -> Evidence | None:
+def _evidence(verdict: Mapping[str, Any], champion: Transition, store: ArtifactStore) -> Evidence | None:
     """What the evaluations of candidate and champion measured, if both are here and measured alike."""
     rival = f"v{champion.version}"
     try:

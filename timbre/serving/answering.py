@@ -17,7 +17,7 @@ from timbre.serving.refusal import Refusal
 from timbre.serving.requests import ChatRequest, CompletionRequest
 from timbre.serving.writer import Broken, Busy, Closed, Ended, Event, Order
 
-Asked = CompletionRequest | ChatRequest
+AnyRequest = CompletionRequest | ChatRequest
 _CONTROLS = ("temperature", "top_p", "top_k", "min_p", "top_h", "dynamic_temperature")
 Events = asyncio.Queue[tuple[int, Event]]
 
@@ -105,26 +105,26 @@ class Desk:
     limits: Limits
     marks: Marks
 
-    def loaded(self, asked: Asked) -> Loaded:
+    def loaded(self, request: AnyRequest) -> Loaded:
         """The version that a request means.
 
         Raises:
             Refusal: it names none that is served.
         """
-        served = {loaded.standing.model: loaded for loaded in self.styles.current}
+        served = {loaded.champion.model: loaded for loaded in self.styles.current}
         by_style = {loaded.style: loaded for loaded in served.values()}
-        if asked.style is not None and asked.style not in by_style:
+        if request.style is not None and request.style not in by_style:
             raise Refusal(404, f"no such style here; served are {', '.join(by_style)}", param="style", code="style_not_found")
-        if asked.model is None:
-            return by_style[asked.style] if asked.style is not None else next(iter(served.values()))
-        found = served.get(asked.model) or by_style.get(asked.model)
+        if request.model is None:
+            return by_style[request.style] if request.style is not None else next(iter(served.values()))
+        found = served.get(request.model) or by_style.get(request.model)
         if found is None:
             raise Refusal(404, f"no such model here; served are {', '.join(served)}", param="model", code="model_not_found")
-        if asked.style not in (None, found.style):
-            raise Refusal(400, f"model and style name different voices: {found.standing.model} is {found.style}", param="style")
+        if request.style not in (None, found.style):
+            raise Refusal(400, f"model and style name different voices: {found.champion.model} is {found.style}", param="style")
         return found
 
-    async def take(self, asked: Asked) -> Answer:
+    async def take(self, request: AnyRequest) -> Answer:
         """Take a request on.
 
         Raises:
@@ -133,9 +133,9 @@ class Desk:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.limits.request_seconds
         for _ in range(3):
-            loaded = self.loaded(asked)
-            rows = await asyncio.to_thread(_prompts, loaded, asked)
-            answer = self._answer(loaded, asked, rows, loop, deadline)
+            loaded = self.loaded(request)
+            rows = await asyncio.to_thread(_prompts, loaded, request)
+            answer = self._answer(loaded, request, rows, loop, deadline)
             try:
                 loaded.writer.submit(*answer.orders)
                 return answer
@@ -145,14 +145,16 @@ class Desk:
                 continue
         raise Refusal(503, "the champion is changing: ask again", code="changing", headers={"Retry-After": "1"})
 
-    def _answer(self, loaded: Loaded, asked: Asked, rows: list[list[int]], loop: asyncio.AbstractEventLoop, deadline: float) -> Answer:
-        texts = len(rows) * asked.n
+    def _answer(
+        self, loaded: Loaded, request: AnyRequest, rows: list[list[int]], loop: asyncio.AbstractEventLoop, deadline: float
+    ) -> Answer:
+        texts = len(rows) * request.n
         if texts > self.limits.texts:
             raise Refusal(
                 400, f"{texts} texts are asked for, and {self.limits.texts} are the most at once", param="n", code="too_many_texts"
             )
-        sampler, seed = _sampler(loaded, asked), secrets.randbits(32) if asked.seed is None else asked.seed
-        mark = self._mark(asked, sampler)
+        sampler, seed = _sampler(loaded, request), secrets.randbits(32) if request.seed is None else request.seed
+        mark = self._mark(request, sampler)
         events: Events = asyncio.Queue()
 
         def order(first: int, ids: list[int]) -> Order:
@@ -162,34 +164,34 @@ class Desk:
                 except RuntimeError:  # the loop has ended before the writer: nobody listens
                     return
 
-            seeds = [_seed(seed, first + number) for number in range(asked.n)]
-            tokens = self._tokens(loaded, asked, len(ids))
-            chosen = mark if asked.watermark or (asked.watermark is None and self.marks.unasked(tokens)) else None
-            return Order(ids, tokens, sampler, seeds, sink, asked.stops, asked.top, None if sampler.temperature == 0 else chosen)
+            seeds = [_seed(seed, first + number) for number in range(request.n)]
+            tokens = self._tokens(loaded, request, len(ids))
+            chosen = mark if request.watermark or (request.watermark is None and self.marks.unasked(tokens)) else None
+            return Order(ids, tokens, sampler, seeds, sink, request.stops, request.top, None if sampler.temperature == 0 else chosen)
 
-        orders = [order(number * asked.n, ids) for number, ids in enumerate(rows)]
+        orders = [order(number * request.n, ids) for number, ids in enumerate(rows)]
         form = Form(
-            asked.served, loaded.standing.model, loaded.version, loaded.engine.digest, loaded.style, seed, asked.top is not None,
+            request.served, loaded.champion.model, loaded.version, loaded.engine.digest, loaded.style, seed, request.top is not None,
             sum(len(ids) for ids in rows),
         )  # fmt: skip
         return Answer(loaded, form, orders, events, deadline)
 
-    def _mark(self, asked: Asked, sampler: Controls) -> Watermark | None:
+    def _mark(self, request: AnyRequest, sampler: Controls) -> Watermark | None:
         """Raises: Refusal: a mark is asked for and there is no key, or no draw in which it could lie."""
-        if asked.watermark and self.marks.mark is None:
+        if request.watermark and self.marks.mark is None:
             raise Refusal(400, "this server has no watermark key: see docs/how-to/serving.md", param="watermark", code="no_watermark_key")
-        if asked.watermark and sampler.temperature == 0:
+        if request.watermark and sampler.temperature == 0:
             raise Refusal(400, "greedy text (temperature 0) cannot be marked: nothing is drawn", param="watermark", code="greedy")
         return self.marks.mark
 
-    def _tokens(self, loaded: Loaded, asked: Asked, prompt: int) -> int:
+    def _tokens(self, loaded: Loaded, request: AnyRequest, prompt: int) -> int:
         """How long a text may become.
 
         Raises:
             Refusal: longer than is allowed, or than the context.
         """
         context, most = loaded.engine.facts.context, self.limits.max_tokens
-        wanted = min(most, context - prompt) if asked.wanted is None else asked.wanted
+        wanted = min(most, context - prompt) if request.wanted is None else request.wanted
         if wanted > most:
             raise Refusal(400, f"max_tokens is {wanted}, and {most} is the most here", param="max_tokens", code="too_many_tokens")
         if prompt + wanted > context:
@@ -198,7 +200,7 @@ class Desk:
         return wanted
 
 
-def _prompts(loaded: Loaded, asked: Asked) -> list[list[int]]:
+def _prompts(loaded: Loaded, request: AnyRequest) -> list[list[int]]:
     """The token rows of a request.
 
     Raises:
@@ -206,21 +208,21 @@ def _prompts(loaded: Loaded, asked: Asked) -> list[list[int]]:
     """
     engine = loaded.engine
     try:
-        if isinstance(asked, ChatRequest):
+        if isinstance(request, ChatRequest):
             if loaded.chat is None:
-                raise Refusal(400, f"{loaded.standing.model} has no chat template: use /v1/completions", code="no_chat_template")
-            ids = loaded.chat.ids([("system" if turn.role == "developer" else turn.role, turn.text) for turn in asked.messages])
+                raise Refusal(400, f"{loaded.champion.model} has no chat template: use /v1/completions", code="no_chat_template")
+            ids = loaded.chat.ids([("system" if turn.role == "developer" else turn.role, turn.text) for turn in request.messages])
             return [engine.checked(ids)]
-        for prompt in asked.prompts:
+        for prompt in request.prompts:
             if not isinstance(prompt, str) and max(prompt) >= engine.facts.vocab_size:
                 raise ValueError(f"token {max(prompt)} is none of this model's {engine.facts.vocab_size}")
-        return [engine.prompt_ids(prompt) if isinstance(prompt, str) else engine.checked(prompt) for prompt in asked.prompts]
+        return [engine.prompt_ids(prompt) if isinstance(prompt, str) else engine.checked(prompt) for prompt in request.prompts]
     except ValueError as error:
-        raise Refusal(400, str(error), param="messages" if isinstance(asked, ChatRequest) else "prompt", code="invalid_prompt") from None
+        raise Refusal(400, str(error), param="messages" if isinstance(request, ChatRequest) else "prompt", code="invalid_prompt") from None
 
 
-def _sampler(loaded: Loaded, asked: Asked) -> Controls:
-    given = {name: getattr(asked, name) for name in _CONTROLS}
+def _sampler(loaded: Loaded, request: AnyRequest) -> Controls:
+    given = {name: getattr(request, name) for name in _CONTROLS}
     chosen = {name: value for name, value in given.items() if value is not None}
     return Controls.model_validate(loaded.engine.facts.sampler.model_dump() | chosen)
 

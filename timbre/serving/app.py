@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from timbre.serving.answering import Answer, Asked, Desk, Marks
+from timbre.serving.answering import Answer, AnyRequest, Desk, Marks
 from timbre.serving.champions import Loaded, Styles
 from timbre.serving.guard import App, Guard, Left, Receive, Scope, Send
 from timbre.serving.keys import Keys
@@ -80,7 +80,7 @@ def _mount_looks(app: FastAPI, server: _Server) -> None:
     @app.get("/ready")
     async def ready() -> JSONResponse:
         """Which versions take requests; 503 while the server stops."""
-        served = {loaded.style: _about(loaded) | {"model": loaded.standing.model} for loaded in server.styles.current}
+        served = {loaded.style: _about(loaded) | {"model": loaded.champion.model} for loaded in server.styles.current}
         status = "stopping" if server.stopping else "ready"
         return JSONResponse({"status": status, "styles": served, "not_served": server.styles.troubles}, 503 if server.stopping else 200)
 
@@ -101,12 +101,12 @@ def _mount_looks(app: FastAPI, server: _Server) -> None:
 
 
 def _mount_writing(app: FastAPI, server: _Server) -> None:
-    @app.post("/v1/completions", openapi_extra=_asks(CompletionRequest))
+    @app.post("/v1/completions", openapi_extra=_body_schema(CompletionRequest))
     async def completions(request: Request) -> Response:
         """Texts that go on from a prompt."""
         return await _answered(server, request, CompletionRequest)
 
-    @app.post("/v1/chat/completions", openapi_extra=_asks(ChatRequest))
+    @app.post("/v1/chat/completions", openapi_extra=_body_schema(ChatRequest))
     async def chat(request: Request) -> Response:
         """What the assistant says next, by the model's own chat template."""
         return await _answered(server, request, ChatRequest)
@@ -115,16 +115,16 @@ def _mount_writing(app: FastAPI, server: _Server) -> None:
 async def _answered(server: _Server, request: Request, kind: type[CompletionRequest] | type[ChatRequest]) -> Response:
     note: dict[str, Any] = request.scope["timbre"]
     try:
-        asked: Asked = kind.model_validate_json(await request.body())
+        wanted: AnyRequest = kind.model_validate_json(await request.body())
     except ValidationError as error:
         raise of_fields(error) from None
     began = time.monotonic()
-    answer = await server.desk.take(asked)
+    answer = await server.desk.take(wanted)
     note |= {
         "model": answer.form.model,
         "version": answer.form.version,
         "prompt_tokens": answer.form.prompt_tokens,
-        "stream": bool(asked.stream),
+        "stream": bool(wanted.stream),
     }
     headers = {"x-timbre-model": answer.form.model, "x-timbre-version": str(answer.form.version)}
 
@@ -132,8 +132,8 @@ async def _answered(server: _Server, request: Request, kind: type[CompletionRequ
         answer.cancel()
         _count(server.metrics, answer, note, began)
 
-    if asked.stream:
-        return _Stream(answer.chunks(counts=asked.counts_at_the_end), headers, done)
+    if wanted.stream:
+        return _Stream(answer.chunks(counts=wanted.counts_at_the_end), headers, done)
     try:
         body = await _unless_left(request.receive, answer.whole())
     finally:
@@ -231,7 +231,7 @@ async def _bug(_: Request, __: Exception) -> Response:
 
 
 def _model(loaded: Loaded) -> dict[str, Any]:
-    return {"id": loaded.standing.model, "object": "model", "created": int(loaded.since), "owned_by": "timbre", "timbre": _about(loaded)}
+    return {"id": loaded.champion.model, "object": "model", "created": int(loaded.since), "owned_by": "timbre", "timbre": _about(loaded)}
 
 
 def _about(loaded: Loaded) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def _about(loaded: Loaded) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _asks(kind: type[CompletionRequest] | type[ChatRequest]) -> dict[str, Any]:
+def _body_schema(kind: type[CompletionRequest] | type[ChatRequest]) -> dict[str, Any]:
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}}
     }

@@ -23,18 +23,18 @@ _log = logging.getLogger("timbre.serving")
 
 
 @dataclass(frozen=True)
-class Standing:
+class Champion:
     """Which version is champion; `move` counts the moves of the model."""
 
     model: str
-    move: int
+    sequence: int
     version: int
 
 
 class Champions(Protocol):
     """Where champions come from. `timbre.tasks.serving` asks the ledger and the registry."""
 
-    def standing(self, style: str) -> Standing:
+    def champion(self, style: str) -> Champion:
         """The champion of a style; cheap enough to ask every second.
 
         Raises:
@@ -42,7 +42,7 @@ class Champions(Protocol):
         """
         ...
 
-    def bundle(self, style: str, standing: Standing) -> Path:
+    def bundle(self, style: str, champion: Champion) -> Path:
         """The folder of its bundle, verified.
 
         Raises:
@@ -56,7 +56,7 @@ class Champions(Protocol):
 class Loaded:
     """A version that writes."""
 
-    standing: Standing
+    champion: Champion
     style: str
     engine: Engine
     writer: Writer
@@ -65,7 +65,7 @@ class Loaded:
 
     @property
     def version(self) -> int:
-        return self.standing.version
+        return self.champion.version
 
 
 class Styles:
@@ -87,7 +87,7 @@ class Styles:
             ValueError: there is none, or its bundle cannot be had.
             IntegrityError: its bundle is damaged.
         """
-        loaded = self._load(style, self._champions.standing(style))
+        loaded = self._load(style, self._champions.champion(style))
         self._current[style] = loaded
         self.on_change(loaded)
         return loaded
@@ -117,13 +117,13 @@ class Styles:
         """Look once."""
         for style, loaded in list(self._current.items()):
             try:
-                standing = self._champions.standing(style)
-                if standing == loaded.standing:
+                champion = self._champions.champion(style)
+                if champion == loaded.champion:
                     self._troubles.pop(style, None)
-                elif standing.version == loaded.version:  # promoted again, or back again before we looked
-                    self._current[style] = Loaded(standing, style, loaded.engine, loaded.writer, loaded.chat, loaded.since)
+                elif champion.version == loaded.version:  # promoted again, or back again before we looked
+                    self._current[style] = Loaded(champion, style, loaded.engine, loaded.writer, loaded.chat, loaded.since)
                 else:
-                    self._replace(style, loaded, standing)
+                    self._replace(style, loaded, champion)
             except Exception as error:  # of whatever kind: the version before is served on
                 self._trouble(style, loaded, error)
 
@@ -141,8 +141,8 @@ class Styles:
         while not self._stop.wait(seconds):
             self.look()
 
-    def _replace(self, style: str, before: Loaded, standing: Standing) -> None:
-        after = self._load(style, standing)
+    def _replace(self, style: str, before: Loaded, champion: Champion) -> None:
+        after = self._load(style, champion)
         self._current[style] = after
         self._troubles.pop(style, None)
         self._leaving.append(before)
@@ -160,12 +160,12 @@ class Styles:
             _log.error("not served", extra={"about": {"style": style, "why": why, "serving": loaded.version}})
         self._troubles[style] = why
 
-    def _load(self, style: str, standing: Standing) -> Loaded:
-        artifact = Artifact.open(self._champions.bundle(style, standing), self._hashes)
+    def _load(self, style: str, champion: Champion) -> Loaded:
+        artifact = Artifact.open(self._champions.bundle(style, champion), self._hashes)
         engine = Engine.of(artifact)
-        facts, name = engine.facts, f"{standing.model} v{standing.version}"
+        facts, name = engine.facts, f"{champion.model} v{champion.version}"
         writer = Writer(
             engine.decoder, engine.tokenizer, vocab_size=facts.vocab_size, unused=engine.unused, eos=facts.eos_token_ids,
             bounds=self._bounds, name=name,
         )  # fmt: skip
-        return Loaded(standing, style, engine, writer, ChatTemplate.of(artifact, engine.tokenizer), time.time())
+        return Loaded(champion, style, engine, writer, ChatTemplate.of(artifact, engine.tokenizer), time.time())

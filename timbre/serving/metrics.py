@@ -54,14 +54,14 @@ class _Now(Collector):
         cache = GaugeMetricFamily("timbre_cache_bytes", "Memory of keys and values.", labels=by_version)
         pace = GaugeMetricFamily("timbre_step_seconds", "Seconds a step of all rows, smoothed.", labels=by_version)
         for loaded in self._styles.all:
-            labels, writer = (loaded.standing.model, str(loaded.version)), loaded.writer
+            labels, writer = (loaded.champion.model, str(loaded.version)), loaded.writer
             rows.add_metric(labels, writer.active)
             waiting.add_metric(labels, writer.waiting)
             cache.add_metric(labels, writer.cache_bytes)
             pace.add_metric(labels, writer.pace)
-        champion = GaugeMetricFamily("timbre_champion_version", "The version that takes requests.", labels=("model",))
+        served_version = GaugeMetricFamily("timbre_champion_version", "The version that takes requests.", labels=("model",))
         trouble = GaugeMetricFamily("timbre_champion_not_served", "1 while the newest champion cannot be served.", labels=("model",))
         for loaded in self._styles.current:
-            champion.add_metric((loaded.standing.model,), loaded.version)
-            trouble.add_metric((loaded.standing.model,), float(loaded.style in self._styles.troubles))
-        yield from (rows, waiting, cache, pace, champion, trouble)
+            served_version.add_metric((loaded.champion.model,), loaded.version)
+            trouble.add_metric((loaded.champion.model,), float(loaded.style in self._styles.troubles))
+        yield from (rows, waiting, cache, pace, served_version, trouble)

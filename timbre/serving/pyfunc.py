@@ -32,10 +32,10 @@ class Continuations:
         Raises:
             ValueError: no such column, or a prompt that cannot be continued.
         """
-        asked = {name: default for name, (_, default) in PARAMETERS.items()} | dict(params or {})
-        if unknown := sorted(asked.keys() - PARAMETERS.keys()):
+        filled = {name: default for name, (_, default) in PARAMETERS.items()} | dict(params or {})
+        if unknown := sorted(filled.keys() - PARAMETERS.keys()):
             raise ValueError(f"unknown parameter {unknown[0]!r}: known are {', '.join(PARAMETERS)}")
-        given = {name: int(value) for name, value in asked.items()}
+        given = {name: int(value) for name, value in filled.items()}
         return ["".join(self._engine.stream(prompt, **given)) for prompt in _prompts(model_input)]
 
 

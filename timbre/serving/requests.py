@@ -32,7 +32,7 @@ class StreamOptions(_Strict):
     include_obfuscation: Literal[False] | None = None
 
 
-class _Asked(_Strict):
+class _GenerationRequest(_Strict):
     """What completions and chats share."""
 
     model: Annotated[str, Field(max_length=300, description="`timbre-<style>`, as `/v1/models` lists it.")] | None = None
@@ -55,16 +55,16 @@ class _Asked(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_by_name(cls, asked: Any) -> Any:
-        if not isinstance(asked, dict):
-            return asked
-        left = dict(asked)
-        for name in asked:
+    def _refuse_by_name(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        left = dict(body)
+        for name in body:
             if name in cls.model_fields:
                 continue
-            if name in _LATER and asked[name] is not None:
+            if name in _LATER and body[name] is not None:
                 raise ValueError(f"{_LATER[name]} (`{name}`) is not supported by this server: leave the field out")
-            if name in _LATER or (name in _NEUTRAL and any(_same(asked[name], value) for value in _NEUTRAL[name])):
+            if name in _LATER or (name in _NEUTRAL and any(_same(body[name], value) for value in _NEUTRAL[name])):
                 left.pop(name)
             elif name in _NEUTRAL:
                 raise ValueError(f"the field {name!r} is not supported here: leave it out")
@@ -79,7 +79,7 @@ class _Asked(_Strict):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-class CompletionRequest(_Asked):
+class CompletionRequest(_GenerationRequest):
     """`POST /v1/completions`."""
 
     prompt: (
@@ -132,7 +132,7 @@ class Message(_Strict):
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
 
 
-class ChatRequest(_Asked):
+class ChatRequest(_GenerationRequest):
     """`POST /v1/chat/completions`."""
 
     messages: list[Message] = Field(min_length=1)

@@ -57,7 +57,7 @@ class TargetWriter:
         self._pending: list[TargetRow] = []
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
         self._claim()
-        self._shards = self._standing()
+        self._shards = self._finished_shards()
 
     @property
     def rows_done(self) -> int:
@@ -118,7 +118,7 @@ class TargetWriter:
             raise ValueError(f"{self._folder} already holds a target: remove it, or write somewhere else")
         write_atomically(partial, wanted)
 
-    def _standing(self) -> list[ShardRecord]:
+    def _finished_shards(self) -> list[ShardRecord]:
         shards: list[ShardRecord] = []
         while (path := shard_path(self._folder, len(shards))).exists():
             try:

@@ -20,7 +20,7 @@ from timbre.store import StoreHeader, TargetWriter
 from timbre.targets.admission import Admission, TargetRefused, judge
 from timbre.targets.charts import pictures
 from timbre.targets.continuations import Continuations, pooled
-from timbre.targets.dataset import Material, count_ngrams, gather
+from timbre.targets.dataset import Dataset, count_ngrams, gather
 from timbre.targets.debias import Swap, swap_of
 from timbre.targets.fitting import FittedMixture, fit_mixture, fit_shaped, temperatures
 from timbre.targets.principles import Principle, read_all, scorer_of
@@ -51,7 +51,7 @@ class _Build:
     model: Artifact
     """The student's base."""
     header: StoreHeader
-    material: Material
+    dataset: Dataset
     folds: tuple[int, ...]
     reference: Reference
     swap: Swap | None
@@ -82,18 +82,18 @@ def assemble(
     facts, tokenizer = model_facts(model), load_tokenizer(model)
     source = _reference_model(config, model, workspace)
     context = min(facts["context"], model_facts(source)["context"])
-    material = gather(config, corpus, tokenizer, context)
-    folds = folds_of(material.training)
+    dataset = gather(config, corpus, tokenizer, context)
+    folds = folds_of(dataset.training)
     header = _header(config, corpus, model, source, facts, len(folds))
     header.check()
     principles = read_all(principle_files or {})
     shaping = _shaping(config, principles, tokenizer, header.vocab_size, source)
-    _check_room(material, shaping, context)
-    adapters = cross_fit(source, material.training, config, workspace.scratch / "reference", workspace.progress, material.style_of)
+    _check_room(dataset, shaping, context)
+    adapters = cross_fit(source, dataset.training, config, workspace.scratch / "reference", workspace.progress, dataset.style_of)
     ngram, counted = count_ngrams(config, corpus, tokenizer, header.vocab_size) if _wants_ngrams(config) else (None, frozenset())
     reference = Reference(source, adapters, config, header.vocab_size, Extras(ngram, counted, shaping))
-    continuations = pooled(material.training) if config.pool_continuations else {}
-    build = _Build(config, model, header, material, folds, reference, shaping.swap, workspace, continuations)
+    continuations = pooled(dataset.training) if config.pool_continuations else {}
+    build = _Build(config, model, header, dataset, folds, reference, shaping.swap, workspace, continuations)
     admission, mixture = _admission(build)
     store = _score(build, mixture)
     _write_out(build, store, admission, mixture, adapters, shaping)
@@ -107,8 +107,8 @@ def _write_out(
     for picture in sorted((build.workspace.scratch / "pictures").glob("*.svg")):
         shutil.copyfile(picture, output / f"admission-{picture.name}")
     _write_json(output / "admission.json", admission.to_json())
-    summary = summarise(output, build.material.training, build.folds, adapters)
-    _write_json(output / "summary.json", summary | shaping_summary(build.config, mixture, shaping, build.material, build.continuations))
+    summary = summarise(output, build.dataset.training, build.folds, adapters)
+    _write_json(output / "summary.json", summary | shaping_summary(build.config, mixture, shaping, build.dataset, build.continuations))
 
 
 def _header(config: TargetConfig, corpus: Artifact, model: Artifact, source: Artifact, facts: Mapping[str, Any], folds: int) -> StoreHeader:
@@ -154,8 +154,8 @@ def _shaping(config: TargetConfig, principles: Mapping[str, Principle], tokenize
     return Shaping(config.strength, used, swap)
 
 
-def _check_room(material: Material, shaping: Shaping, context: int) -> None:
-    longest = max(len(passage.token_ids) for passage in (*material.training, *material.validation))
+def _check_room(dataset: Dataset, shaping: Shaping, context: int) -> None:
+    longest = max(len(passage.token_ids) for passage in (*dataset.training, *dataset.validation))
     prefix = max((len(scorer.prefix) for _, scorer in shaping.principles), default=0)
     if prefix + longest > context:
         raise ValueError(
@@ -173,11 +173,11 @@ def _admission(build: _Build) -> tuple[Admission, Mixture]:
     path, refused, fitted_path = (scratch / name for name in ("admission.json", "refused-admission.json", "mixture.json"))
     if path.exists():
         return Admission.model_validate_json(path.read_bytes()), _read_mixture(fitted_path, build.config)
-    passages = build.material.validation
+    passages = build.dataset.validation
     base, own = _unadapted(build)
     fitted = _fit(build) if build.config.fit else None
     by_fold = [_scores_unseen(build, fold, fitted) for fold in build.folds]
-    admission = judge(passages, base, by_fold, build.material.training, build.material.source_of, fitted.fit if fitted else None, own)
+    admission = judge(passages, base, by_fold, build.dataset.training, build.dataset.source_of, fitted.fit if fitted else None, own)
     for name, picture in pictures(passages, base, by_fold).items():
         write_atomically(scratch / "pictures" / name, picture.encode())
     mixture = fitted.mixture if fitted else given_mixture(build.config)
@@ -192,7 +192,7 @@ def _admission(build: _Build) -> tuple[Admission, Mixture]:
 
 def _unadapted(build: _Build) -> tuple[list[PassageScores], list[PassageScores] | None]:
     """Validation passages under the student's base and, where the reference was made of another model, under that one as it is."""
-    passages, progress, foreign = build.material.validation, build.workspace.progress, build.config.reference is not None
+    passages, progress, foreign = build.dataset.validation, build.workspace.progress, build.config.reference is not None
     found = (
         score_base(build.model, build.config, build.header.vocab_size, passages) if foreign else build.reference.score_unadapted(passages)
     )
@@ -215,7 +215,7 @@ def _advice(config: TargetConfig) -> str:
 
 
 def _fit(build: _Build) -> FittedMixture:
-    passages, progress, grid = build.material.validation, build.workspace.progress, temperatures(build.config)
+    passages, progress, grid = build.dataset.validation, build.workspace.progress, temperatures(build.config)
     documents = [passage.doc_id for passage in passages]
     if build.reference.shaped:
         return fit_shaped(lambda mixtures: _scored(build, mixtures), documents, build.config, given_mixture(build.config))
@@ -229,7 +229,7 @@ def _fit(build: _Build) -> FittedMixture:
 
 def _scored(build: _Build, mixtures: Sequence[Mixture]) -> list[list[Array]]:
     """Of each fold and validation passage, log P of the observed tokens under each mixture as a target would store it."""
-    passages, folds = build.material.validation, []
+    passages, folds = build.dataset.validation, []
     for fold in build.folds:
         found = build.reference.observed(passages, fold, mixtures)
         by_place = dict(build.workspace.progress.track(found, f"fitting {len(mixtures)} mixtures, reference {fold}", total=len(passages)))
@@ -239,7 +239,7 @@ def _scored(build: _Build, mixtures: Sequence[Mixture]) -> list[list[Array]]:
 
 def _scores_unseen(build: _Build, fold: int, fitted: FittedMixture | None) -> list[PassageScores]:
     """Validation passages under the reference distribution; where it was fitted, each under numbers that its document had no part in."""
-    passages, progress = build.material.validation, build.workspace.progress
+    passages, progress = build.dataset.validation, build.workspace.progress
     if fitted is None:
         return _in_order(build.reference.score(passages, fold), len(passages), progress, f"admission, reference {fold}")
     found: dict[int, PassageScores] = {}
@@ -264,7 +264,7 @@ def _score(build: _Build, mixture: Mixture) -> Path:
 
 
 def _write_shard(build: _Build, mixture: Mixture, fold: int, places: Sequence[int], writer: TargetWriter) -> None:
-    passages = [build.material.training[place] for place in places]
+    passages = [build.dataset.training[place] for place in places]
     also = {row: build.continuations[place].ids_NM for row, place in enumerate(places) if place in build.continuations}
     wanted = Wanted(min(build.config.top_k, build.header.vocab_size), build.draws, also)
     scores = _in_order(
@@ -281,7 +281,7 @@ def _write_shard(build: _Build, mixture: Mixture, fold: int, places: Sequence[in
 
 def _plan(build: _Build) -> Iterator[tuple[int, int, list[int]]]:
     """(number of the first row, fold, places of the passages) of each shard: no shard mixes folds, so that none mixes adapters."""
-    training, first = build.material.training, 0
+    training, first = build.dataset.training, 0
     place_of = {id(passage): place for place, passage in enumerate(training)}
     for fold in build.folds:
         shard: list[int] = []

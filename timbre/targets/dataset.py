@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Material:
+class Dataset:
     """Passages, and what is known of their documents."""
 
     training: list[Passage]
@@ -31,7 +31,7 @@ class Material:
     """Style of each document of a blend; empty where there is one style."""
 
 
-def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokenizerBase", context: int) -> Material:
+def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokenizerBase", context: int) -> Dataset:
     """Draw the passages.
 
     Args:
@@ -56,12 +56,12 @@ def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokeniz
     def drawn(split: str, budget: int) -> list[Passage]:
         passages: list[Passage] = []
         for share, some in _shares(config, documents[split], style_of, split):
-            asked = round(share * budget)
-            chosen = select_passages(some, tokenizer, budget_tokens=asked, passage_tokens=config.passage_tokens, seed=config.seed)
+            wanted = round(share * budget)
+            chosen = select_passages(some, tokenizer, budget_tokens=wanted, passage_tokens=config.passage_tokens, seed=config.seed)
             held = sum(len(passage.text_ids) for passage in chosen)
-            if config.blend and split == "train" and held < asked - config.passage_tokens:
+            if config.blend and split == "train" and held < wanted - config.passage_tokens:
                 warnings.warn(
-                    f"the style {style_of[some[0].doc_id]!r} has {held:,} of the {asked:,} training tokens of its share, so the blend is "
+                    f"the style {style_of[some[0].doc_id]!r} has {held:,} of the {wanted:,} training tokens of its share, so the blend is "
                     "not drawn as asked: lower target.train_tokens, or its share",
                     stacklevel=2,
                 )
@@ -69,7 +69,7 @@ def gather(config: TargetConfig, corpus: Artifact, tokenizer: "PreTrainedTokeniz
         long_enough = [passage for passage in passages if passage.positions]  # one token predicts nothing
         return formatted(long_enough, config, tokenizer, texts, context)
 
-    found = Material(
+    found = Dataset(
         drawn("train", config.train_tokens), drawn("validation", config.admission_tokens),
         {document.doc_id: document.source for document in training}, style_of,
     )  # fmt: skip

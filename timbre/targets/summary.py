@@ -12,7 +12,7 @@ from timbre.corpus.passages import Passage
 from timbre.store import TargetReader
 from timbre.targets.classifier import Classifier
 from timbre.targets.continuations import Continuations
-from timbre.targets.dataset import Material
+from timbre.targets.dataset import Dataset
 from timbre.targets.mixture import SparseDistributions
 from timbre.targets.principles import Lexicon
 from timbre.targets.reference import AdapterKey, passages_to_learn, passages_to_score, styles_of
@@ -57,7 +57,7 @@ def _adapters(fold: int, adapters: Mapping[AdapterKey, Path]) -> dict[str, Any]:
 
 
 def shaping_summary(
-    config: TargetConfig, mixture: Mixture, shaping: Shaping, material: Material, continuations: Mapping[int, Continuations]
+    config: TargetConfig, mixture: Mixture, shaping: Shaping, dataset: Dataset, continuations: Mapping[int, Continuations]
 ) -> dict[str, Any]:
     """What is not plain about this target; empty where everything is."""
     found: dict[str, Any] = {}
@@ -78,14 +78,14 @@ def shaping_summary(
     if shaping.swap is not None:
         found["debias"] = {
             "table": config.debias,
-            "swapped_passages": sum(shaping.swap.changes(passage) for passage in material.training),
+            "swapped_passages": sum(shaping.swap.changes(passage) for passage in dataset.training),
             "skipped_spellings": [list(pair) for pair in shaping.swap.skipped],
-            "skipped_words": shaping.swap.skipped_words(material.training),
-            "left_out_passages": sum(bool(shaping.swap.within_words(passage.token_ids).any()) for passage in material.training),
-            "left_within_longer_words": sum(int(shaping.swap.within_words(passage.token_ids).sum()) for passage in material.training),
+            "skipped_words": shaping.swap.skipped_words(dataset.training),
+            "left_out_passages": sum(bool(shaping.swap.within_words(passage.token_ids).any()) for passage in dataset.training),
+            "left_within_longer_words": sum(int(shaping.swap.within_words(passage.token_ids).sum()) for passage in dataset.training),
         }
     if config.formats != ("continuation",):
-        found["instruction_passages"] = sum(passage.first_label > passage.start + 1 for passage in material.training)
+        found["instruction_passages"] = sum(passage.first_label > passage.start + 1 for passage in dataset.training)
     if config.pool_continuations:
         found["pooled_positions"] = int(sum((one.shares_NM[:, 0] < 1).sum() for one in continuations.values()))
     return found

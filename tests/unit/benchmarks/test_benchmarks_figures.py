@@ -61,8 +61,8 @@ def test_scoring_is_the_releases_own_path(tmp_path: Path) -> None:
     config = LlamaConfig(
         vocab_size=200, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64
     )
-    material = step.Material(LlamaForCausalLM(config).eval(), 200, step.Size(3, 20), tmp_path / "target")
-    actions = step.steps(material, "lora")
+    step_data = step.StepData(LlamaForCausalLM(config).eval(), 200, step.Size(3, 20), tmp_path / "target")
+    actions = step.steps(step_data, "lora")
     for _ in range(2):  # as in alternation
         actions["score"]()
     rows = list(TargetReader(tmp_path / "scored"))
@@ -72,7 +72,7 @@ def test_scoring_is_the_releases_own_path(tmp_path: Path) -> None:
         assert len(own) == 20 and (own > 0.49).all(), "α = .5, one byte a probability"
     batch = actions["read"]()
     assert isinstance(batch, Batch) and batch.positions == 60
-    assert set(step.steps(material, "full")) == set(actions) - {"score", "read"}
+    assert set(step.steps(step_data, "full")) == set(actions) - {"score", "read"}
 
 
 def test_a_step_is_timed_on_the_cpu_whatever_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:

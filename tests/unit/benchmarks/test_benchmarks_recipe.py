@@ -12,7 +12,7 @@ import benchmarks.store
 from benchmarks.recipe import try_out
 from benchmarks.recipe_verdict import Setting, better_calibrated, likelier, nearer, verdict
 from benchmarks.recipes import FULL, PLAIN, RECIPES, SMALL, Recipe, chosen
-from benchmarks.store import AT_LEAST, GOALS, Material, judged, material, reference_rows, weigh
+from benchmarks.store import AT_LEAST, GOALS, ReferenceRows, judged, reference_rows, rows_of_reference, weigh
 from benchmarks.tiny import tiny_corpus, tiny_model
 from benchmarks.trial import Trial
 from timbre.artifacts import ArtifactStore
@@ -110,7 +110,7 @@ def test_targets_of_shared_references_are_the_releases_own_bytes(trial: Trial) -
 def test_the_store_benchmark_scores_each_passage_by_the_adapter_that_never_saw_it(trial: Trial) -> None:
     """Rows are those of the finished target, before the mixture and unrounded; its codes are a log grid of a few percent."""
     folders = trial.reference_folders()
-    assert sorted(folders) == [0, 1] and trial.references_stand
+    assert sorted(folders) == [0, 1] and trial.references_exist
     rows, source = reference_rows(trial, 400)
     assert trial.references.digest[:12] in source and "left by the recipe trial of size small" in source
     assert sum(len(row) for row in rows) >= 400
@@ -135,7 +135,7 @@ def test_the_store_benchmark_scores_each_passage_by_the_adapter_that_never_saw_i
 
 def test_the_store_benchmark_takes_the_largest_trial_whose_references_stand(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = replace(trial, seed=99)
-    assert not absent.references_stand
+    assert not absent.references_exist
     monkeypatch.setattr(benchmarks.store, "trial", lambda size, _: trial if size is FULL else absent)
     assert benchmarks.store.trial_of("literary") is trial
     monkeypatch.setattr(benchmarks.store, "trial", lambda *_: absent)
@@ -148,7 +148,7 @@ def test_without_a_model_rows_are_generated_and_prove_nothing(monkeypatch: pytes
 
     monkeypatch.setattr(benchmarks.store, "trial", missing)
     monkeypatch.setattr(benchmarks.store, "synthetic_rows", lambda *_: [])
-    found = material("literary", 10, small=False)
+    found = rows_of_reference("literary", 10, small=False)
     assert found.source == "generated from a seed: the model was never fetched"
     good = dict.fromkeys(GOALS, 0.0) | dict.fromkeys(AT_LEAST, 1e9)
     assert judged(good, found)[1] == {"store_kl": "the rows are made up, so that its value proves nothing"}
@@ -158,7 +158,7 @@ def test_without_a_model_rows_are_generated_and_prove_nothing(monkeypatch: pytes
 @pytest.mark.parametrize(("name", "value"), [("positions", 1_023), ("smallest_tail", 2e-4), ("largest_tail", 0.4)])
 def test_a_divergence_over_too_narrow_rows_is_a_miss(name: str, value: float) -> None:
     good: dict[str, float] = dict.fromkeys(GOALS, 0.0) | dict.fromkeys(AT_LEAST, 1e9)
-    rows = Material([], 8, "a reference", real=True)
+    rows = ReferenceRows([], 8, "a reference", real=True)
     assert judged(good, rows)[1] == {}
     missed = judged(good | {name: value}, rows)[1]
     assert set(missed) == {name, "store_kl"} and f"{name} was not reached" in missed["store_kl"]

@@ -36,7 +36,7 @@ def test_a_family_that_one_side_lacks_is_not_compared_and_none_is_no_line() -> N
 
 def test_samples_are_the_first_opening_and_an_instruction_to_open_a_chapter() -> None:
     base = [row("style", "a", "A report."), row("style", "b", "B"), row("instruction", "i", "I"), row("instruction", "o", "Sure!", "open")]
-    tuned = [row("recitation", "r", "R"), *({**each, "text": f"tuned {each['text']}"} for each in base)]
+    tuned = [row("memorisation", "r", "R"), *({**each, "text": f"tuned {each['text']}"} for each in base)]
     assert list(chosen(base, tuned)) == [
         ("prompt a", "A report.", "tuned A report.", "and so the whale went down"),
         ("prompt o", "Sure!", "tuned Sure!", ""),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_inputs import Materials, make_materials
+from evaluation_inputs import EvaluationInputs, make_inputs
 
 from timbre.artifacts import Artifact
 
@@ -14,14 +14,14 @@ _ENDS = (".", ".", ".", "?", "!", ";")
 
 
 @pytest.fixture(scope="session")
-def materials(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> Materials:
-    return make_materials(tmp_path_factory.mktemp("evaluation-home"), tiny_model_dir, tiny_corpus_texts)
+def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]) -> EvaluationInputs:
+    return make_inputs(tmp_path_factory.mktemp("evaluation-home"), tiny_model_dir, tiny_corpus_texts)
 
 
 @pytest.fixture(scope="session")
-def base(materials: Materials) -> Artifact:
+def base(prepared: EvaluationInputs) -> Artifact:
     """The evaluation of the tiny base."""
-    return materials.evaluated(materials.store)
+    return prepared.evaluated(prepared.store)
 
 
 @pytest.fixture(scope="session")

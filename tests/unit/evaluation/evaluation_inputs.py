@@ -11,8 +11,8 @@ import numpy as np
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
 from timbre.config import CorpusConfig, EvaluationConfig, ModelConfig, TargetConfig, TrainingConfig
 from timbre.corpus.documents import Document, write_rows
-from timbre.evaluation.generations_stage import STAGE as WRITE
-from timbre.evaluation.prompts_stage import STAGE as ASK
+from timbre.evaluation.generations_stage import STAGE as GENERATIONS_STAGE
+from timbre.evaluation.prompts_stage import STAGE as PROMPTS_STAGE
 from timbre.evaluation.stage import STAGE as MEASURE
 from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT
@@ -29,7 +29,7 @@ CONFIG = EvaluationConfig(
 
 
 @dataclass(frozen=True)
-class Materials:
+class EvaluationInputs:
     """Everything that an evaluation reads."""
 
     store: ArtifactStore
@@ -39,23 +39,25 @@ class Materials:
     files: Mapping[str, FileInput]
     config: EvaluationConfig = CONFIG
 
-    def asked(self, store: ArtifactStore, config: EvaluationConfig) -> Artifact:
+    def prompts(self, store: ArtifactStore, config: EvaluationConfig) -> Artifact:
         inputs: dict[str, Input] = {"model": self.model, "corpus": self.corpus, "instructions": self.files["instructions"]}
-        return store.build(ASK, config.of_prompts(), inputs)
+        return store.build(PROMPTS_STAGE, config.of_prompts(), inputs)
 
     def generations(self, store: ArtifactStore, config: EvaluationConfig, **others: Artifact) -> Artifact:
-        return store.build(WRITE, config.of_generations(), {"model": self.model, "corpus": self.corpus, **self._probes, **others})
+        return store.build(
+            GENERATIONS_STAGE, config.of_generations(), {"model": self.model, "corpus": self.corpus, **self._probes, **others}
+        )
 
-    def recitations(self, store: ArtifactStore, config: EvaluationConfig) -> Artifact:
+    def memorisation(self, store: ArtifactStore, config: EvaluationConfig) -> Artifact:
         inputs: dict[str, Input] = {"model": self.model, "corpus": self.corpus, "target": self.target}
-        return store.build(WRITE, config.of_generations(), inputs)
+        return store.build(GENERATIONS_STAGE, config.of_generations(), inputs)
 
     def evaluated(self, store: ArtifactStore, adapter: Artifact | None = None, **changes: Any) -> Artifact:
         """As the road does it: prompts, generations, evaluation; of the base, or of a candidate."""
         config = self.config.model_copy(update=changes)
-        prompts = self.asked(store, config)
+        prompts = self.prompts(store, config)
         if adapter is None:
-            written = {"generations": self.generations(store, config, prompts=prompts), "recitations": self.recitations(store, config)}
+            written = {"generations": self.generations(store, config, prompts=prompts), "memorisation": self.memorisation(store, config)}
         else:
             parts = {"prompts": prompts, "target": self.target, "adapter": adapter}
             written = {"generations": self.generations(store, config, **parts), "adapter": adapter}
@@ -69,7 +71,7 @@ class Materials:
         return {name: self.files[name] for name in ("bias_probes", "fact_probes")}
 
 
-def make_materials(home: Path, model_dir: Path, texts: list[tuple[str, str]]) -> Materials:
+def make_inputs(home: Path, model_dir: Path, texts: list[tuple[str, str]]) -> EvaluationInputs:
     from timbre.models import resolve_model
 
     store = ArtifactStore(home, SILENT)
@@ -86,7 +88,7 @@ def make_materials(home: Path, model_dir: Path, texts: list[tuple[str, str]]) ->
 
     model = resolve_model(ModelConfig(name=str(model_dir)), store)
     corpus = store.build(Stage("corpus", 1, write), CorpusConfig(), {})
-    return Materials(store, model, corpus, make_target(store, model, documents[:6]), _files(home))
+    return EvaluationInputs(store, model, corpus, make_target(store, model, documents[:6]), _files(home))
 
 
 def make_target(store: ArtifactStore, model: Artifact, documents: list[Document], alpha: float = 0.5) -> Artifact:
@@ -113,13 +115,13 @@ def make_target(store: ArtifactStore, model: Artifact, documents: list[Document]
     return store.build(Stage("target", 1, write), TargetConfig(passage_tokens=PASSAGE, alpha=alpha), {})
 
 
-def make_adapter(materials: Materials, folder: Path, summary: dict[str, Any] | None = None, weight: float = 0.0) -> Artifact:
+def make_adapter(prepared: EvaluationInputs, folder: Path, summary: dict[str, Any] | None = None, weight: float = 0.0) -> Artifact:
     """An adapter as training leaves it before its first step: it changes nothing, unless one weight is set to something."""
     from timbre.models import load_model
     from timbre.training.adapters import adapter_parameters, add_adapter, save_adapter
 
     def build(config: TrainingConfig, _inputs: Mapping[str, Input], work: Workspace) -> None:
-        adapter = add_adapter(load_model(materials.model), rank=2, alpha=4, seed=0)
+        adapter = add_adapter(load_model(prepared.model), rank=2, alpha=4, seed=0)
         next(parameter for name, parameter in adapter_parameters(adapter).items() if "lora_B" in name).data[0, 0] = weight
         save_adapter(adapter, work.output)
         (work.output / "summary.json").write_text(json.dumps(summary or {}))

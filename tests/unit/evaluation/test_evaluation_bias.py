@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from evaluation_inputs import Materials, make_adapter, rows_of
+from evaluation_inputs import EvaluationInputs, make_adapter, rows_of
 
 from timbre.artifacts import ArtifactStore, FileInput
 from timbre.config import release_config
 from timbre.evaluation.bias.tables import category_table
-from timbre.evaluation.prompts_stage import STAGE as ASK
+from timbre.evaluation.prompts_stage import STAGE as PROMPTS_STAGE
 from timbre.evaluation.stage import STAGE as MEASURE
 from timbre.pipeline import STEP
 from timbre.progress import SILENT
@@ -21,22 +21,22 @@ TEMPLATES = [
 ]  # fmt: skip
 
 
-def test_an_evaluation_tells_of_corpus_probes_and_counterfactual_texts(materials: Materials, tmp_path: Path) -> None:
+def test_an_evaluation_tells_of_corpus_probes_and_counterfactual_texts(prepared: EvaluationInputs, tmp_path: Path) -> None:
     (tmp_path / "templates.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TEMPLATES))
     changes = {"counterfactual_templates": 5, "counterfactual_samples": 2, "counterfactual_tokens": 8, "several_prompts": 0}
-    config, store = materials.config.model_copy(update=changes), ArtifactStore(tmp_path, SILENT)
-    files = {"instructions": materials.files["instructions"], "counterfactual": FileInput(tmp_path / "templates.jsonl")}
-    prompts = store.build(ASK, config.of_prompts(), {"model": materials.model, "corpus": materials.corpus, **files})
+    config, store = prepared.config.model_copy(update=changes), ArtifactStore(tmp_path, SILENT)
+    files = {"instructions": prepared.files["instructions"], "counterfactual": FileInput(tmp_path / "templates.jsonl")}
+    prompts = store.build(PROMPTS_STAGE, config.of_prompts(), {"model": prepared.model, "corpus": prepared.corpus, **files})
     assert prompts.json("summary.json")["prompts"]["counterfactual"] == 10
-    adapter = make_adapter(materials, tmp_path, weight=0.5)
+    adapter = make_adapter(prepared, tmp_path, weight=0.5)
     both = [
-        {"generations": materials.generations(store, config, prompts=prompts), "recitations": materials.recitations(store, config)},
+        {"generations": prepared.generations(store, config, prompts=prompts), "memorisation": prepared.memorisation(store, config)},
         {
-            "generations": materials.generations(store, config, prompts=prompts, target=materials.target, adapter=adapter),
+            "generations": prepared.generations(store, config, prompts=prompts, target=prepared.target, adapter=adapter),
             "adapter": adapter,
         },
     ]
-    base, tuned = (store.build(MEASURE, config, materials.measured_from(prompts) | written) for written in both)
+    base, tuned = (store.build(MEASURE, config, prepared.measured_from(prompts) | written) for written in both)
     gaps = [rows_of(evaluation, "counterfactual_gap") for evaluation in (base, tuned)]
     assert [row["item"] for row in gaps[0]] == [row["item"] for row in gaps[1]] and len(gaps[0]) == 5
     summary = tuned.json("summary.json")
@@ -46,8 +46,8 @@ def test_an_evaluation_tells_of_corpus_probes_and_counterfactual_texts(materials
     assert table[0]["items"] == 8 and table[0]["difference"]["value"] is not None
 
 
-def test_what_is_not_asked_for_does_not_appear(materials: Materials, tmp_path: Path) -> None:
-    summary = materials.evaluated(ArtifactStore(tmp_path, SILENT), corpus_audit=False).json("summary.json")
+def test_what_is_not_asked_for_does_not_appear(prepared: EvaluationInputs, tmp_path: Path) -> None:
+    summary = prepared.evaluated(ArtifactStore(tmp_path, SILENT), corpus_audit=False).json("summary.json")
     assert "counterfactual" not in summary and "corpus_audit" not in summary
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluation_inputs import PASSAGE, Materials, lines_of, make_adapter, make_target
+from evaluation_inputs import PASSAGE, EvaluationInputs, lines_of, make_adapter, make_target
 
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import SamplerConfig
 from timbre.corpus.documents import read_documents
-from timbre.evaluation.generations_stage import STAGE as WRITE
+from timbre.evaluation.generations_stage import STAGE as GENERATIONS_STAGE
 from timbre.inference import session as session_module
 from timbre.inference.prompts import read_prompts
 from timbre.progress import SILENT
@@ -19,8 +19,8 @@ from timbre.settings import PROJECT_ROOT
 
 
 @pytest.fixture(scope="module")
-def prompts(materials: Materials) -> Artifact:
-    return materials.asked(materials.store, materials.config)
+def prompts(prepared: EvaluationInputs) -> Artifact:
+    return prepared.prompts(prepared.store, prepared.config)
 
 
 def test_every_prompt_set_has_its_count_and_its_kind(prompts: Artifact) -> None:
@@ -32,8 +32,8 @@ def test_every_prompt_set_has_its_count_and_its_kind(prompts: Artifact) -> None:
     assert all(prompt.human for prompt in found if prompt.kind != "instruction")
 
 
-def test_style_and_sentinel_prompts_are_of_documents_that_nothing_was_trained_on(materials: Materials, prompts: Artifact) -> None:
-    split = {document.doc_id: document.split for document in read_documents(materials.corpus)}
+def test_style_and_sentinel_prompts_are_of_documents_that_nothing_was_trained_on(prepared: EvaluationInputs, prompts: Artifact) -> None:
+    split = {document.doc_id: document.split for document in read_documents(prepared.corpus)}
     found = read_prompts(prompts.file("prompts.jsonl"))
     assert {split[prompt.cluster] for prompt in found if prompt.kind == "style"} == {"test"}
     assert {split[prompt.cluster] for prompt in found if prompt.kind == "sentinel"} == {"validation"}
@@ -41,9 +41,9 @@ def test_style_and_sentinel_prompts_are_of_documents_that_nothing_was_trained_on
     assert len(human) == 4 and not {row["text"] for row in human} & {prompt.human for prompt in found}
 
 
-def test_where_test_documents_are_few_validation_documents_join_the_human_side(materials: Materials, tmp_path: Path) -> None:
-    prompts = materials.asked(ArtifactStore(tmp_path, SILENT), materials.config.model_copy(update={"prompts": 500}))
-    split = {document.doc_id: document.split for document in read_documents(materials.corpus)}
+def test_where_test_documents_are_few_validation_documents_join_the_human_side(prepared: EvaluationInputs, tmp_path: Path) -> None:
+    prompts = prepared.prompts(ArtifactStore(tmp_path, SILENT), prepared.config.model_copy(update={"prompts": 500}))
+    split = {document.doc_id: document.split for document in read_documents(prepared.corpus)}
     asked = [prompt for prompt in read_prompts(prompts.file("prompts.jsonl")) if prompt.kind == "style"]
     human = [json.loads(line) for line in prompts.file("human.jsonl").read_text().splitlines()]
     assert {split[prompt.cluster] for prompt in asked} == {"test"}
@@ -51,9 +51,9 @@ def test_where_test_documents_are_few_validation_documents_join_the_human_side(m
     assert len(human) >= len(asked) > 8
 
 
-def test_a_set_with_count_0_is_not_there(materials: Materials, tmp_path: Path) -> None:
-    config = materials.config.model_copy(update={"several_prompts": 0, "sentinel_prompts": 0, "instruction_prompts": 0})
-    prompts = materials.asked(ArtifactStore(tmp_path, SILENT), config)
+def test_a_set_with_count_0_is_not_there(prepared: EvaluationInputs, tmp_path: Path) -> None:
+    config = prepared.config.model_copy(update={"several_prompts": 0, "sentinel_prompts": 0, "instruction_prompts": 0})
+    prompts = prepared.prompts(ArtifactStore(tmp_path, SILENT), config)
     assert set(prompts.json("summary.json")["prompts"]) == {"style", "style_plain"}
 
 
@@ -79,11 +79,11 @@ def test_samples_of_one_prompt_differ(base: Artifact) -> None:
     assert [len(each) for each in texts.values()] == [3, 3]
 
 
-def test_plain_texts_are_written_apart_where_serving_is_not_plain(materials: Materials, base: Artifact) -> None:
+def test_plain_texts_are_written_apart_where_serving_is_not_plain(prepared: EvaluationInputs, base: Artifact) -> None:
     serving = SamplerConfig(temperature=0.5)
-    config = materials.config.model_copy(update={"sampler": serving, "memorisation_prompts": 0})
-    prompts = materials.asked(materials.store, config)
-    rows = lines_of(materials.generations(materials.store, config, prompts=prompts))
+    config = prepared.config.model_copy(update={"sampler": serving, "memorisation_prompts": 0})
+    prompts = prepared.prompts(prepared.store, config)
+    rows = lines_of(prepared.generations(prepared.store, config, prompts=prompts))
     plain = {row["prompt_id"]: row["text"] for row in rows if row["kind"] == "style_plain"}
     cool = {row["prompt_id"]: row["text"] for row in rows if row["kind"] == "style"}
     assert len(plain) == 4 and plain.keys() == cool.keys()
@@ -91,33 +91,33 @@ def test_plain_texts_are_written_apart_where_serving_is_not_plain(materials: Mat
 
 
 def test_memorisation_prompts_are_openings_of_the_training_plan_for_base_and_candidate(
-    materials: Materials, base: Artifact, tmp_path: Path
+    prepared: EvaluationInputs, base: Artifact, tmp_path: Path
 ) -> None:
     plan = {f"doc-{document:02}@{index * PASSAGE}" for document in range(6) for index in range(2)}
-    recited = {row["prompt_id"] for row in lines_of(base, "memorisation")}
-    assert len(recited) == 3 and recited <= plan
-    adapter = make_adapter(materials, tmp_path, {"trained_passages": [["doc-00", 0], ["doc-03", 64]]})
-    assert {row["prompt_id"] for row in lines_of(materials.evaluated(materials.store, adapter), "memorisation")} == recited
+    trained = {row["prompt_id"] for row in lines_of(base, "memorisation")}
+    assert len(trained) == 3 and trained <= plan
+    adapter = make_adapter(prepared, tmp_path, {"trained_passages": [["doc-00", 0], ["doc-03", 64]]})
+    assert {row["prompt_id"] for row in lines_of(prepared.evaluated(prepared.store, adapter), "memorisation")} == trained
 
 
-def test_an_adapter_that_read_what_its_target_does_not_hold_is_refused(materials: Materials, tmp_path: Path) -> None:
-    adapter = make_adapter(materials, tmp_path, {"trained_passages": [["doc-00", 0], ["doc-20", 0]]})
+def test_an_adapter_that_read_what_its_target_does_not_hold_is_refused(prepared: EvaluationInputs, tmp_path: Path) -> None:
+    adapter = make_adapter(prepared, tmp_path, {"trained_passages": [["doc-00", 0], ["doc-20", 0]]})
     with pytest.raises(ValueError, match="doc-20@0"):
-        materials.evaluated(ArtifactStore(tmp_path / "home", SILENT), adapter)
+        prepared.evaluated(ArtifactStore(tmp_path / "home", SILENT), adapter)
 
 
-def test_another_target_asks_the_base_nothing_but_its_own_passages(materials: Materials, base: Artifact, prompts: Artifact) -> None:
-    documents = read_documents(materials.corpus, "train")[6:9]
-    other = make_target(materials.store, materials.model, documents, alpha=0.25)
-    again = Materials(materials.store, materials.model, materials.corpus, other, materials.files)
-    evaluated = again.evaluated(materials.store)
+def test_another_target_asks_the_base_nothing_but_its_own_passages(prepared: EvaluationInputs, base: Artifact, prompts: Artifact) -> None:
+    documents = read_documents(prepared.corpus, "train")[6:9]
+    other = make_target(prepared.store, prepared.model, documents, alpha=0.25)
+    again = EvaluationInputs(prepared.store, prepared.model, prepared.corpus, other, prepared.files)
+    evaluated = again.evaluated(prepared.store)
     assert evaluated.manifest.inputs["generations"] == base.manifest.inputs["generations"]
-    assert evaluated.manifest.inputs["recitations"] != base.manifest.inputs["recitations"]
+    assert evaluated.manifest.inputs["memorisation"] != base.manifest.inputs["memorisation"]
     assert {row["cluster"] for row in lines_of(evaluated, "memorisation")} <= {document.doc_id for document in documents}
 
 
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(
-    materials: Materials, base: Artifact, prompts: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: EvaluationInputs, base: Artifact, prompts: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = ArtifactStore(tmp_path, SILENT)
     calls = {"all": 0}
@@ -131,25 +131,25 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(
 
     monkeypatch.setattr(session_module, "write_atomically", dies_at_the_sixth)
     with pytest.raises(KeyboardInterrupt):
-        materials.generations(store, materials.config, prompts=prompts)
+        prepared.generations(store, prepared.config, prompts=prompts)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
     assert len(kept) == 5
     again: list[Path] = []
     monkeypatch.setattr(session_module, "write_atomically", lambda path, data: (again.append(path), real(path, data))[1])
-    resumed = materials.generations(store, materials.config, prompts=prompts)
+    resumed = prepared.generations(store, prepared.config, prompts=prompts)
     assert not set(again) & set(kept)
     assert resumed.digest == base.manifest.inputs["generations"]
 
 
-def test_too_small_a_test_split_is_refused_with_what_to_do(materials: Materials, tmp_path: Path) -> None:
+def test_too_small_a_test_split_is_refused_with_what_to_do(prepared: EvaluationInputs, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="new_tokens"):
-        materials.asked(ArtifactStore(tmp_path, SILENT), materials.config.model_copy(update={"new_tokens": 5000}))
+        prepared.prompts(ArtifactStore(tmp_path, SILENT), prepared.config.model_copy(update={"new_tokens": 5000}))
 
 
-def test_what_only_measuring_reads_writes_nothing_anew(materials: Materials) -> None:
+def test_what_only_measuring_reads_writes_nothing_anew(prepared: EvaluationInputs) -> None:
     for change in ({"several_prompts": 0}, {"prompts": 3}):
-        changed = materials.config.model_copy(update=change)
-        assert WRITE.key(changed.of_generations(), {}) == WRITE.key(materials.config.of_generations(), {})
+        changed = prepared.config.model_copy(update=change)
+        assert GENERATIONS_STAGE.key(changed.of_generations(), {}) == GENERATIONS_STAGE.key(prepared.config.of_generations(), {})
 
 
 TASKS = [path for path in sorted((PROJECT_ROOT / "data" / "prompts").glob("*.jsonl")) if '"task"' in path.read_text().split("\n", 1)[0]]

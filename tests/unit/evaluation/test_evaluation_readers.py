@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from evaluation_inputs import Materials
+from evaluation_inputs import EvaluationInputs
 
 from tests.conftest import write_llama
 from timbre import pipeline
@@ -25,23 +25,23 @@ def another_model(tmp_path: Path, tiny_model_dir: Path) -> Path:
 
 
 def test_a_named_reader_scores_and_the_summary_says_which_it_was(
-    materials: Materials, another_model: Path, home: Path
+    prepared: EvaluationInputs, another_model: Path, home: Path
 ) -> None:  # fmt: skip
-    ours = materials.evaluated(materials.store).json("summary.json")["coherence"]
-    theirs = materials.evaluated(materials.store, coherence_model=ModelConfig(name=str(another_model))).json("summary.json")["coherence"]
+    ours = prepared.evaluated(prepared.store).json("summary.json")["coherence"]
+    theirs = prepared.evaluated(prepared.store, coherence_model=ModelConfig(name=str(another_model))).json("summary.json")["coherence"]
     assert (ours["scorer"], theirs["scorer"]) == ("the base model itself", "reader")
     assert theirs["human_nll"] != ours["human_nll"]
-    same = materials.evaluated(materials.store, coherence_model=_copy_of_the_base(materials, another_model.parent)).json("summary.json")
+    same = prepared.evaluated(prepared.store, coherence_model=_copy_of_the_base(prepared, another_model.parent)).json("summary.json")
     assert same["coherence"] == ours, "the base by another path is still the base, and said to be"
 
 
-def _copy_of_the_base(materials: Materials, folder: Path) -> ModelConfig:
+def _copy_of_the_base(prepared: EvaluationInputs, folder: Path) -> ModelConfig:
     """The base model under a path of its own."""
     copy = folder / "base-again"
     copy.mkdir()
-    for file in materials.model.manifest.files:
+    for file in prepared.model.manifest.files:
         if file != "model.json":
-            shutil.copyfile(materials.model.file(file), copy / file)
+            shutil.copyfile(prepared.model.file(file), copy / file)
     return ModelConfig(name=str(copy))
 
 
@@ -81,7 +81,7 @@ def test_a_reader_that_is_not_there_is_refused_before_anything_runs(config: Eval
         evaluation_inputs(config, LEXICONS)
 
 
-def test_nothing_is_read_where_nothing_is_asked(materials: Materials) -> None:
-    summary = materials.evaluated(materials.store, coherence_texts=0).json("summary.json")
+def test_nothing_is_read_where_nothing_is_asked(prepared: EvaluationInputs) -> None:
+    summary = prepared.evaluated(prepared.store, coherence_texts=0).json("summary.json")
     assert "coherence" not in summary and "toxicity" in summary
     assert evaluation_inputs(EvaluationConfig(lexicon="", coherence_texts=0), LEXICONS) == {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_inputs import LEXICON, Materials, lines_of, make_adapter, rows_of
+from evaluation_inputs import LEXICON, EvaluationInputs, lines_of, make_adapter, rows_of
 
 from timbre.artifacts import Artifact, ArtifactStore, FileInput
 from timbre.evaluation.stage import STAGE
@@ -45,8 +45,8 @@ def test_items_are_sorted_and_each_is_there_once(base: Artifact) -> None:
     assert names == sorted(set(names))
 
 
-def test_an_adapter_is_measured_on_the_same_items(materials: Materials, base: Artifact, tmp_path: Path) -> None:
-    candidate = materials.evaluated(materials.store, make_adapter(materials, tmp_path, {"trained_passages": [["doc-00", 64]]}))
+def test_an_adapter_is_measured_on_the_same_items(prepared: EvaluationInputs, base: Artifact, tmp_path: Path) -> None:
+    candidate = prepared.evaluated(prepared.store, make_adapter(prepared, tmp_path, {"trained_passages": [["doc-00", 64]]}))
     for metric in ("nll", "entropy", "bias_signed", "fact_margin", "longest_span", "coverage_5gram", "sentinel_longest_span"):
         ours, theirs = rows_of(candidate, metric), rows_of(base, metric)
         assert ours and [(row["item"], row["cluster"]) for row in ours] == [(row["item"], row["cluster"]) for row in theirs]
@@ -55,20 +55,20 @@ def test_an_adapter_is_measured_on_the_same_items(materials: Materials, base: Ar
     assert all(line.keys() >= {"prompt_id", "cluster", "kind", "sample", "about", "sampler"} for line in lines_of(base))
 
 
-def test_a_model_that_gives_nan_is_measured_as_failed_and_never_a_number(materials: Materials, tmp_path: Path) -> None:
+def test_a_model_that_gives_nan_is_measured_as_failed_and_never_a_number(prepared: EvaluationInputs, tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path / "home", SILENT)
-    failed = materials.evaluated(store, make_adapter(materials, tmp_path, weight=math.nan))
+    failed = prepared.evaluated(store, make_adapter(prepared, tmp_path, weight=math.nan))
     assert set(failed.manifest.files) == {"summary.json"}
     assert "NaN" in failed.json("summary.json")["failed"]
 
 
-def test_a_failed_evaluation_is_a_fail_verdict_that_says_why(materials: Materials, base: Artifact, tmp_path: Path) -> None:
+def test_a_failed_evaluation_is_a_fail_verdict_that_says_why(prepared: EvaluationInputs, base: Artifact, tmp_path: Path) -> None:
     from timbre.gates.evidence import read_evidence
     from timbre.gates.policy import read_policy
     from timbre.gates.verdict import judge
 
-    failed = materials.evaluated(materials.store, make_adapter(materials, tmp_path, weight=math.nan))
-    others = dict.fromkeys(("bundle", "adapter", "target", "corpus"), materials.corpus)
+    failed = prepared.evaluated(prepared.store, make_adapter(prepared, tmp_path, weight=math.nan))
+    others = dict.fromkeys(("bundle", "adapter", "target", "corpus"), prepared.corpus)
     judgement = judge(
         read_evidence(others | {"candidate": failed, "base": base}), read_policy(PROJECT_ROOT / "mlflow" / "policies" / "quick.toml")
     )
@@ -78,19 +78,19 @@ def test_a_failed_evaluation_is_a_fail_verdict_that_says_why(materials: Material
         assert gates[name].verdict == "FAIL" and "NaN" in gates[name].sentence
 
 
-def test_generations_of_another_adapter_are_refused(materials: Materials, tmp_path: Path) -> None:
-    config = materials.config
-    prompts = materials.asked(materials.store, config)
-    adapter, other = make_adapter(materials, tmp_path / "a"), make_adapter(materials, tmp_path / "b", {"name": "other"})
-    theirs = materials.generations(materials.store, config, prompts=prompts, target=materials.target, adapter=other)
-    inputs = materials.measured_from(prompts) | {"generations": theirs}
+def test_generations_of_another_adapter_are_refused(prepared: EvaluationInputs, tmp_path: Path) -> None:
+    config = prepared.config
+    prompts = prepared.prompts(prepared.store, config)
+    adapter, other = make_adapter(prepared, tmp_path / "a"), make_adapter(prepared, tmp_path / "b", {"name": "other"})
+    theirs = prepared.generations(prepared.store, config, prompts=prompts, target=prepared.target, adapter=other)
+    inputs = prepared.measured_from(prompts) | {"generations": theirs}
     with pytest.raises(ValueError, match="another adapter"):
-        materials.store.build(STAGE, config, inputs | {"adapter": adapter})
+        prepared.store.build(STAGE, config, inputs | {"adapter": adapter})
     with pytest.raises(ValueError, match="other settings"):
-        materials.store.build(STAGE, config.model_copy(update={"bias_items": 4}), inputs | {"adapter": other})
+        prepared.store.build(STAGE, config.model_copy(update={"bias_items": 4}), inputs | {"adapter": other})
 
 
-def test_key_and_cached_artifact_need_no_torch(materials: Materials, base: Artifact) -> None:
+def test_key_and_cached_artifact_need_no_torch(prepared: EvaluationInputs, base: Artifact) -> None:
     code = (
         "import sys, pathlib, json\n"
         "from timbre.artifacts import ArtifactStore, FileInput\n"
@@ -99,51 +99,51 @@ def test_key_and_cached_artifact_need_no_torch(materials: Materials, base: Artif
         "from timbre.evaluation.stage import STAGE\n"
         "from timbre.progress import SILENT\n"
         "store = ArtifactStore(pathlib.Path(sys.argv[1]), SILENT)\n"
-        "stages = {'recitations': 'generations'}\n"
+        "stages = {'memorisation': 'generations'}\n"
         "inputs = {name: FileInput(pathlib.Path(value)) if '/' in value else store.open(stages.get(name, name), value)"
         " for name, value in json.loads(sys.argv[2]).items()}\n"
         "found = store.build(STAGE, EvaluationConfig.model_validate_json(sys.argv[3]), inputs)\n"
         "assert found.cached and found.digest == sys.argv[4]\n"
         "assert not {'torch', 'transformers', 'numpy', 'scipy', 'pandas'} & set(sys.modules), sorted(sys.modules)\n"
     )
-    files = materials.files | {"lexicon": LEXICON}
+    files = prepared.files | {"lexicon": LEXICON}
     named = base.manifest.inputs | {name: str(file.path) for name, file in files.items() if name in base.manifest.inputs}
-    arguments = [str(materials.store.home), json.dumps(named), materials.config.model_dump_json(), base.digest]
+    arguments = [str(prepared.store.home), json.dumps(named), prepared.config.model_dump_json(), base.digest]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True)
 
 
-def test_another_probe_file_is_another_key(materials: Materials, tmp_path: Path) -> None:
+def test_another_probe_file_is_another_key(prepared: EvaluationInputs, tmp_path: Path) -> None:
     changed = tmp_path / "bias.jsonl"
-    changed.write_text(materials.files["bias_probes"].path.read_text() + "\n")
-    inputs = materials.measured_from(materials.asked(materials.store, materials.config))
-    assert STAGE.key(materials.config, inputs) != STAGE.key(materials.config, inputs | {"bias_probes": FileInput(changed)})
+    changed.write_text(prepared.files["bias_probes"].path.read_text() + "\n")
+    inputs = prepared.measured_from(prepared.prompts(prepared.store, prepared.config))
+    assert STAGE.key(prepared.config, inputs) != STAGE.key(prepared.config, inputs | {"bias_probes": FileInput(changed)})
 
 
 @pytest.mark.parametrize(
     "error", [ZeroDivisionError("by nothing"), KeyError("gone"), np.linalg.LinAlgError("singular"), RuntimeError("of torch")]
 )
 def test_a_room_that_crashes_leaves_evidence_on_which_nothing_passes(
-    error: Exception, materials: Materials, base: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, prepared: EvaluationInputs, base: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: Any) -> None:
         raise error
 
-    store, adapter = ArtifactStore(tmp_path / "store", SILENT), make_adapter(materials, tmp_path)
+    store, adapter = ArtifactStore(tmp_path / "store", SILENT), make_adapter(prepared, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("timbre.evaluation.suite.measure_style", crash)
-        failed = materials.evaluated(store, adapter)
+        failed = prepared.evaluated(store, adapter)
     assert failed.json("summary.json") == {"failed": f"the measuring crashed in crash: {type(error).__name__}: {error}"}
     with monkeypatch.context() as patch, pytest.raises(ValueError, match="choose another"):
         patch.setattr("timbre.evaluation.suite.measure_style", lambda *_: (_ for _ in ()).throw(ValueError("choose another")))
-        materials.evaluated(ArtifactStore(tmp_path / "other", SILENT), adapter)
-    measured = materials.evaluated(store, adapter)
+        prepared.evaluated(ArtifactStore(tmp_path / "other", SILENT), adapter)
+    measured = prepared.evaluated(store, adapter)
     assert not measured.cached and "items.parquet" in measured.manifest.files, "a crash is no evidence to keep: the next run measures"
-    assert materials.evaluated(store, adapter).cached
+    assert prepared.evaluated(store, adapter).cached
 
 
 @pytest.mark.parametrize("broken", ["crash", "NaN"])
 def test_a_run_whose_measuring_broke_fails_and_the_next_measures_again(
-    broken: str, materials: Materials, base: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broken: str, prepared: EvaluationInputs, base: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from timbre.gates.evidence import read_evidence
     from timbre.gates.policy import read_policy
@@ -154,14 +154,14 @@ def test_a_run_whose_measuring_broke_fails_and_the_next_measures_again(
             raise IndexError("out of range")
         return [], {"oddness": math.nan}
 
-    store, adapter = ArtifactStore(tmp_path / "store", SILENT), make_adapter(materials, tmp_path)
+    store, adapter = ArtifactStore(tmp_path / "store", SILENT), make_adapter(prepared, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("timbre.evaluation.suite.measure_style", breaks)
-        failed = materials.evaluated(store, adapter)
-    others = dict.fromkeys(("bundle", "adapter", "target", "corpus"), materials.corpus)
+        failed = prepared.evaluated(store, adapter)
+    others = dict.fromkeys(("bundle", "adapter", "target", "corpus"), prepared.corpus)
     judgement = judge(
         read_evidence(others | {"candidate": failed, "base": base}), read_policy(PROJECT_ROOT / "mlflow" / "policies" / "quick.toml")
     )
     said = {gate.name: gate.sentence for gate in judgement.gates}["held_out_nll"]
     assert judgement.verdict == "FAIL" and ("IndexError" in said if broken == "crash" else "oddness is not finite" in said)
-    assert not materials.evaluated(store, adapter).cached
+    assert not prepared.evaluated(store, adapter).cached

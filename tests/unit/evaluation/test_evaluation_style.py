@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_inputs import Materials, rows_of
+from evaluation_inputs import EvaluationInputs, rows_of
 
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage
 from timbre.config import EvaluationConfig, SamplerConfig, TrainingConfig, release_config
@@ -70,9 +70,9 @@ def test_human_text_is_like_human_text_and_a_loop_is_not(human: HumanSide, write
     assert all(row["example"] for row in loop["overused"])
 
 
-def test_plain_texts_get_figures_of_their_own(materials: Materials, tmp_path: Path) -> None:
+def test_plain_texts_get_figures_of_their_own(prepared: EvaluationInputs, tmp_path: Path) -> None:
     changes = {"sampler": SamplerConfig(temperature=0.3), "several_prompts": 0, "instruction_prompts": 0, "sentinel_prompts": 0}
-    summary = materials.evaluated(ArtifactStore(tmp_path, SILENT), **changes).json("summary.json")
+    summary = prepared.evaluated(ArtifactStore(tmp_path, SILENT), **changes).json("summary.json")
     assert summary["style_plain"].keys() == summary["style"].keys()
     assert summary["style_plain"]["unigram_l2"]["value"] != summary["style"]["unigram_l2"]["value"]
     assert "several" not in summary and "sentinel" not in summary
@@ -93,9 +93,9 @@ def test_voice_is_told_apart_from_the_styles_that_are_given(human: HumanSide, wr
     assert measure_voice([], human, "quiet", voices[:3])[0] is None
 
 
-def test_human_text_of_other_styles_is_cut_like_this_one(materials: Materials, tmp_path: Path) -> None:
-    config = materials.config.of_prompts().model_copy(update={"voice_against": ("other",), "instruction_prompts": 0})
-    inputs: dict[str, Input] = {"model": materials.model, "corpus": materials.corpus, "voice_other": materials.corpus}
+def test_human_text_of_other_styles_is_cut_like_this_one(prepared: EvaluationInputs, tmp_path: Path) -> None:
+    config = prepared.config.of_prompts().model_copy(update={"voice_against": ("other",), "instruction_prompts": 0})
+    inputs: dict[str, Input] = {"model": prepared.model, "corpus": prepared.corpus, "voice_other": prepared.corpus}
     prompts = ArtifactStore(tmp_path, SILENT).build(STEP["prompts"].stage, config, inputs)
     lines = [json.loads(line) for line in prompts.file("voices.jsonl").read_text().splitlines()]
     assert len(lines) == 8 and {line["style"] for line in lines} == {"other"} and all(line["text"] for line in lines)
@@ -103,7 +103,7 @@ def test_human_text_of_other_styles_is_cut_like_this_one(materials: Materials, t
 
 @pytest.mark.parametrize(("style", "why"), [("literary", "is this style"), ("oratory", "has no corpus here")])
 def test_a_voice_that_cannot_be_told_apart_is_refused(
-    materials: Materials, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, style: str, why: str
+    prepared: EvaluationInputs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, style: str, why: str
 ) -> None:
     from timbre.settings import settings
 
@@ -111,7 +111,7 @@ def test_a_voice_that_cannot_be_told_apart_is_refused(
     settings.cache_clear()
     config = release_config("literary", overrides={"evaluation.voice_against": [style]})
     with pytest.raises(ValueError, match=why):
-        inputs_of(STEP["prompts"], config, {"model": materials.model, "corpus": materials.corpus})
+        inputs_of(STEP["prompts"], config, {"model": prepared.model, "corpus": prepared.corpus})
     settings.cache_clear()
 
 
@@ -129,7 +129,7 @@ def test_the_score_is_there_where_its_calibration_passed_and_else_says_why(human
                 for text in write(24, round(80 * length), 11, habit)
             ]
             (work.output / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-            checks = [{"name": "unseen human text", "asked": "at least 95", "passed": passed}]
+            checks = [{"name": "unseen human text", "required": "at least 95", "passed": passed}]
             (work.output / "calibration.json").write_text(json.dumps({"definition": "group means", "checks": checks}))
 
         return ArtifactStore(tmp_path, SILENT).build(Stage("calibration", 1, build), TrainingConfig(seed=int(passed)), {})

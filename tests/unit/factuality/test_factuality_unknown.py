@@ -49,7 +49,7 @@ def test_sentences_without_both_a_name_and_a_number_are_no_statements(text: str)
 def test_rivals_are_of_the_same_kind_and_length_and_from_other_documents(tiny_tokenizer: Any) -> None:
     tokenizer = tiny_tokenizer()
     made, counts = pairs(chronicle(), tokenizer, count=6, seed=0)
-    assert counts == {"statements": 10, "asked": 6, "without_rivals": counts["without_rivals"]} and len(made) == 6 * RIVALS
+    assert counts == {"statements": 10, "probed": 6, "without_rivals": counts["without_rivals"]} and len(made) == 6 * RIVALS
     texts = {one.doc_id: one.text for one in chronicle()}
     for pair in made:
         true, rival = (text.rsplit(" ", 1)[1] for text in (pair.probe.first, pair.probe.second))
@@ -61,14 +61,14 @@ def test_rivals_are_of_the_same_kind_and_length_and_from_other_documents(tiny_to
 
 def test_a_corpus_without_rivals_gives_counts_and_no_figure(tiny_tokenizer: Any) -> None:
     made, counts = pairs([document("d", "The guide saw Torsby in 1851 with joy.")], tiny_tokenizer(), count=5, seed=0)
-    assert made == [] and counts == {"statements": 1, "asked": 0, "without_rivals": 1}
+    assert made == [] and counts == {"statements": 1, "probed": 0, "without_rivals": 1}
     assert summarise([], counts)["share"] is None
 
 
 def test_known_beats_every_rival_and_a_tie_is_unknown() -> None:
     leads = {"a#0": [1.0, 0.5, 2.0], "a#1": [1.0, -0.5, 2.0], "b#0": [1.0, 0.0, 2.0], "c#0": [3.0, 3.0, 3.0]}
     rows = [{"statement": name, "kind": "name", "cluster": name[0], "lead": lead} for name, own in leads.items() for lead in own]
-    summary = summarise(rows, {"statements": 9, "asked": 4, "without_rivals": 0})
+    summary = summarise(rows, {"statements": 9, "probed": 4, "without_rivals": 0})
     assert summary["share"]["value"] == 0.5 and summary["share"]["clusters"] == 3 and summary["chance"] == CHANCE == 0.75
     json.dumps(summary, allow_nan=False)
 

@@ -14,7 +14,7 @@ Says = str | tuple[int, dict[str, str], str]
 
 
 @dataclass
-class Asked:
+class Endpoint:
     """What the server was asked, in the order in which it came."""
 
     address: str
@@ -50,15 +50,15 @@ def prefers(word: str) -> Callable[[str], str]:
 
 
 @contextmanager
-def serving(answer: Callable[[str], Says], model: str = "scripted-1") -> Iterator[Asked]:
+def serving(answer: Callable[[str], Says], model: str = "scripted-1") -> Iterator[Endpoint]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             question = body["messages"][0]["content"]
             with lock:
-                asked.questions.append(question)
-                asked.bodies.append(body)
-                asked.headers.append(dict(self.headers))
+                endpoint.questions.append(question)
+                endpoint.bodies.append(body)
+                endpoint.headers.append(dict(self.headers))
             said = answer(question) if self.path == "/v1/chat/completions" else (404, {}, f"no {self.path}")
             chat = {
                 "object": "chat.completion",
@@ -80,11 +80,11 @@ def serving(answer: Callable[[str], Says], model: str = "scripted-1") -> Iterato
     lock = threading.Lock()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    asked = Asked(f"http://127.0.0.1:{server.server_port}/v1")
+    endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}/v1")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield asked
+        yield endpoint
     finally:
         server.shutdown()
         server.server_close()

@@ -29,8 +29,8 @@ def test_the_answer_is_the_likeliest_by_the_models_own_numbers(model: Artifact) 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     judge, question = LocalJudge("tiny", model), question_text(_PAIR, "AB", "Which?")
-    reply = judge.ask(question)
-    assert reply == judge.ask(question) == LocalJudge("tiny", model).ask(question)
+    reply = judge.reply_to(question)
+    assert reply == judge.reply_to(question) == LocalJudge("tiny", model).reply_to(question)
     tokenizer: Any = AutoTokenizer.from_pretrained(str(model.path))
     plain: Any = AutoModelForCausalLM.from_pretrained(str(model.path), dtype=torch.float32).eval()
     before = tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, return_dict=False)
@@ -56,12 +56,12 @@ def test_a_model_without_a_chat_form_is_asked_in_plain_text(model: Artifact, tin
     (plain / "chat_template.jinja").unlink()
     judge = LocalJudge("plain", resolve_model(ModelConfig(name=str(plain)), ArtifactStore(tmp_path / "home")))
     question = question_text(_PAIR, "AB", "Which?")
-    assert judge.ask(question).detail != LocalJudge("chat", model).ask(question).detail
+    assert judge.reply_to(question).detail != LocalJudge("chat", model).reply_to(question).detail
 
 
 def test_a_question_that_does_not_fit_says_what_to_do(model: Artifact) -> None:
     with pytest.raises(ValueError, match="holds 512: ask about shorter texts with --words"):
-        LocalJudge("tiny", model).ask("a gull " * 600)
+        LocalJudge("tiny", model).reply_to("a gull " * 600)
 
 
 def test_command_with_a_local_judge_says_the_same_twice(home: Path, tiny_model_dir: Path, tmp_path: Path) -> None:

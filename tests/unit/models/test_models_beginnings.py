@@ -147,14 +147,14 @@ def test_training_text_and_targets_begin_with_it(model: Artifact, tiny_corpus_te
     corpus = _corpus(tmp_path, tiny_corpus_texts)
     tokenizer = load_tokenizer(model)
     config = TargetConfig(train_tokens=1500, admission_tokens=300, passage_tokens=32, formats=("continuation", "instruction"))
-    material = gather(config, corpus, tokenizer, 512)
-    assert {passage.first_label for passage in material.training} > {1, 2}
-    for passage in material.training:
+    dataset = gather(config, corpus, tokenizer, 512)
+    assert {passage.first_label for passage in dataset.training} > {1, 2}
+    for passage in dataset.training:
         assert passage.token_ids[0] == BEGIN
         assert passage.start == 1 or passage.first_label > 2, "a chat begins as its template says"
         assert not set(passage.token_ids[passage.first_label :].tolist()) & control_tokens(tokenizer).keys()
     # Middles of documents that happen to begin with one word are no common context.
-    middles = [passage for passage in material.training if passage.index > 0 and passage.start]
+    middles = [passage for passage in dataset.training if passage.index > 0 and passage.start]
     assert len({int(passage.text_ids[0]) for passage in middles}) < len(middles) and not pooled(middles)
     with pytest.raises(ValueError, match="passages of 33 tokens exceed the model's context of 32"):
         gather(config, corpus, tokenizer, 32)
@@ -205,10 +205,10 @@ def test_prompts_probes_and_judges_begin_with_it(model: Artifact, tiny_corpus_te
         assert tokenizer.decode(prompt.token_ids[1:]) == prompt.text
     (pair,) = tokenised([Probe("p", "s", "c", SPELLED + "he", SPELLED + "she")], tokenizer)
     assert pair.prefix[0] == BEGIN and not set(pair.prefix[1:]) & control_tokens(tokenizer).keys()
-    asked = instruction_ids(SPELLED, tokenizer)
-    assert tokenizer.decode(asked).count("<|im_end|>") == 2 and asked.count(FAR) == 1
+    ids = instruction_ids(SPELLED, tokenizer)
+    assert tokenizer.decode(ids).count("<|im_end|>") == 2 and ids.count(FAR) == 1
     before, _ = LocalJudge("it", model)._token_ids(SPELLED)
-    assert tuple(before) == asked
+    assert tuple(before) == ids
     copied = TrainingText(documents, tokenizer)
     assert copied.ids(documents[0].text) == text_ids(documents[0].text, tokenizer)
 
@@ -245,13 +245,13 @@ def test_replay_ends_its_answers_with_the_models_own_end(model: Artifact) -> Non
 
 def test_what_is_drawn_is_a_token(model: Artifact) -> None:
     from timbre.config import SamplerConfig
-    from timbre.inference.generation import Asked, continue_prompts, forbidden_tokens
+    from timbre.inference.generation import TextRequest, continue_prompts, forbidden_tokens
     from timbre.inference.prompts import Prompt
     from timbre.inference.scorer import Scorer
 
     tokenizer, network = load_tokenizer(model), load_model(model)
     forbidden = forbidden_tokens(tokenizer, network.generation_config)
-    prompts = [Asked(Prompt(f"p{n}", "c", "style", "", (BEGIN,), 60)) for n in range(8)]
+    prompts = [TextRequest(Prompt(f"p{n}", "c", "style", "", (BEGIN,), 60)) for n in range(8)]
     wild = {"serving": SamplerConfig(temperature=2.0, top_p=1.0)}
     drawn = continue_prompts(Scorer(network, FAR + 1), prompts, rules=wild, forbidden=forbidden, seed=0).ids_BT
     assert FAR in forbidden and set(drawn.flatten().tolist()) <= set(tokenizer.get_vocab().values()) - control_tokens(tokenizer).keys()

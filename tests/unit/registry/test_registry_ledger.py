@@ -26,7 +26,7 @@ def test_a_reason_that_one_database_would_refuse_is_refused_by_all(tmp_path: Pat
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     with pytest.raises(ValueError, match=r"the reason has 501 characters, and the ledger takes 500: shorten it"):
         ledger.append(None, reason="r" * 501, **FACTS)
-    assert ledger.moves() == []
+    assert ledger.transitions() == []
     assert ledger.append(None, reason="r" * 500, **FACTS).sequence == 1
     ledger.close()
 
@@ -34,8 +34,8 @@ def test_a_reason_that_one_database_would_refuse_is_refused_by_all(tmp_path: Pat
 def test_times_say_that_they_are_utc(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     ledger.append(None, reason="r", **FACTS)
-    (move,) = ledger.moves()
-    assert move.at.utcoffset() == timedelta(0) and abs(move.at - datetime.now(UTC)) < timedelta(minutes=5)
+    (transition,) = ledger.transitions()
+    assert transition.at.utcoffset() == timedelta(0) and abs(transition.at - datetime.now(UTC)) < timedelta(minutes=5)
     ledger.close()
 
 
@@ -52,7 +52,7 @@ def test_every_verdict_is_a_row_and_stands_once(tmp_path: Path) -> None:
         ledger.record(judged)
     ledger.record(replace(JUDGED, model="timbre-oratory"))
     assert [judged for judged, _ in ledger.verdicts("timbre-literary")] == [JUDGED, passed]
-    assert len(ledger.verdicts()) == 3 and ledger.moves() == []
+    assert len(ledger.verdicts()) == 3 and ledger.transitions() == []
     assert all(at.utcoffset() == timedelta(0) for _, at in ledger.verdicts())
     with pytest.raises(ValueError, match="the policy has 101 characters"):
         ledger.record(replace(JUDGED, policy="p" * 101))
@@ -73,14 +73,15 @@ def test_a_ledger_from_before_there_were_verdicts_keeps_its_moves_and_gains_them
     for _ in range(2):
         ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
         ledger.record(JUDGED)
-        (move,) = ledger.moves()
-        assert (move.version, move.policy, move.applied, move.at) == (3, "quick", True, datetime(2026, 1, 2, tzinfo=UTC))
+        (transition,) = ledger.transitions()
+        assert (transition.version, transition.policy) == (3, "quick")
+        assert transition.applied and transition.at == datetime(2026, 1, 2, tzinfo=UTC)
         assert [judged for judged, _ in ledger.verdicts()] == [JUDGED]
         ledger.close()
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    assert ledger.append(move, reason="r", **(FACTS | {"version": 4})).sequence == 2
+    assert ledger.append(transition, reason="r", **(FACTS | {"version": 4})).sequence == 2
     with pytest.raises(CompareAndSetLost):
-        ledger.append(move, reason="r", **(FACTS | {"version": 5}))
+        ledger.append(transition, reason="r", **(FACTS | {"version": 5}))
     ledger.close()
 
 
@@ -90,7 +91,7 @@ def test_processes_that_open_a_new_ledger_at_once_all_get_it(tmp_path: Path) -> 
     def opened(_: int) -> int:
         ledger = Ledger(url)
         try:
-            return len(ledger.moves())
+            return len(ledger.transitions())
         finally:
             ledger.close()
 

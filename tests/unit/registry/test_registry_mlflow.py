@@ -99,7 +99,7 @@ def shared(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 @pytest.mark.usefixtures("shared")
 def test_status_goes_on_and_says_it_when_a_champion_is_gone_from_the_registry(store: MlflowStore, bundle: Path) -> None:
     from timbre.tasks.context import open_ledger
-    from timbre.tasks.overview import models, moves
+    from timbre.tasks.overview import models, transitions
 
     ledger, run = open_ledger(), store.run_for("k4", "gone", "one", {})
     facts: dict[str, Any] = {"kind": "promote", "verdict": "v" * 64, "policy": "quick", "strictness": 1, "reason": "x"}
@@ -114,7 +114,7 @@ def test_status_goes_on_and_says_it_when_a_champion_is_gone_from_the_registry(st
     )
     assert (rows["timbre-here"]["champion"], rows["timbre-here"]["problem"]) == (1, None)
     assert store.versions("timbre-here")[0].aliases == ("champion",)
-    assert {row["model"] for row in moves(None)} == {"timbre-gone", "timbre-here"}
+    assert {row["model"] for row in transitions(None)} == {"timbre-gone", "timbre-here"}
 
 
 @pytest.mark.usefixtures("shared")

@@ -100,8 +100,8 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def test_first_pass_becomes_champion_and_loses_the_challenger_alias(house: House) -> None:
-    version, move = house.publish("a")
-    assert (version.number, move.version) == (1, 1)
+    version, transition = house.publish("a")
+    assert (version.number, transition.version) == (1, 1)
     assert house.registry.holders == {"champion": 1}
 
 
@@ -113,9 +113,9 @@ def test_second_pass_makes_the_old_champion_previous(house: House) -> None:
 
 def test_the_same_verdict_twice_makes_no_second_version_or_row(house: House) -> None:
     house.publish("a")
-    _, move = house.publish("a")
-    assert move is None
-    assert (len(house.registry.items), len(house.ledger.moves())) == (1, 1)
+    _, transition = house.publish("a")
+    assert transition is None
+    assert (len(house.registry.items), len(house.ledger.transitions())) == (1, 1)
 
 
 def test_a_fail_is_not_registered(house: House) -> None:
@@ -125,8 +125,8 @@ def test_a_fail_is_not_registered(house: House) -> None:
 
 def test_inconclusive_waits_as_challenger_and_cannot_be_promoted(house: House) -> None:
     house.publish("a")
-    version, move = house.publish("b", "INCONCLUSIVE")
-    assert move is None
+    version, transition = house.publish("b", "INCONCLUSIVE")
+    assert transition is None
     assert house.registry.holders == {"champion": 1, "challenger": 2}
     with pytest.raises(PromotionRefused, match="INCONCLUSIVE"):
         promote(version, house.registry, house.ledger, house.store, reason="please")
@@ -199,8 +199,8 @@ def test_promotion_refuses_damaged_evidence(house: House) -> None:
 
 
 def test_manual_promotion_waits_then_works(house: House) -> None:
-    version, move = house.publish("a", promotion="manual")
-    assert move is None
+    version, transition = house.publish("a", promotion="manual")
+    assert transition is None
     assert house.registry.holders == {"challenger": 1}
     promote(version, house.registry, house.ledger, house.store, reason="looked at it")
     assert house.registry.holders == {"champion": 1}
@@ -220,7 +220,7 @@ def test_rollback_swaps_and_swaps_back(house: House) -> None:
     assert house.registry.holders == {"champion": 1, "previous": 2}
     rollback(MODEL, house.registry, house.ledger, house.store, reason="false alarm")
     assert house.registry.holders == {"champion": 2, "previous": 1}
-    assert [move.kind for move in house.ledger.moves(MODEL)] == ["promote", "promote", "rollback", "rollback"]
+    assert [transition.kind for transition in house.ledger.transitions(MODEL)] == ["promote", "promote", "rollback", "rollback"]
 
 
 def test_a_cached_run_after_a_rollback_does_not_promote_again(house: House) -> None:
@@ -293,7 +293,7 @@ def test_rollback_returns_only_to_what_still_opens(house: House, lost: str, how:
         folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(IntegrityError if how == "damaged" else ValueError, match=r"v1, the champion before.*nothing was rolled back"):
         rollback(MODEL, house.registry, house.ledger, house.store, reason="x")
-    assert [move.version for move in house.ledger.moves(MODEL)] == [1, 2] and house.registry.holders["champion"] == 2
+    assert [transition.version for transition in house.ledger.transitions(MODEL)] == [1, 2] and house.registry.holders["champion"] == 2
 
 
 def test_rollback_takes_the_bundle_from_the_registry_where_it_is_only_there(house: House, tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_rollback_to_a_version_that_is_gone_moves_nothing(house: House) -> None:
     del house.registry.items[0]
     with pytest.raises(ValueError, match=r"v1, the champion before, is gone .* nothing was rolled back"):
         rollback(MODEL, house.registry, house.ledger, house.store, reason="x")
-    assert [move.version for move in house.ledger.moves(MODEL)] == [1, 2]
+    assert [transition.version for transition in house.ledger.transitions(MODEL)] == [1, 2]
     assert house.registry.holders["champion"] == 2
     repair(MODEL, house.registry, house.ledger)
     assert gone(MODEL, house.registry, house.ledger) == [
@@ -331,7 +331,7 @@ def test_two_promoters_that_saw_the_same_champion_cannot_both_win(house: House) 
     house.ledger.append(seen, version=2, **facts)  # type: ignore[arg-type]
     with pytest.raises(CompareAndSetLost):
         house.ledger.append(seen, version=3, **facts)  # type: ignore[arg-type]
-    assert [move.version for move in house.ledger.moves(MODEL)] == [1, 2]
+    assert [transition.version for transition in house.ledger.transitions(MODEL)] == [1, 2]
 
 
 def test_aliases_that_did_not_follow_are_repaired_from_the_ledger(house: House) -> None:
@@ -362,8 +362,8 @@ def test_an_alias_set_late_by_the_slower_of_two_is_set_right_again(house: House,
     house.publish("a")
     house.publish("b")
     house.registry.holders = {}
-    moves, plain = house.ledger.moves(MODEL), house.ledger.latest
-    answers = [moves[0]]
+    transitions, plain = house.ledger.transitions(MODEL), house.ledger.latest
+    answers = [transitions[0]]
     monkeypatch.setattr(house.ledger, "latest", lambda model: answers.pop() if answers else plain(model))
     repair(MODEL, house.registry, house.ledger)
     assert house.registry.holders == {"champion": 2, "previous": 1}
@@ -373,7 +373,7 @@ def test_the_ledger_is_written_before_any_alias_moves(house: House) -> None:
     house.registry.dies = True
     with pytest.raises(ConnectionError):
         house.publish("a")
-    assert [move.version for move in house.ledger.moves(MODEL)] == [1]
+    assert [transition.version for transition in house.ledger.transitions(MODEL)] == [1]
 
 
 @pytest.mark.parametrize(("base", "name"), [(None, "timbre-literary"), ("some--qwen-0.5b", "timbre-literary--some--qwen-0.5b")])

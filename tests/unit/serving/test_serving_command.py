@@ -39,19 +39,19 @@ def test_the_served_version_follows_the_champion_and_no_request_is_lost_or_mixed
     with serving(place.home, "--limit", "max_tokens=400") as server:
         expected = {1: server.text(PROMPT, seed=4, max_tokens=60, n=2)}
 
-        def ask(_: int) -> tuple[int, str, list[str]]:
+        def send(_: int) -> tuple[int, str, list[str]]:
             body = server.text(PROMPT, seed=4, max_tokens=60, n=2)
             return body["timbre"]["version"], body["system_fingerprint"], [choice["text"] for choice in body["choices"]]
 
         with ThreadPoolExecutor(6) as pool:
-            answers = [pool.submit(ask, number) for number in range(12)]
+            answers = [pool.submit(send, number) for number in range(12)]
             place.promote(2)
             until(lambda: server.get("/ready").json()["styles"]["literary"]["version"] == 2)
             expected[2] = server.text(PROMPT, seed=4, max_tokens=60, n=2)
-            answers += [pool.submit(ask, number) for number in range(12)]
+            answers += [pool.submit(send, number) for number in range(12)]
             place.promote(1)  # and back, as a rollback does
             until(lambda: server.get("/ready").json()["styles"]["literary"]["version"] == 1)
-            answers += [pool.submit(ask, number) for number in range(6)]
+            answers += [pool.submit(send, number) for number in range(6)]
             told = [answer.result() for answer in answers]
         for version, fingerprint, texts in told:
             assert texts == [choice["text"] for choice in expected[version]["choices"]] and fingerprint.startswith(f"v{version}-")
@@ -109,9 +109,9 @@ def test_the_server_itself_imports_no_more_than_the_extra_says() -> None:
 
 def test_a_full_queue_answers_429_with_retry_after_and_what_was_taken_on_is_written(promotions: Callable[[], Promotions]) -> None:
     with serving(promotions().home, "--limit", "rows=2", "--limit", "waiting=2", "--limit", "max_tokens=400") as server:
-        ask = {"prompt": PROMPT, "max_tokens": 300, "temperature": 0}
+        options = {"prompt": PROMPT, "max_tokens": 300, "temperature": 0}
         with ThreadPoolExecutor(12) as pool:
-            answers = list(pool.map(lambda _: server.post("/v1/completions", **ask), range(12)))
+            answers = list(pool.map(lambda _: server.post("/v1/completions", **options), range(12)))
         statuses = [answer.status_code for answer in answers]
         assert set(statuses) == {200, 429} and statuses.count(200) >= 2
         for answer in answers:
@@ -134,10 +134,10 @@ def test_keys_are_asked_for_and_an_open_address_needs_them(promotions: Callable[
         address = server.address.replace("0.0.0.0", "127.0.0.1")
         for given, status in ((None, 401), (key + "x", 401), (key[:-1], 401), ("a b", 401), (key, 200)):
             headers = {} if given is None else {"Authorization": f"Bearer {given}"}
-            asked = httpx.post(
+            response = httpx.post(
                 f"{address}/v1/completions", json={"prompt": "a", "max_tokens": 1}, headers=headers, timeout=30, trust_env=False
             )
-            assert asked.status_code == status, asked.text
+            assert response.status_code == status, response.text
         for path, status in (("/health", 200), ("/ready", 200), ("/metrics", 401), ("/v1/models", 401), ("/openapi.json", 401)):
             assert httpx.get(address + path, trust_env=False).status_code == status
         until(lambda: any(line.get("key") == "app" for line in server.log))
@@ -233,12 +233,12 @@ def test_a_marked_text_is_detected_and_an_unmarked_one_is_not(promotions: Callab
     assert key.stat().st_mode & 0o077 == 0 and command("serve", "--new-watermark-key").returncode == 2
     key.write_text(bytes(range(len(key.read_text().strip()) // 2)).hex() + "\n")  # one secret a test run: an answer that stays the same
     with serving(home, "--watermark", "long", "--limit", "max_tokens=400") as server:
-        ask = {"seed": 5, "max_tokens": 300, "temperature": 1.0}
+        options = {"seed": 5, "max_tokens": 300, "temperature": 1.0}
         texts = {
-            name: server.text(PROMPT, **ask, **more)["choices"][0]["text"]
+            name: server.text(PROMPT, **options, **more)["choices"][0]["text"]
             for name, more in (("marked", {}), ("plain", {"watermark": False}))
         }
-        assert server.text(PROMPT, **ask)["choices"][0]["text"] == texts["marked"]
+        assert server.text(PROMPT, **options)["choices"][0]["text"] == texts["marked"]
         assert server.post("/v1/completions", prompt=PROMPT, watermark=True, temperature=0).status_code == 400
         short = [server.text(PROMPT, seed=5, max_tokens=50, **more)["choices"][0]["text"] for more in ({}, {"watermark": False})]
         assert short[0] == short[1]

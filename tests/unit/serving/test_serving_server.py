@@ -41,10 +41,10 @@ def test_the_official_client_gets_the_text_of_the_command_for_a_seed(client: ope
 
 
 def test_a_stream_is_the_whole_answer_in_pieces(client: openai.OpenAI) -> None:
-    asked: dict[str, Any] = {"model": MODEL, "prompt": PROMPT, "max_tokens": 40, "seed": 3, "n": 3}
-    whole = client.completions.create(**asked)
+    options: dict[str, Any] = {"model": MODEL, "prompt": PROMPT, "max_tokens": 40, "seed": 3, "n": 3}
+    whole = client.completions.create(**options)
     texts, ends, counts = ["", "", ""], [None] * 3, None
-    for chunk in client.completions.create(**asked, stream=True, stream_options={"include_usage": True}):
+    for chunk in client.completions.create(**options, stream=True, stream_options={"include_usage": True}):
         counts = chunk.usage or counts
         for choice in chunk.choices:
             texts[choice.index] += choice.text
@@ -104,18 +104,18 @@ def test_a_stop_string_ends_the_text_before_it_also_across_pieces(client: openai
 
 
 def test_a_text_is_the_same_whatever_is_written_beside_it(server: Running) -> None:
-    asked = [(prompt, seed) for seed in range(5) for prompt in (PROMPT, "Every morning at six, the kettle", "The", "Along " * 30)]
-    alone = [server.text(prompt, seed=seed, max_tokens=40)["choices"][0]["text"] for prompt, seed in asked]
+    sent = [(prompt, seed) for seed in range(5) for prompt in (PROMPT, "Every morning at six, the kettle", "The", "Along " * 30)]
+    alone = [server.text(prompt, seed=seed, max_tokens=40)["choices"][0]["text"] for prompt, seed in sent]
     with ThreadPoolExecutor(20) as pool:
-        crowd = list(pool.map(lambda one: server.text(one[0], seed=one[1], max_tokens=40)["choices"][0]["text"], asked))
+        crowd = list(pool.map(lambda one: server.text(one[0], seed=one[1], max_tokens=40)["choices"][0]["text"], sent))
     assert crowd == alone and len(set(alone)) == len(alone)
 
 
 def test_controls_reach_the_sampler(server: Running, tiny_bundle: Artifact) -> None:
-    asked: dict[str, Any] = {"prompt": PROMPT, "max_tokens": 40, "seed": 8}
+    options: dict[str, Any] = {"prompt": PROMPT, "max_tokens": 40, "seed": 8}
 
     def text(**more: Any) -> str:
-        return str(server.text(**asked, **more)["choices"][0]["text"])
+        return str(server.text(**options, **more)["choices"][0]["text"])
 
     greedy, plain = text(temperature=0), text()
     assert greedy == text(min_p=0.999) == text(top_h=1e-6) != plain

@@ -73,7 +73,7 @@ def test_a_plan_with_swaps_counts_its_rows(lengths: list[bool], folds: int) -> N
     """Every passage once, shards of at most 64 rows, and the first row of each where the one before ends."""
     passages = [Passage(f"d{n}", 0, n % folds, "x", np.array([1, int(swapped)])) for n, swapped in enumerate(lengths)]
     swap = SimpleNamespace(changes=lambda passage: bool(passage.token_ids[1]))
-    build: Any = SimpleNamespace(material=SimpleNamespace(training=passages), folds=tuple(range(folds)), swap=swap)
+    build: Any = SimpleNamespace(dataset=SimpleNamespace(training=passages), folds=tuple(range(folds)), swap=swap)
     row, seen = 0, []
     for first, fold, places in assembly._plan(build):
         size = sum(2 if lengths[place] else 1 for place in places)
@@ -273,8 +273,8 @@ def test_what_is_fitted_is_scored_as_it_will_be_stored(
     )
     target = build_target(config, target_corpus, target_model, target_store)
     tokenizer = load_tokenizer(target_model)
-    material = gather(config, target_corpus, tokenizer, 512)
-    adapters = cross_fit(target_model, material.training, config, tmp_path, SILENT)
+    dataset = gather(config, target_corpus, tokenizer, 512)
+    adapters = cross_fit(target_model, dataset.training, config, tmp_path, SILENT)
     principles = read_all({name: principle_path(name) for name in ("more-of-it", "words")})
     shaping = assembly._shaping(config, principles, tokenizer, 384, target_model)
     reference = Reference(target_model, adapters, config, 384, Extras(shaping=shaping))
@@ -282,9 +282,9 @@ def test_what_is_fitted_is_scored_as_it_will_be_stored(
     grid = [Mixture(temperature, (1.0,), 0.0) for temperature in temperatures(config)]
     totals = np.zeros(len(grid))
     for fold in (0, 1):
-        together = dict(reference.observed(material.validation, fold, grid))
+        together = dict(reference.observed(dataset.validation, fold, grid))
         for place, mixture in list(enumerate(grid))[::7]:
-            alone = dict(reference.score(material.validation, fold, mixture))
+            alone = dict(reference.score(dataset.validation, fold, mixture))
             for number, scores in alone.items():
                 np.testing.assert_allclose(together[number][place], scores.log_probs_N, atol=2e-4)
         totals += np.sum([log_p_MN.sum(axis=1) for log_p_MN in together.values()], axis=0)

@@ -110,10 +110,10 @@ def prompts(passages: Sequence[Passage], tokenizer: "PreTrainedTokenizerBase") -
     """A summary of each passage, and its questions; in the chat template where the tokenizer has one. Cluster: the passage."""
     made = []
     for passage in passages:
-        asked: list[tuple[str, str, tuple[str, ...]]] = [("summary", "Summarise the passage in two or three sentences.", ())]
-        asked += [("question", f"{question} Answer from the passage.", answers) for question, answers in passage.questions]
-        for number, (task, request, answers) in enumerate(asked):
-            text, ids = _asked(passage.text, request, task, tokenizer)
+        tasks: list[tuple[str, str, tuple[str, ...]]] = [("summary", "Summarise the passage in two or three sentences.", ())]
+        tasks += [("question", f"{question} Answer from the passage.", answers) for question, answers in passage.questions]
+        for number, (task, request, answers) in enumerate(tasks):
+            text, ids = _prompt(passage.text, request, task, tokenizer)
             about = {"task": task, "passage": passage.text, "origin": passage.origin, "answers": "\n".join(answers)}
             made.append(Prompt(f"{passage.passage_id}/{number}", passage.passage_id, KIND, text, ids, NEW_TOKENS[task], about=about))
     return made
@@ -192,7 +192,7 @@ def check(text: str, given: str) -> Checked:
     return Checked(len(named.names) - len(wrong_names), wrong_names, len(named.numbers) - len(wrong_numbers), wrong_numbers)
 
 
-def _asked(passage: str, request: str, task: str, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, tuple[int, ...]]:
+def _prompt(passage: str, request: str, task: str, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, tuple[int, ...]]:
     if tokenizer.chat_template:
         text = f"Read this passage.\n\n{passage}\n\n{request}"
         return text, instruction_ids(text, tokenizer)

@@ -71,7 +71,7 @@ def pairs(
 
     Returns:
         Pairs whose probe's id is `statement/rival number`, its stratum the kind and its cluster the document; and the counts
-        {statements, asked, without_rivals}.
+        {statements, probed, without_rivals}.
     """
     everything = statements(documents)
     order = sorted(everything, key=lambda one: one.statement_id)
@@ -81,20 +81,20 @@ def pairs(
     for one in everything:
         shelves.setdefault(_shape(one, tokenizer), {}).setdefault(one.ending, set()).add(one.doc_id)
     probes: list[Probe] = []
-    asked = without = 0
+    probed = without = 0
     for one in order:
-        if asked == count:
+        if probed == count:
             break
         rivals = _rivals(one, shelves[_shape(one, tokenizer)], chance)
         if len(rivals) < RIVALS:
             without += 1
             continue
-        asked += 1
+        probed += 1
         true = one.beginning + one.ending
         probes += [
             Probe(f"{one.statement_id}/{number}", one.kind, one.doc_id, true, one.beginning + rival) for number, rival in enumerate(rivals)
         ]
-    return tokenised(probes, tokenizer), {"statements": len(everything), "asked": asked, "without_rivals": without}
+    return tokenised(probes, tokenizer), {"statements": len(everything), "probed": probed, "without_rivals": without}
 
 
 def rival_rows(group: Sequence[Pair], scores: Sequence[tuple[float, float]]) -> list[Row]:

@@ -33,7 +33,7 @@ class Verdicts:
 
     judge: str
     judged: list[Judged]
-    asked: int
+    queried: int
     reasons: Mapping[str, int]
     """Why there was no answer, and how often."""
     models: Mapping[str, int]
@@ -112,7 +112,7 @@ class _Question:
     text: str
 
 
-def ask_judges(
+def query_judges(
     pairs: Sequence[Pair], judges: Sequence[Judge], kept: Judgements, *, criterion: str = CRITERION, progress: Progress = SILENT
 ) -> list[Verdicts]:
     """The answers of every judge to every pair in both orders; asked are only those that are not kept yet.
@@ -123,10 +123,10 @@ def ask_judges(
     names = [judge.name for judge in judges]
     if len(set(names)) < len(names) or len({digest_json(judge.identity) for judge in judges}) < len(judges):
         raise ValueError("a judge is named twice: agreement with oneself says nothing")
-    return [_asked(pairs, judge, kept, criterion, progress) for judge in judges]
+    return [_judged(pairs, judge, kept, criterion, progress) for judge in judges]
 
 
-def _asked(pairs: Sequence[Pair], judge: Judge, kept: Judgements, criterion: str, progress: Progress) -> Verdicts:
+def _judged(pairs: Sequence[Pair], judge: Judge, kept: Judgements, criterion: str, progress: Progress) -> Verdicts:
     identity = digest_json(judge.identity)
     questions = [
         _Question(digest_json([identity, text]), pair, order, text)
@@ -159,14 +159,14 @@ def _replies(judge: Judge, questions: Sequence[_Question]) -> Generator[tuple[_Q
     """Answers as they come, at most `judge.parallel` questions under way; closing it asks no further ones."""
     if judge.parallel <= 1:
         for question in questions:
-            yield question, judge.ask(question.text)
+            yield question, judge.reply_to(question.text)
         return
     waiting = iter(questions)
     with ThreadPoolExecutor(judge.parallel) as pool:
         running: dict[Future[Reply], _Question] = {}
         while True:
             for question in waiting:
-                running[pool.submit(judge.ask, question.text)] = question
+                running[pool.submit(judge.reply_to, question.text)] = question
                 if len(running) == judge.parallel:
                     break
             if not running:

@@ -18,7 +18,7 @@ from timbre.tasks.stores.mlflow import MlflowStore
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home_of_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which `timbre-literary` has eight versions; making MLflow's database takes seconds, so one for the file."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "bundle").mkdir()
@@ -48,10 +48,10 @@ def _promoted(ledger: Ledger, seen: Any, number: int, reason: str) -> Any:
 
 
 @pytest.fixture
-def here(standing: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("TIMBRE_HOME", str(standing))
+def here(home_of_versions: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("TIMBRE_HOME", str(home_of_versions))
     settings.cache_clear()
-    yield standing
+    yield home_of_versions
     settings.cache_clear()
 
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from tests.unit.judging.server import first, prefers, serving
 from timbre.artifacts import IntegrityError
 from timbre.cli import app
-from timbre.judging.asking import Judgements, ask_judges
 from timbre.judging.endpoint import EndpointJudge
 from timbre.judging.pairs import Pair, generated_texts, pair_texts
+from timbre.judging.queries import Judgements, query_judges
 from timbre.metrics.texts import Text
 
 
@@ -56,12 +56,12 @@ def test_a_killed_run_asks_nothing_twice(home: Path, sides: tuple[Path, Path], t
         before = server.questions[:17]  # the 18th was never answered
         assert len(kept.read_text().splitlines()) == 17
         summary = json.loads(typed(*command[1:]).stdout)
-        assert summary["asked_now"] == [48 - 17] and len(server.questions) == 18 + 48 - 17
+        assert summary["queried"] == [48 - 17] and len(server.questions) == 18 + 48 - 17
         assert not set(before) & set(server.questions[18:]) and server.questions[17] in server.questions[18:]
         assert summary["judges"][0]["order_decided"]["value"] == 1.0
         again = json.loads(typed(*command[1:]).stdout)
-        assert again["asked_now"] == [0] and len(server.questions) == 49
-        assert {**again, "asked_now": 0} == {**summary, "asked_now": 0}
+        assert again["queried"] == [0] and len(server.questions) == 49
+        assert {**again, "queried": 0} == {**summary, "queried": 0}
 
 
 def test_a_run_that_dies_keeps_the_answers_under_way(pairs: list[Pair], tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_run_that_dies_keeps_the_answers_under_way(pairs: list[Pair], tmp_path
         return (404, {}, "gone") if question == server.questions[0] else "A"
 
     with serving(answer) as server, pytest.raises(ValueError, match="HTTP 404: gone"):
-        ask_judges(pairs, [judge(server.address)], Judgements(tmp_path / "kept.jsonl"))
+        query_judges(pairs, [judge(server.address)], Judgements(tmp_path / "kept.jsonl"))
     known = Judgements(tmp_path / "kept.jsonl").known
     assert len(known) == len(server.questions) - 1 >= 3
 
@@ -83,11 +83,11 @@ def test_a_run_that_dies_keeps_the_answers_under_way(pairs: list[Pair], tmp_path
 def test_a_line_cut_short_is_asked_again_and_a_damaged_one_is_named(pairs: list[Pair], tmp_path: Path) -> None:
     kept = tmp_path / "kept.jsonl"
     with serving(first) as server:
-        ask_judges(pairs[:3], [judge(server.address)], Judgements(kept))
+        query_judges(pairs[:3], [judge(server.address)], Judgements(kept))
         whole = kept.read_bytes()
         kept.write_bytes(whole[:-20])
-        (verdicts,) = ask_judges(pairs[:3], [judge(server.address)], Judgements(kept))
-        assert verdicts.asked == 1 and len(server.questions) == 7
+        (verdicts,) = query_judges(pairs[:3], [judge(server.address)], Judgements(kept))
+        assert verdicts.queried == 1 and len(server.questions) == 7
         assert sorted(kept.read_bytes().splitlines()) == sorted(whole.splitlines())
     for damage in (b'{"key": 1}', b"\xff\xfe", b'{"key": "k", "answer": "A"}', b"[]"):
         kept.write_bytes(damage + b"\n" + whole)
@@ -98,32 +98,32 @@ def test_a_line_cut_short_is_asked_again_and_a_damaged_one_is_named(pairs: list[
 def test_two_runs_do_not_write_to_one_file(pairs: list[Pair], tmp_path: Path) -> None:
     with serving(first) as server, Judgements(tmp_path / "kept.jsonl").writing():
         with pytest.raises(ValueError, match="another run is writing"):
-            ask_judges(pairs, [judge(server.address)], Judgements(tmp_path / "kept.jsonl"))
+            query_judges(pairs, [judge(server.address)], Judgements(tmp_path / "kept.jsonl"))
         assert server.questions == []
 
 
 def test_another_text_judge_or_question_is_another_question(pairs: list[Pair], tmp_path: Path) -> None:
     kept = Judgements(tmp_path / "kept.jsonl")
     with serving(first) as server:
-        ask_judges(pairs[:1], [judge(server.address)], kept)
-        ask_judges(pairs[:1], [judge(server.address, request={"temperature": 1})], kept)
-        ask_judges(pairs[:1], [judge(server.address)], kept, criterion="Which one is a person's?")
+        query_judges(pairs[:1], [judge(server.address)], kept)
+        query_judges(pairs[:1], [judge(server.address, request={"temperature": 1})], kept)
+        query_judges(pairs[:1], [judge(server.address)], kept, criterion="Which one is a person's?")
         assert len(server.questions) == 6
-        ask_judges(pairs[:1], [judge(server.address, name="called otherwise", parallel=1)], kept)
+        query_judges(pairs[:1], [judge(server.address, name="called otherwise", parallel=1)], kept)
         assert len(server.questions) == 6
         with pytest.raises(ValueError, match="named twice"):
-            ask_judges(pairs[:1], [judge(server.address), judge(server.address, name="the same")], kept)
+            query_judges(pairs[:1], [judge(server.address), judge(server.address, name="the same")], kept)
 
 
 def test_what_got_no_answer_is_asked_again_on_request(pairs: list[Pair], tmp_path: Path) -> None:
     kept, said = tmp_path / "kept.jsonl", ["dunno"]
     with serving(lambda _: said[0]) as server:
-        ask_judges(pairs[:2], [judge(server.address)], Judgements(kept))
+        query_judges(pairs[:2], [judge(server.address)], Judgements(kept))
         said[0] = "A"
-        ask_judges(pairs[:2], [judge(server.address)], Judgements(kept))
+        query_judges(pairs[:2], [judge(server.address)], Judgements(kept))
         assert len(server.questions) == 4
-        (verdicts,) = ask_judges(pairs[:2], [judge(server.address)], Judgements(kept, again=True))
-        assert verdicts.asked == 4 and {one.ab for one in verdicts.judged} == {"first"}
+        (verdicts,) = query_judges(pairs[:2], [judge(server.address)], Judgements(kept, again=True))
+        assert verdicts.queried == 4 and {one.ab for one in verdicts.judged} == {"first"}
     assert {row["answer"] for row in Judgements(kept, again=True).known.values()} == {"first"}
 
 
@@ -137,7 +137,14 @@ def test_command_reports_within_eighty_columns_and_hides_the_key(
         done = typed("run", *sides, *judges, "--pairs", "20")
         assert one.headers[0]["Authorization"] == "Bearer sk-hidden-42" and "Authorization" not in two.headers[0]
     assert max(map(len, done.stdout.splitlines())) <= 80 and "sk-hidden" not in done.output + Path("judgements.jsonl").read_text()
-    for words in ("20 of 24 pairs", "A preferred       1.00", "order decided     1.00", "agreement", "Never a sole gate", "asked now: 80"):
+    for words in (
+        "20 of 24 pairs",
+        "A preferred       1.00",
+        "order decided     1.00",
+        "agreement",
+        "Never a sole gate",
+        "queried now: 80",
+    ):
         assert words in done.stdout
 
 
