@@ -139,7 +139,6 @@ LARGE = Size(
     batch_tokens=2_048, validation_tokens=16_384, evaluate_every=16, likelihood_tokens=32_768, prompts=128, prompt_tokens=24,
     new_tokens=256,
 )  # fmt: skip
-SIZES = {size.name: size for size in (FULL, QUICK, LARGE, SMALL)}
 
 
 def chosen(names: str) -> list[Recipe]:

@@ -1,6 +1,10 @@
 """Options that several commands share."""
 
+import functools
+import inspect
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +21,48 @@ Set = Annotated[list[str], typer.Option("--set", help="Any field, for example --
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The options that name a release, as they were typed."""
+
+    style: str
+    profile: str
+    seed: int
+    model: str
+    settings: list[str]
+
+    def release(self, *more: str) -> "ReleaseConfig":
+        """The release, with further assignments behind those of `--set`."""
+        return resolve(self.style, self.profile, self.seed, self.model, [*self.settings, *more])
+
+
+_NAMING: tuple[tuple[str, Any, Any], ...] = (
+    ("style", Style, "literary"),
+    ("profile", Profile, "quick"),
+    ("seed", Seed, 1),
+    ("model", Model, DEFAULT_MODEL),
+    ("settings", Set, []),
+)
+
+
+def names_a_release(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options that name a release, where `command` has one parameter `chosen`."""
+
+    @functools.wraps(command)
+    def typed(**given: Any) -> None:
+        command(chosen=Chosen(*(given.pop(name) for name, _, _ in _NAMING)), **given)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        named = _NAMING if parameter.name == "chosen" else ((parameter.name, parameter.annotation, parameter.default),)
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind) for name, kind, default in named
+        ]
+    typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    typed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return typed
 
 
 def resolve(style: str, profile: str, seed: int, model: str, settings: list[str]) -> "ReleaseConfig":

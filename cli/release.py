@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from timbre.cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
+from timbre.cli.options import Chosen, Json, names_a_release, read_release, refuse_beside
 
 if TYPE_CHECKING:
     from timbre.config import ReleaseConfig
@@ -16,13 +16,10 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
+@names_a_release
 def run(
     context: typer.Context,
-    style: Style = "literary",
-    profile: Profile = "quick",
-    seed: Seed = 1,
-    model: Model = DEFAULT_MODEL,
-    settings: Set = [],  # noqa: B006  (typer copies it)
+    chosen: Chosen,
     objective: Annotated[str | None, typer.Option(help="forward_kl (DFT, the default), sft for the baseline, or another.")] = None,
     config: Annotated[Path | None, typer.Option(help="A release as JSON, instead of the options above.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
@@ -36,8 +33,7 @@ def run(
         refuse_beside(context, "config", "dry_run", "gpu_hour_price", "json_output")
         release = read_release(config)
     else:
-        chosen = [] if objective is None else [f"training.objective={objective}"]
-        release = resolve(style, profile, seed, model, [*settings, *chosen])
+        release = chosen.release(*([] if objective is None else [f"training.objective={objective}"]))
     if dry_run:
         _show_plan(release, gpu_hour_price, json_output)
         return

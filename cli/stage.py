@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from timbre.cli.errors import GATE_FAIL, INCONCLUSIVE
-from timbre.cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, read_release, refuse_beside, resolve
+from timbre.cli.options import Chosen, Json, names_a_release, read_release, refuse_beside
 from timbre.pipeline import STEP, STEPS
 
 if TYPE_CHECKING:
@@ -68,13 +68,10 @@ was published before changes nothing.
 def _command(act: Callable[["ReleaseConfig", bool], int]) -> Callable[..., None]:
     """A command that does `act` with the release that its options describe, and ends with the exit code that this gives."""
 
+    @names_a_release
     def command(
         context: typer.Context,
-        style: Style = "literary",
-        profile: Profile = "quick",
-        seed: Seed = 1,
-        model: Model = DEFAULT_MODEL,
-        settings: Set = [],  # noqa: B006
+        chosen: Chosen,
         config: Config = None,
         json_output: Json = False,
     ) -> None:
@@ -84,7 +81,7 @@ def _command(act: Callable[["ReleaseConfig", bool], int]) -> Callable[..., None]
         if config is not None:
             refuse_beside(context, "config", "json_output")
         prepare(environment())
-        raise typer.Exit(act(read_release(config) if config else resolve(style, profile, seed, model, settings), json_output))
+        raise typer.Exit(act(read_release(config) if config else chosen.release(), json_output))
 
     return command
 

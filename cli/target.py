@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timbre.cli.options import DEFAULT_MODEL, Json, Model, Profile, Seed, Set, Style, resolve
+from timbre.cli.options import DEFAULT_MODEL, Chosen, Json, Model, Profile, Seed, Set, names_a_release, resolve
 
 if TYPE_CHECKING:
     from timbre.artifacts import Artifact
@@ -20,12 +20,9 @@ def _target() -> None:
 
 
 @app.command()
+@names_a_release
 def inspect(
-    style: Style = "literary",
-    profile: Profile = "quick",
-    seed: Seed = 1,
-    model: Model = DEFAULT_MODEL,
-    settings: Set = [],  # noqa: B006
+    chosen: Chosen,
     passage: Annotated[int, typer.Option(min=0, help="Which passage, from 0.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Write a page to read and point at, instead of a table.")] = None,
     json_output: Json = False,
@@ -39,7 +36,7 @@ def inspect(
     import json
     from dataclasses import asdict
 
-    target, model_artifact = _built(resolve(style, profile, seed, model, settings))
+    target, model_artifact = _built(chosen.release())
     from timbre.targets.inspect import inspect_passage, passage_table
 
     view = inspect_passage(target, model_artifact, passage)
@@ -106,13 +103,10 @@ def blend(
 
 
 @app.command()
+@names_a_release
 def pack(
     out: Annotated[Path, typer.Argument(help="New folder for the packed target.")],
-    style: Style = "literary",
-    profile: Profile = "quick",
-    seed: Seed = 1,
-    model: Model = DEFAULT_MODEL,
-    settings: Set = [],  # noqa: B006
+    chosen: Chosen,
     json_output: Json = False,
 ) -> None:
     """Pack a target's shards for keeping: smaller, and unpacked to the same bytes."""
@@ -120,7 +114,7 @@ def pack(
 
     from timbre.store.archive import pack as pack_store
 
-    target, _ = _built(resolve(style, profile, seed, model, settings))
+    target, _ = _built(chosen.release())
     header = pack_store(target.path, out)
     mapped, packed = (sum(path.stat().st_size for path in (folder / "shards").iterdir()) for folder in (target.path, out))
     if json_output:

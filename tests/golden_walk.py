@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.tiny_policy import LEARNS
 from timbre import pipeline
 from timbre.artifacts import Artifact, ArtifactStore, FileInput
 from timbre.benchmarks.stage import BenchmarkConfig, score_benchmark
@@ -24,22 +25,12 @@ from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT, settings
 from timbre.versions import versions
 
-POLICY = """
+POLICY = f"""
 name = "golden"
 strictness = 1
 summary = "For a tiny model in tests."
 
-[[gates]]
-name = "held_out_nll"
-title = "Held-out likelihood"
-kind = "superiority"
-metric = "nll"
-weight = "nll_tokens"
-direction = "lower"
-minimum_items = 4
-minimum_clusters = 3
-why = "Learning must show."
-"""
+{LEARNS}"""
 SECTIONS: dict[str, dict[str, Any]] = {
     "target": {
         "train_tokens": 2048, "passage_tokens": 128, "top_k": 16, "admission_tokens": 512, "reference_learning_rate": 0.01,
@@ -103,7 +94,7 @@ def place(folder: Path) -> Iterator[Path]:
 
 def walk(folder: Path, model: Path, texts: list[tuple[str, str]]) -> dict[str, Left]:
     """Build every step of a tiny release in `folder`."""
-    from timbre.corpus.adding import add_source
+    from tests.building import add_source
 
     with place(folder) as root:
         lines = root / "texts.jsonl"

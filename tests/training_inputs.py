@@ -1,9 +1,10 @@
 """Everything a tiny training run reads, as real artifacts: for the tests of training and of what a kill does to it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from timbre.corpus.passages import Passage, select_passages
 from timbre.models import load_tokenizer, model_facts, resolve_model
 from timbre.progress import SILENT
 from timbre.store import StoreHeader, TargetRow, TargetWriter
+from timbre.training.data import Example
 
 TOP_K, ALPHA, PASSAGE = 8, 0.5, 48
 SPLITS = ["train"] * 24 + ["validation"] * 8 + ["test"] * 8
@@ -99,3 +101,12 @@ def _built(store: ArtifactStore, name: str, config: Frozen, write: Callable[[Pat
         write(workspace.output)
 
     return store.build(Stage(name, 1, build), config, {})
+
+
+def mean_nll(model: Any, examples: Sequence[Example], *, vocab_size: int, batch_tokens: int) -> float:
+    """Mean −log q of the observed tokens, in nats a token, as training measures it."""
+    from timbre.training.parallel import World
+    from timbre.training.student import Student
+    from timbre.training.trainer import _mean_nll
+
+    return _mean_nll(Student(model, TrainingConfig(objective="sft"), vocab_size), examples, batch_tokens, World())

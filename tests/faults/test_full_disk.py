@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.building import add_source
 from timbre.config import release_config
-from timbre.corpus.adding import add_source
 from timbre.settings import PROJECT_ROOT
 from timbre.tasks.stages import StyleParameters, write_parameters
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.doctored import KINDS, Scene, judged
+from tests.building import add_source
 from timbre import pipeline
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import release_config
-from timbre.corpus.adding import add_source
 from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT
 

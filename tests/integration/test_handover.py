@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.building import add_source
 from timbre.artifacts import Artifact
 from timbre.cli import app
 from timbre.cli.errors import explain
 from timbre.config import CorpusConfig
-from timbre.corpus.adding import add_source
 from timbre.settings import settings
 from timbre.tasks.stores.dvc import DataRegistry
 from timbre.tasks.stores.git import Git

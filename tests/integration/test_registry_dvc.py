@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests.building import add_source
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, IntegrityError, Stage, Workspace
 from timbre.config import CorpusConfig, Frozen, ModelConfig, TargetConfig, release_config
-from timbre.corpus.adding import add_source
 from timbre.settings import PROJECT_ROOT, settings
 from timbre.tasks.stores.dvc import DataRegistry
 from timbre.tasks.stores.git import Git

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.integration.conftest import SMALL, TINY_POLICY
+from tests.integration.conftest import SMALL
+from tests.tiny_policy import TINY_POLICY
 from timbre import __version__
 
 if TYPE_CHECKING:

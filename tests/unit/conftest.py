@@ -104,7 +104,7 @@ def tiny_parts(tiny_store: ArtifactStore, tiny_model_dir: Path, tiny_corpus_text
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_store: ArtifactStore, tiny_parts: dict[str, Artifact]) -> Artifact:
-    from timbre.export.stage import export_bundle
+    from tests.building import export_bundle
 
     return export_bundle(EXPORT, store=tiny_store, **tiny_parts)
 

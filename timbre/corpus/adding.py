@@ -59,21 +59,6 @@ class Added:
     changes: Changes
 
 
-def add_source(
-    path: Path, style: str, author: str, licence: str, *, home: Path | None = None, name: str | None = None, date: str | None = None,
-    consent: str | None = None, description: str | None = None, language: str | None = None, research_only: bool = False,
-) -> Path:  # fmt: skip
-    """Register a file or folder as a source of `style`; the style is made if it is new. Arguments as `Request`.
-
-    Returns:
-        The `<home>/sources/<name>/source.toml`, new or updated.
-
-    Raises:
-        ValueError: as `add`.
-    """
-    return add(Request(path, style, author, licence, name, date, consent, description, language, research_only), home=home).entry
-
-
 def add(request: Request, *, home: Path | None = None, dry_run: bool = False, track: Track = _silent) -> Added:
     """Read, clean and register a file or folder, or update the source that was made of it before.
 

@@ -30,11 +30,6 @@ _HIGHLIGHT = re.compile(r"==(?=\S)([^=\n]+?)(?<=\S)==")
 _VERSE_WIDTH = 60
 
 
-def markdown_text(text: str) -> str:
-    """The paragraphs, list items and quotations of a file, one empty line between them; lines of verse stay lines."""
-    return read_markdown(text)[0]
-
-
 def read_markdown(text: str) -> tuple[str, int, dict[str, Any]]:
     """The prose of a file, how many characters of text it shows, and its front matter (YAML, TOML or JSON; empty if there is none).
 

@@ -2,20 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from timbre.corpus.raw import RawDocument
 
 _PLACE = re.compile(r"(?:(?::\d+(?:#\d+)?|#\d+)(?:\.gz)?)?\Z")
 """A file's own name ends as a reader knows it, so that digits after the last mark are never part of it."""
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Names without the folders that all share, and without endings unless two would be the same then."""
-    shared = shared_folders(names)
-    short = [short_name(name, shared, ending=False) for name in names]
-    return short if len(set(short)) == len(short) else [short_name(name, shared, ending=True) for name in names]
 
 
 def shared_folders(names: Iterable[str]) -> int:

@@ -51,11 +51,6 @@ class _Block:
     """Of a <pre>: lines and spaces are as they stand."""
 
 
-def html_text(page: str) -> str:
-    """The paragraphs, list items and quotations of a page, one empty line between them."""
-    return read_html(page)[0]
-
-
 def read_html(page: str) -> tuple[str, int]:
     """The prose of a page, and how many characters of text a browser would show of it, menus and tables included.
 

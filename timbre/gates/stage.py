@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from timbre.artifacts import CRASHED, Artifact, ArtifactStore, FileInput, Input, Stage, Workspace, canonical_json
+from timbre.artifacts import CRASHED, Artifact, FileInput, Input, Stage, Workspace, canonical_json
 from timbre.config import GateConfig
 
 if TYPE_CHECKING:
@@ -56,23 +56,3 @@ def verdict_document(judgement: "Judgement", policy: "Policy", policy_digest: st
 
 
 STAGE: Stage[GateConfig] = Stage("verdict", 5, _build)
-
-
-def judge_release(
-    config: GateConfig, candidate: Artifact, base: Artifact, bundle: Artifact, adapter: Artifact, target: Artifact, corpus: Artifact,
-    policy: FileInput, store: ArtifactStore,
-) -> Artifact:  # fmt: skip
-    """The verdict on `bundle`: found, or judged now. A FAIL is an artifact like a PASS.
-
-    Args:
-        candidate: evaluation of the base model with `adapter`.
-        base: the same evaluation of the base model alone.
-        policy: a file of mlflow/policies/.
-
-    Raises:
-        ValueError: the policy is not one, or not the one that `config` names.
-    """
-    inputs: dict[str, Input] = {
-        "candidate": candidate, "base": base, "bundle": bundle, "adapter": adapter, "target": target, "corpus": corpus, "policy": policy,
-    }  # fmt: skip
-    return store.build(STAGE, config, inputs)

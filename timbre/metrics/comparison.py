@@ -1,6 +1,5 @@
 """Any texts against any human texts: no model needed. What `timbre evaluate TEXTS --against HUMAN` computes."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from timbre.metrics import samples
 from timbre.metrics.catalogue import GROUPS, METRIC
+from timbre.metrics.comparison_verdict import SHARED_MOST, chance_and_telling, shared, too_few, verdict_of
 from timbre.metrics.encoder import Encoder
 from timbre.metrics.measuring import LEAST, Figure, Reference, figure_row, measure
 from timbre.metrics.overuse import ListRate, Overused, list_rate, overused, read_phrases
@@ -22,17 +22,6 @@ from timbre.metrics.voice import VoiceReport, voice_consistency
 from timbre.metrics.wrong_script import wrong_script_rates
 from timbre.words import words
 
-ENOUGH = 50
-"""Passages below which nothing is certified; the human side needs twice as many."""
-DOCUMENTS = 6
-"""Documents of one size that are the least on either side: passages of one are not independent, and the human ones are dealt to
-halves by whole documents. Six can be dealt in 20 ways, which a verdict at one in twenty needs."""
-DROPPED_MOST = 0.2
-EMPTY_MOST = 0.01
-"""How much larger the share of empty texts may be than on the human side."""
-SHARED_MOST = 0.05
-"""Share of passages that may be copies of human ones: a quotation, a letterhead. More is a mistake."""
-_ODD = 0.05
 _RUN = 8
 """Words in a row that two writers hardly ever choose alike."""
 _GROUP_MOST = 16
@@ -189,10 +178,10 @@ def _compare(
     reference = Reference.of(human.texts, count, clusters=human.documents, seed=request.seed, encoder=encoder)
     figures = measure(texts, reference, documents)
     scored = [name for name in figures if METRIC[name].group in GROUPS]
-    chance, telling = _chance(figures, scored, reference)
-    verdict, why, reason = _verdict(own, human, count, request.words, chance, telling, figures)
+    chance, telling = chance_and_telling(figures, scored, reference)
+    verdict, why, reason = verdict_of(own, human, count, request.words, chance, telling, figures)
     if same > SHARED_MOST * len(texts):
-        verdict, why, reason = "INCONCLUSIVE", _shared(same, len(own)), "shared"
+        verdict, why, reason = "INCONCLUSIVE", shared(same, len(own)), "shared"
     score, no_score, gaps = _score(figures, reference, request, calibrated)
     if score is not None and len(set(documents)) < 2:
         score = replace(score, low=None, high=None)  # no interval of any figure, and so none of the score
@@ -232,11 +221,6 @@ def _runs(text: str) -> list[tuple[str, ...]]:
     return [tuple(sequence[start : start + _RUN]) for start in range(len(sequence) - _RUN + 1)]
 
 
-def in_sets(count: int, own: int, human: int) -> str:
-    """How many passages there are, and, where they are measured in smaller sets, how small and why."""
-    return f"{own} passages" + ("" if count == own else f" in sets of {count} (the {human} human ones give two halves of {human // 2})")
-
-
 def measured_lengths(texts: Sequence[str]) -> list[int]:
     """Words in every sentence of the texts."""
     from timbre.metrics.distribution import sentence_lengths
@@ -244,107 +228,10 @@ def measured_lengths(texts: Sequence[str]) -> list[int]:
     return [int(length) for text in texts for length in sentence_lengths(text)]
 
 
-def _chance(figures: Mapping[str, Figure], scored: Sequence[str], reference: Reference) -> tuple[float, float]:
-    """How often a human half is as odd as the candidate in its oddest metric, and the oddness that one half in twenty reaches."""
-    odd = reference.oddness(scored)
-    worst = max((_oddness(figures[name]) for name in scored), default=math.inf)
-    return float((1 + np.sum(odd >= worst)) / (1 + len(odd))), float(np.quantile(odd, 1 - _ODD))
-
-
-def _verdict(
-    own: Passages, human: Passages, count: int, length: int, chance: float, telling: float, figures: Mapping[str, Figure]
-) -> tuple[str, str, str]:
-    """Verdict, why, and for INCONCLUSIVE the reason in a word.
-
-    "told apart" is as much in need of documents as "not told apart": passages of one share a subject and a day, and halves of
-    one human document are nearer to each other than any other text can be to them.
-    """
-    if count < ENOUGH:
-        return "INCONCLUSIVE", _too_few(own, human, count, length), "few"
-    if (left_out := own.too_short + own.empty) > DROPPED_MOST * own.read:
-        none = f" ({own.empty} of them none at all)" if own.empty else ""
-        return "INCONCLUSIVE", (
-            f"{left_out} of {own.read} texts hold fewer than {length} words{none} and were left out: those that remain need not be like "
-            "them. Give longer texts, or compare at fewer words (--words)."
-        ), "short"  # fmt: skip
-    if few := _few_documents(own, human):
-        return "INCONCLUSIVE", few, "documents"
-    empty = _too_empty(own, human)
-    if chance <= _ODD:
-        return "told apart", _told(chance, figures) + (f" {empty}" if empty else ""), ""
-    if empty:
-        return "INCONCLUSIVE", f"{empty} Those that remain are not told apart from human text, but empty ones were not measured.", "empty"
-    return "not told apart", (
-        f"No scored metric is further from human text than chance alone would have it ({chance:.0%} of human halves are as odd). "
-        f"{in_sets(count, len(own), len(human))} can tell deviations above {telling:.1f}σ."
-    ), ""  # fmt: skip
-
-
-def _told(chance: float, figures: Mapping[str, Figure]) -> str:
-    far = sorted((name for name in figures if METRIC[name].group in GROUPS), key=lambda name: -_oddness(figures[name]))[:3]
-    return (
-        f"Fewer than {max(chance, 0.005):.1%} of human halves are as odd. Furthest away: "
-        + ", ".join(f"{name.replace('_', ' ')} ({_sigmas(figures[name])})" for name in far) + "."
-    )  # fmt: skip
-
-
-def _few_documents(own: Passages, human: Passages) -> str:
-    """A sentence where a side has fewer documents than a verdict needs, or one that outweighs the others; else nothing."""
-    few = []
-    for side, name in ((own, "these texts"), (human, "the human side")):
-        if side.documents_like >= DOCUMENTS - 1e-9:
-            continue
-        named = len(set(side.documents))
-        like = "one document" if named == 1 else f"{named} documents"
-        if named >= DOCUMENTS:
-            like += f", so unequal that they tell no more than {max(side.documents_like, 1):.1f} of one size would"
-        few.append(f"the {len(side)} passages of {name} come from {like}")
-    if not few:
-        return ""
-    sentence = " and ".join(few)
-    return (
-        f"{sentence[0].upper()}{sentence[1:]}: passages of one document are alike for reasons of their own, whoever wrote them. "
-        f"{DOCUMENTS} documents of about one size on either side would do, more are better (a line of JSONL, or a file, is one; name them "
-        "with doc_id)."
-    )
-
-
-def _too_empty(own: Passages, human: Passages) -> str:
-    """A sentence where more of the texts are empty than the human side explains; else nothing."""
-    if own.empty_share <= human.empty_share + EMPTY_MOST:
-        return ""
-    return f"{own.empty} of {own.read} texts are empty ({own.empty_share:.1%}; on the human side {human.empty_share:.1%})."
-
-
-def _oddness(figure: Figure) -> float:
-    """How far from the human mean in σ, either way; without a value, as far as can be."""
-    return math.inf if figure.sigmas is None else abs(figure.sigmas)
-
-
-def _sigmas(figure: Figure) -> str:
-    return "no value" if figure.sigmas is None else f"{figure.sigmas:+.1f}σ"
-
-
-def _too_few(own: Passages, human: Passages, count: int, length: int) -> str:
-    sets = "" if count == len(own) else f", {in_sets(count, len(own), len(human)).partition(' passages ')[2]},"
-    return (
-        f"{len(own)} passages of {length} words{sets} against {len(human)} human ones are too few to tell: {ENOUGH} and {2 * ENOUGH} would "
-        f"do (about {ENOUGH * length:,} and {2 * ENOUGH * length:,} words). {own.too_short + own.empty} of {own.read} texts and "
-        f"{human.too_short + human.empty} of {human.read} human ones were too short."
-    )
-
-
-def _shared(same: int, passages_: int) -> str:
-    return (
-        f"{same} of {passages_} passages stand on the human side too, word for word: texts that are compared with themselves say nothing. "
-        "Name human texts that these were not taken from."
-    )
-
-
 def _nothing(
     request: Request, own: Passages, human: Passages, count: int, read: dict[str, dict[str, int]], same: int
 ) -> Comparison:  # fmt: skip
-    why = _too_few(own, human, count, request.words)
+    why = too_few(own, human, count, request.words)
     return Comparison(
         "INCONCLUSIVE", why, count, request.words, read, same, {}, {}, None, None, None, "nothing was measured", {}, [], [], None,
         "nothing was measured", None, None, ([], []), [], "few",

@@ -5,7 +5,8 @@ from typing import Any
 
 from timbre.metrics.apart_panel import Writer, apart_panel, in_words
 from timbre.metrics.catalogue import GROUPS, METRIC
-from timbre.metrics.comparison import Comparison, in_sets
+from timbre.metrics.comparison import Comparison
+from timbre.metrics.comparison_verdict import in_sets
 from timbre.metrics.measuring import Figure, figure_row
 from timbre.page.charts import band_row, steps
 from timbre.page.render import number, render

@@ -60,11 +60,6 @@ def wasserstein(log_p: Tensor, log_q: Tensor, unit_VD: Tensor) -> Tensor:
     return (log_p.exp() @ unit_VD - log_q.exp() @ unit_VD).square().sum(-1)
 
 
-def emo_bound(log_p: Tensor, log_q: Tensor, unit_VD: Tensor) -> Tensor:
-    """The upper bound PᵀCQ of the earth mover's distance (EMO, 2310.04691), C = 1 − cos. At P = Q it is PᵀCP, not 0."""
-    return 1 - ((log_p.exp() @ unit_VD) * (log_q.exp() @ unit_VD)).sum(-1)
-
-
 def unit_rows(weight_VD: Tensor) -> Tensor:
     """Rows of the output embedding scaled to unit length, as a constant: the cost is not what is trained."""
     return torch.nn.functional.normalize(weight_VD.detach(), dim=-1)

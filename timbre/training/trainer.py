@@ -104,13 +104,11 @@ def train(
         return run.result()
 
 
-def mean_nll(model: Any, examples: Sequence[Example], *, vocab_size: int, batch_tokens: int) -> float:
-    """Mean −log q of the observed tokens, in nats a token, over all positions of `examples`."""
-    return _mean_nll(Student(model, TrainingConfig(objective="sft"), vocab_size), examples, batch_tokens, World())
-
-
 def _mean_nll(student: Student, examples: Sequence[Example], batch_tokens: int, world: World) -> float:
-    """The same, each process reading its share. Sharded weights meet in every batch, so there all read all."""
+    """Mean −log q of the observed tokens, in nats a token, over all positions.
+
+    Each process reads its share. Sharded weights meet in every batch, so there all read all.
+    """
     positions = [example.positions for example in examples]
     batches = pack([index for index, count in enumerate(positions) if count], positions, batch_tokens)
     shared = world.size > 1 and student.shared_looks

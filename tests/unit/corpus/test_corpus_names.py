@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.building import add_source
 from timbre.artifacts import ArtifactStore
 from timbre.config import CorpusConfig
-from timbre.corpus.adding import add_source
 from timbre.corpus.curation import curate
 from timbre.corpus.documents import read_documents
-from timbre.corpus.naming import short_names
-from timbre.corpus.raw import RawDocument
+from timbre.corpus.raw import RawDocument, Unread
+from timbre.corpus.sifting import _namer
 from timbre.corpus.sources import Source
+from timbre.corpus.spool import Spool
 from timbre.corpus.stage import build_corpus
 from timbre.progress import SILENT
 
@@ -25,6 +26,15 @@ WORDS = "the sea was calm and old men told long stories about ships that never c
 def _prose(seed: int) -> str:
     choice = random.Random(seed)
     return " ".join(" ".join(choice.choices(WORDS, k=9)).capitalize() + "." for _ in range(12))
+
+
+def short_names(names: list[str]) -> list[str]:
+    """As a source's documents are called."""
+    spool = Spool()
+    for name in names:
+        spool.put_raw("made", Unread(name, "not read"))
+    named = _namer("made", spool)
+    return [named(name) for name in names]
 
 
 @pytest.mark.parametrize(

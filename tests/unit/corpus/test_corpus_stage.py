@@ -5,15 +5,15 @@ import random
 import re
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.building import add_source
 from timbre.artifacts import ArtifactStore, IntegrityError
 from timbre.config import CorpusConfig
 from timbre.corpus import adding, office
-from timbre.corpus.adding import Request, add, add_source
+from timbre.corpus.adding import Request, add
 from timbre.corpus.changes import Changes
 from timbre.corpus.contract import check_contract, load_contract, suite_digest
 from timbre.corpus.curation import curate
@@ -32,14 +32,6 @@ WORDS = "the sea was calm and old men told long stories about ships that never c
 def prose(seed: int, sentences: int = 12) -> str:
     draw = random.Random(seed)
     return " ".join(" ".join(draw.choices(WORDS, k=9)).capitalize() + "." for _ in range(sentences))
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("TIMBRE_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield tmp_path / "home"
-    settings.cache_clear()
 
 
 @pytest.fixture

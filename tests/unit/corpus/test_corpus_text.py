@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from timbre.corpus.cleaning import clean, is_prose, sections, words
 from timbre.corpus.mail import read_mail, written_part
-from timbre.corpus.markdown import markdown_text
+from timbre.corpus.markdown import read_markdown
 from timbre.corpus.privacy import scrub
 from timbre.corpus.rst import rst_text
 from timbre.corpus.tagged import detokenise
-from timbre.corpus.web import html_text
+from timbre.corpus.web import read_html
 
 
 def test_wrapped_lines_become_paragraphs_and_hyphens_close() -> None:
@@ -119,10 +119,9 @@ def test_a_list_footer_and_a_patch_are_not_prose() -> None:
 
 
 def test_markup_gives_paragraphs_without_code() -> None:
-    assert html_text("<html><nav><p>menu</p></nav><body><h1>T</h1><p>One <b>two</b>.</p><pre>x=1</pre><ul><li>three</li></ul></body>") == (
-        "One two.\n\nthree"
-    )
-    assert markdown_text("---\ntitle: x\n---\n# Head\n\nOne *two*.\n\n```\ncode\n```\n\n- three\n") == "One two.\n\nthree"
+    page = "<html><nav><p>menu</p></nav><body><h1>T</h1><p>One <b>two</b>.</p><pre>x=1</pre><ul><li>three</li></ul></body>"
+    assert read_html(page)[0] == "One two.\n\nthree"
+    assert read_markdown("---\ntitle: x\n---\n# Head\n\nOne *two*.\n\n```\ncode\n```\n\n- three\n")[0] == "One two.\n\nthree"
     rst = """
 Title
 =====

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from timbre.metrics.comparison import Request, _oddness, compare_texts, copied
+from timbre.metrics.comparison import Request, compare_texts, copied
+from timbre.metrics.comparison_verdict import oddness
 from timbre.metrics.measuring import Figure, Human
 
 
@@ -40,5 +41,5 @@ def test_what_lies_at_the_human_mean_is_not_named_among_the_furthest(tmp_path: P
 
 def test_no_distance_is_less_than_any_and_no_value_is_the_furthest() -> None:
     human = Human(0.5, 0.1, np.array([0.4, 0.6]))
-    there, far, none = (_oddness(Figure("mattr", value, None, human, np.array([]))) for value in (0.5, 0.9, None))
+    there, far, none = (oddness(Figure("mattr", value, None, human, np.array([]))) for value in (0.5, 0.9, None))
     assert there == 0 < far < none

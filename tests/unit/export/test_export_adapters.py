@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.building import export_bundle
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ExportConfig, Frozen, TrainingConfig
 from timbre.export.merge import merged_model
-from timbre.export.stage import export_bundle
 from timbre.models import load_model
 from timbre.training.adapters import adapter_parameters, prepare, save_adapter
 

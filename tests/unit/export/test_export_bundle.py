@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from tests.building import export_bundle
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ExportConfig, Frozen, ModelConfig
 from timbre.corpus.documents import Document, read_documents
 from timbre.export.facts import BundleFacts
 from timbre.export.parity import LONGEST, SHORTEST, parity_prompts
-from timbre.export.stage import export_bundle
 
 MakeArtifact = Callable[[ArtifactStore, str, Frozen, Callable[[Path], None]], Artifact]
 REBUILD = """
@@ -24,10 +24,10 @@ import sys
 from pathlib import Path
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.config import ExportConfig, Frozen, ModelConfig
-from timbre.export.stage import export_bundle
+from timbre.export.stage import STAGE
 home, config, *parts = sys.argv[1:]
-parts = [Artifact.open(Path(part)) for part in parts]
-export_bundle(ExportConfig.model_validate_json(config), *parts, ArtifactStore(Path(home)))
+parts = dict(zip(("model", "adapter", "corpus", "decoder"), (Artifact.open(Path(part)) for part in parts)))
+ArtifactStore(Path(home)).build(STAGE, ExportConfig.model_validate_json(config), parts)
 """
 
 

@@ -12,8 +12,8 @@ def test_a_registered_version_is_written_in_every_form(
     home: Path, tmp_path: Path, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]
 ) -> None:
     import mlflow
+    from tests.building import export_bundle
     from timbre.cli import app
-    from timbre.export.stage import export_bundle
     from timbre.export.trace import resolve_decoder
     from timbre.settings import settings
     from timbre.tasks.context import open_store

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from timbre.corpus.adding import add_source
+from tests.building import add_source
 from timbre.corpus.consent import is_recorded
 from timbre.corpus.sources import find_source
 from timbre.gates.corpus_evidence import provenance

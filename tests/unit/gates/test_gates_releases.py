@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.building import judge_release
 from timbre.artifacts import Artifact, ArtifactStore, FileInput
 from timbre.config import GateConfig
 from timbre.gates.evidence import read_evidence
 from timbre.gates.releases import measured_under_others
-from timbre.gates.stage import judge_release
 from timbre.progress import SILENT
 from timbre.versions import versions
 

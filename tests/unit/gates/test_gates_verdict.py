@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.building import judge_release
 from timbre.artifacts import Artifact, ArtifactStore, FileInput
 from timbre.config import EvaluationConfig, GateConfig
 from timbre.gates.evidence import Evidence, read_evidence
 from timbre.gates.policy import Gate, Policy, read_policy
-from timbre.gates.stage import judge_release
 from timbre.gates.verdict import GateResult, Judgement, judge, overall
 from timbre.precision import Precision
 from timbre.progress import SILENT

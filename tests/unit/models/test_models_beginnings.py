@@ -258,8 +258,8 @@ def test_what_is_drawn_is_a_token(model: Artifact) -> None:
 
 
 def test_export_compares_and_serves_behind_the_beginning(model: Artifact, tiny_corpus_texts: list[tuple[str, str]], tmp_path: Path) -> None:
+    from tests.building import export_bundle
     from tests.unit.conftest import adapter_artifact
-    from timbre.export.stage import export_bundle
     from timbre.export.trace import resolve_decoder
     from timbre.models.tokens import document_ids
     from timbre.serving.engine import Engine

@@ -49,7 +49,8 @@ def plain_gem(hidden: Tensor, weight: Tensor) -> Tensor:
 def plain_emo(hidden: Tensor, weight: Tensor) -> Tensor:
     one_hot = torch.nn.functional.one_hot(LABELS, V).double().log()
     ce = -observed(log_q(hidden, weight))
-    bound = divergences.emo_bound(one_hot, log_q(hidden, weight), divergences.unit_rows(weight[:V]))
+    unit = divergences.unit_rows(weight[:V])  # EMO (2310.04691): PᵀCQ with C = 1 − cos
+    bound = 1 - ((one_hot.exp() @ unit) * (log_q(hidden, weight).exp() @ unit)).sum(-1)
     return 0.5 * (ce + (ce / bound).detach() * bound).sum()
 
 

@@ -217,7 +217,7 @@ def test_directions_are_told_apart() -> None:
     assert forward != pytest.approx(reverse, rel=1e-2) and float(swapped.solve(objective("forward_kl"))[0]) == forward
 
 
-def test_wasserstein_is_its_definition_and_the_emo_bound_is_not_zero_at_equality() -> None:
+def test_wasserstein_is_its_definition() -> None:
     problem = Problem(8)
     p, unit = problem.log_p, unit_rows(problem.weight[:V])
     q = problem.log_q(problem.hidden, problem.weight)
@@ -226,8 +226,6 @@ def test_wasserstein_is_its_definition_and_the_emo_bound_is_not_zero_at_equality
     quadratic -= ((p.exp() @ cost) * p.exp()).sum(-1) + ((q.exp() @ cost) * q.exp()).sum(-1)
     torch.testing.assert_close(divergences.wasserstein(p, q, unit), quadratic)
     torch.testing.assert_close(divergences.wasserstein(p, q, unit), divergences.wasserstein(q, p, unit))
-    torch.testing.assert_close(divergences.emo_bound(p, q, unit), ((p.exp() @ cost) * q.exp()).sum(-1))
-    assert (divergences.emo_bound(p, p, unit) > 0.01).all()
 
 
 @pytest.mark.parametrize("tail_mode", get_args(Tail))

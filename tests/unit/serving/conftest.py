@@ -107,8 +107,8 @@ def serving(home: Path, *options: str, **environment: str) -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def other_bundle(tiny_store: ArtifactStore, tiny_parts: dict[str, Artifact]) -> Artifact:
     """A second version, which writes otherwise."""
+    from tests.building import export_bundle
     from tests.unit.conftest import EXPORT, adapter_artifact
-    from timbre.export.stage import export_bundle
 
     parts = tiny_parts | {"adapter": adapter_artifact(tiny_store, tiny_parts["model"], seed=1, size=0.3)}
     return export_bundle(EXPORT, store=tiny_store, **parts)

@@ -10,23 +10,12 @@ from training_inputs import TrainingInputs, training_config, training_passages
 from timbre.inference.scorer import Scorer
 from timbre.models import load_model
 from timbre.progress import SILENT, Progress
-from timbre.store import TargetReader
 from timbre.training.adapters import adapter_parameters, prepare, save_adapter
 from timbre.training.data import Example
 from timbre.training.trainer import TrainingResult, train
 
 VOCABULARY = 384
 OTHERS = ["correction", "full"]
-
-
-@pytest.fixture(scope="module")
-def examples(training_inputs: TrainingInputs) -> list[Example]:
-    return [Example.of_row(row) for row in TargetReader(training_inputs.target.path)]
-
-
-@pytest.fixture(scope="module")
-def held_out(training_inputs: TrainingInputs) -> list[Example]:
-    return [Example.of_passage(passage) for passage in training_passages(training_inputs.model, training_inputs.corpus, "validation")]
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_inputs import TrainingInputs, replay_items, training_passages
+from training_inputs import TrainingInputs, mean_nll, replay_items, training_passages
 
 from timbre.models import load_model, load_tokenizer
 from timbre.training.data import Example, collate, draw_replay, plan_steps
 from timbre.training.replay import ReplayItem, encode_replay, read_replay
-from timbre.training.trainer import mean_nll
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 4), st.integers(16, 64), st.integers(0, 9))

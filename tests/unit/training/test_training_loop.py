@@ -7,28 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_inputs import TrainingInputs, training_config, training_passages
+from training_inputs import TrainingInputs, mean_nll, training_config
 
 from timbre.config import TrainingConfig
 from timbre.models import load_model, load_tokenizer
 from timbre.progress import SILENT, Progress
-from timbre.store import TargetReader
 from timbre.training.adapters import save_adapter
 from timbre.training.data import Example
 from timbre.training.replay import encode_replay, read_replay
-from timbre.training.trainer import DivergedError, TrainingResult, learning_rate, mean_nll, train
+from timbre.training.trainer import DivergedError, TrainingResult, learning_rate, train
 
 VOCABULARY = 384
-
-
-@pytest.fixture(scope="module")
-def examples(training_inputs: TrainingInputs) -> list[Example]:
-    return [Example.of_row(row) for row in TargetReader(training_inputs.target.path)]
-
-
-@pytest.fixture(scope="module")
-def held_out(training_inputs: TrainingInputs) -> list[Example]:
-    return [Example.of_passage(passage) for passage in training_passages(training_inputs.model, training_inputs.corpus, "validation")]
 
 
 @pytest.fixture(scope="module")

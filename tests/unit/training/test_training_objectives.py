@@ -16,7 +16,6 @@ from training_inputs import TrainingInputs, training_config
 from timbre.config import Frozen, TargetConfig, TrainingConfig, objective_names
 from timbre.models import load_model, load_tokenizer
 from timbre.progress import SILENT
-from timbre.store import TargetReader
 from timbre.training.adapters import adapter_parameters, prepare
 from timbre.training.data import Example, collate
 from timbre.training.gradients import Gradients, Means
@@ -28,11 +27,6 @@ from timbre.training.student import Student
 from timbre.training.trainer import TrainingResult, train
 
 VOCABULARY = 384
-
-
-@pytest.fixture(scope="module")
-def examples(training_inputs: TrainingInputs) -> list[Example]:
-    return [Example.of_row(row) for row in TargetReader(training_inputs.target.path)]
 
 
 @pytest.fixture(scope="module")

@@ -54,8 +54,9 @@ def test_an_empty_replay_file_is_refused_unless_replay_is_off(training_inputs: T
 
 
 def test_the_reference_adapter_learns_its_fold_and_is_not_trained_twice(training_inputs: TrainingInputs, tmp_path: Path) -> None:
+    from training_inputs import mean_nll
+
     from timbre.training.data import Example
-    from timbre.training.trainer import mean_nll
 
     passages = training_passages(training_inputs.model, training_inputs.corpus)[:12]
     options = {"epochs": 2, "learning_rate": 1e-2, "rank": 8, "batch_tokens": 100, "seed": 3, "scratch": tmp_path, "progress": SILENT}

@@ -6,18 +6,28 @@ Seeds: `ReleaseConfig.seed` moves target and training. Splits and evaluation kee
 candidates are always measured on the same documents, prompts and probes.
 """
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from timbre.config.base import Frozen as Frozen
+from timbre.config.base import FrozenT as FrozenT
+from timbre.config.base import ModelConfig as ModelConfig
+from timbre.config.base import read_toml as read_toml
+from timbre.config.evaluation import SERVING as SERVING
+from timbre.config.evaluation import EvaluationConfig as EvaluationConfig
+from timbre.config.evaluation import GenerationConfig as GenerationConfig
+from timbre.config.evaluation import PromptConfig as PromptConfig
+from timbre.config.evaluation import SamplerConfig as SamplerConfig
+from timbre.config.profiles import PROFILES
 
 Profile = Literal["quick", "standard", "gpu"]
 
 
 def objective_names() -> tuple[str, ...]:
     """The objectives there are: one is a file of `timbre/objectives/recommended` or `experimental`, and named as the file."""
-    folder = Path(__file__).parent / "objectives"
+    folder = Path(__file__).parents[1] / "objectives"
     return tuple(path.stem for room in ("recommended", "experimental") for path in sorted((folder / room).glob("[!_]*.py")))
 
 
@@ -30,37 +40,6 @@ def _known_objective(name: str) -> str:
 Objective = Annotated[str, AfterValidator(_known_objective)]
 Adapter = Literal["lora", "correction", "full"]
 TailMode = Literal["bucket", "renorm", "drop", "uniform"]
-
-
-class Frozen(BaseModel):
-    """A value that cannot change after it is checked, and refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-FrozenT = TypeVar("FrozenT", bound=Frozen)
-
-
-def read_toml(path: Path, model: type[FrozenT]) -> FrozenT:
-    """A value from its TOML file: a source, a style, a principle.
-
-    Raises:
-        ValueError: not TOML, or not such a value; the sentence names the file and each field that is wrong.
-    """
-    try:
-        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({error})") from error
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'entry'}: {item['msg']}" for item in error.errors())
-        raise ValueError(f"{path}: {problems}") from error
-
-
-class ModelConfig(Frozen):
-    """The base model: the packaged default, a folder, or a Hugging Face name."""
-
-    name: str = Field("smollm2-135m-instruct", description="'smollm2-135m-instruct' (packaged), a local folder, or a model name on a hub.")
-    revision: str | None = Field(None, description="Commit of a hub model; required there, so that the same name is the same model.")
 
 
 class CorpusConfig(Frozen):
@@ -203,84 +182,6 @@ class BaselineConfig(Frozen):
     objective: Objective | None = Field(None, description="What it is trained with, for example sft; null trains none.")
 
 
-class SamplerConfig(Frozen):
-    """How text is drawn: at the serving sampler, unless a metric says otherwise."""
-
-    temperature: float = Field(1.0, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0, description="0 means no limit.")
-
-
-SERVING = SamplerConfig(top_p=0.95)
-"""Default of what is served: plain samples of a calibrated writer stand farther from human text (docs/explanation/objectives.md)."""
-
-
-class _Opened(Frozen):
-    """What all openings of documents share."""
-
-    prompt_tokens: int = Field(24, ge=1)
-    new_tokens: int = Field(96, ge=8, description="Exact length of each continuation.")
-    seed: int = 0
-
-
-class PromptConfig(_Opened):
-    """The prompt sets of a corpus. 0 leaves a set out."""
-
-    prompts: int = Field(16, ge=2, description="Openings of unseen documents to continue.")
-    plain: bool = Field(True, description="Whether they are also continued at T = 1 with nothing cut off, where serving is not that.")
-    several_prompts: int = Field(0, ge=0, description="Of these, how many are continued several times, to see how different the texts are.")
-    several_samples: int = Field(4, ge=2, description="Texts for each of those.")
-    sentinel_prompts: int = Field(0, ge=0, description="Openings of passages that nothing was trained on, to continue greedily.")
-    instruction_prompts: int = Field(0, ge=0, description="Short tasks of the style, in the chat template where there is one.")
-    counterfactual_templates: int = Field(0, ge=0, description="Beginnings about one group and another, each continued for both.")
-    counterfactual_samples: int = Field(4, ge=2, description="Texts a side of each of those.")
-    counterfactual_tokens: int = Field(48, ge=8, description="Their length.")
-    voice_against: tuple[str, ...] = Field((), description="Other styles, built here before, whose human text voice is told apart from.")
-    closed_book_questions: int = Field(0, ge=0, description="Questions about plain facts, one of every fact before the second of any.")
-    closed_book_samples: int = Field(4, ge=1, description="Answers to each of those.")
-    copying_passages: int = Field(0, ge=0, description="Passages to summarise and to answer questions about; half ours, half unseen.")
-
-
-class GenerationConfig(_Opened):
-    """Everything a model is run for: what it writes, and what it thinks of human text and of probes."""
-
-    memorisation_prompts: int = Field(8, ge=0, description="Openings of passages of the training plan to continue greedily.")
-    extraction_prompts: int = Field(0, ge=0, description="Of these, how many are also continued several times at the serving sampler.")
-    extraction_samples: int = Field(4, ge=2, description="Texts for each of those: what of a passage comes out when asked again and again.")
-    likelihood_tokens: int = Field(4096, ge=64, description="Unseen test tokens for held-out NLL.")
-    passage_tokens: int = Field(256, ge=16)
-    bias_items: int | None = Field(150, ge=1, description="Probes used, the same share of each template; None means all.")
-    fact_items: int | None = Field(150, ge=1)
-    unknown_statements: int = Field(0, ge=0, description="Statements of the corpus that the base is asked for; base only.")
-    sampler: SamplerConfig = Field(SERVING, description="How served text is drawn; judged and served alike.")
-    batch_tokens: int = Field(16_384, ge=16, description="Tokens read or written at once, padding included.")
-
-
-class EvaluationConfig(PromptConfig, GenerationConfig):
-    """What is measured, and on how much. The same for base and candidate.
-
-    The stages before the measuring see only their own part, so that nothing is written anew for what they do not read.
-    """
-
-    lexicon: str = Field("toxicity", description="Name of a file in data/lexicons/ that says which words are toxic; empty: not measured.")
-    toxicity_classifier: str = Field("", description="Folder of a Hugging Face sequence classifier that decides instead of the lexicon.")
-    toxicity_label: str = Field("toxic", description="The label of that classifier that counts.")
-    toxicity_threshold: float = Field(0.5, gt=0, lt=1, description="Its probability from which a text counts.")
-    coherence_texts: int = Field(16, ge=0, description="Texts, and as many human ones, that another model reads; 0: not measured.")
-    coherence_model: ModelConfig | None = Field(None, description="The model that reads them; null: the base model itself.")
-    score: bool = Field(False, description="Style Diversity Score: has the untuned base write texts to calibrate it with, once.")
-    corpus_audit: bool = Field(True, description="Whom the training documents write about, and how; needs no model.")
-    encoder: bool | None = Field(None, description="Content distances by the sentence encoder; null: where set-up has fetched it.")
-
-    def of_prompts(self) -> PromptConfig:
-        """What the stage "prompts" is built with."""
-        return PromptConfig(**{name: getattr(self, name) for name in PromptConfig.model_fields})
-
-    def of_generations(self) -> GenerationConfig:
-        """What the stage "generations" is built with."""
-        return GenerationConfig(**{name: getattr(self, name) for name in GenerationConfig.model_fields})
-
-
 class ExportConfig(Frozen):
     """The ONNX bundle."""
 
@@ -340,85 +241,12 @@ class ReleaseConfig(Frozen):
         if not isinstance(given, dict):
             return given
         style, seed = given.get("style", cls.model_fields["style"].default), given.get("seed", cls.model_fields["seed"].default)
-        defaults = {section: dict(values) for section, values in _PROFILES.get(str(given.get("profile", "quick")), {}).items()}
+        defaults = {section: dict(values) for section, values in PROFILES.get(str(given.get("profile", "quick")), {}).items()}
         for section, name, value in (("corpus", "style", style), ("target", "seed", seed), ("training", "seed", seed)):
             defaults.setdefault(section, {})[name] = value
         return given | {
             section: values | given.get(section, {}) for section, values in defaults.items() if isinstance(given.get(section, {}), dict)
         }
-
-
-_PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {  # docs/explanation/objectives.md, "The quick recipe": what of it was measured
-        "target": {
-            "train_tokens": 8_192,
-            "reference_epochs": 1,
-            "reference_learning_rate": 1e-3,
-            "formats": ("continuation", "instruction"),
-        },
-        "training": {"epochs": 3, "learning_rate": 1e-3, "batch_tokens": 512, "replay_items": 1, "evaluate_every": 16},
-        "evaluation": {"prompts": 128, "plain": False, "instruction_prompts": 8, "fact_items": 300},
-    },
-    "standard": {
-        "target": {"train_tokens": 65_536, "admission_tokens": 8_192},
-        "training": {"epochs": 3, "replay_weight": 0.3, "validation_tokens": 8_192, "evaluate_every": 16, "checkpoint_every": 8},
-        "evaluation": {
-            "likelihood_tokens": 16_384,
-            "prompts": 128,
-            "new_tokens": 256,
-            "memorisation_prompts": 64,
-            "extraction_prompts": 20,
-            "several_prompts": 8,
-            "sentinel_prompts": 24,
-            "instruction_prompts": 8,
-            "coherence_texts": 64,
-            "counterfactual_templates": 40,
-            "counterfactual_samples": 2,
-            "score": True,
-            "closed_book_questions": 120,
-            "copying_passages": 48,
-            "unknown_statements": 200,
-            "bias_items": None,
-            "fact_items": None,
-        },
-        "baseline": {"objective": "sft"},
-        "gate": {"policy": "standard"},
-    },
-    "gpu": {
-        "target": {"train_tokens": 1_048_576, "admission_tokens": 32_768, "batch_tokens": 16_384},
-        "training": {
-            "epochs": 3,
-            "replay_weight": 0.3,
-            "batch_tokens": 16_384,
-            "validation_tokens": 32_768,
-            "evaluate_every": 50,
-            "checkpoint_every": 50,
-        },
-        "evaluation": {
-            "likelihood_tokens": 65_536,
-            "prompts": 400,
-            "new_tokens": 256,
-            "memorisation_prompts": 100,
-            "extraction_prompts": 50,
-            "extraction_samples": 16,
-            "several_prompts": 50,
-            "sentinel_prompts": 100,
-            "instruction_prompts": 16,
-            "coherence_texts": 400,
-            "counterfactual_templates": 68,
-            "counterfactual_samples": 8,
-            "score": True,
-            "closed_book_questions": 186,
-            "closed_book_samples": 8,
-            "copying_passages": 48,
-            "unknown_statements": 500,
-            "bias_items": None,
-            "fact_items": None,
-        },
-        "baseline": {"objective": "sft"},
-        "gate": {"policy": "standard"},
-    },
-}
 
 
 def release_config(style: str, profile: str = "quick", seed: int = 1, overrides: dict[str, Any] | None = None) -> ReleaseConfig:
@@ -427,8 +255,8 @@ def release_config(style: str, profile: str = "quick", seed: int = 1, overrides:
     Raises:
         ValueError: unknown profile or field, or a value out of range; the sentence names the field.
     """
-    if profile not in _PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(_PROFILES)}")
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
     tree: dict[str, Any] = {"style": style, "profile": profile, "seed": seed}
     for dotted, value in (overrides or {}).items():
         *path, leaf = dotted.split(".")
