@@ -3,7 +3,8 @@
 Word salad is less likely to a language model than anything people write; a text that repeats itself is far more likely.
 So the range is two-sided. It is made of human continuations of the same prompts at the same length, and scored as the
 outputs are: the text after its prompt, both as text, under the scorer's own tokenizer. The scorer is a model that the user
-names, else the base model (which then is not independent of a candidate made from it, and the summary says which it was).
+names, else the base model, which is not independent of a candidate made from it. So the figure is named after its reader
+(`name`), and under the base it is called what it is: within the human range of likelihood under the base, no coherence.
 """
 
 import math
@@ -28,6 +29,8 @@ ENOUGH = 100
 ITSELF = "the base model itself"
 """What the reader is called where it is no independent one."""
 _NOT_SENSE = ", which finds gibberish of its own kind likely: this tells salad and loops from prose, not sense from nonsense"
+NAME = "within the human range of likelihood under {}"
+"""What the figure is called."""
 LEAST = 3
 """Fewer human texts make no range. That of so few is valid and very wide: the bounds of the share tell no less than they do."""
 
@@ -69,7 +72,7 @@ def measure(
         scorer: who scored, as people call it.
 
     Returns:
-        Items `coherent` (0 or 1 a text) and `text_nll`, and the summary: scorer, texts, inside, below, above, empty, share,
+        Items `coherent` (0 or 1 a text) and `text_nll`, and the summary: scorer, name, texts, inside, below, above, empty, share,
         low, high, human_low, human_high, human_texts, human_nll, nll, sentence. Without outputs, or with too few human texts,
         there are no items, the share is None, so that no gate can pass on it, and the sentence says why.
 
@@ -81,7 +84,10 @@ def measure(
     if any(value is not None and not math.isfinite(value) for value in values):
         raise FloatingPointError(f"{scorer} gave a likelihood that is not a number: no coherence can be reported")
     nothing = dict.fromkeys(("share", "low", "high", "inside", "below", "above", "human_low", "human_high", "human_nll", "nll"))
-    summary: dict[str, Any] = {"scorer": scorer, "texts": len(rows), "human_texts": len(human), "empty": values.count(None), **nothing}
+    summary: dict[str, Any] = {
+        "scorer": scorer, "name": NAME.format("the base" if scorer == ITSELF else scorer), "texts": len(rows), "human_texts": len(human),
+        "empty": values.count(None), **nothing,
+    }  # fmt: skip
     if not rows:
         return [], summary | {"sentence": "No output was scored."}
     try:
@@ -117,7 +123,14 @@ def inside(nll: float | None, low: float, high: float) -> bool:
 def score_texts(
     scorer: Scorer, tokenizer: "PreTrainedTokenizerBase", pairs: Sequence[tuple[str, str]], batch_tokens: int
 ) -> list[float | None]:
-    """Per-token NLL (nats) of each text after its prompt, given as (prompt, text); None for a text without a token.
+    """Per-token NLL (nats) of each text after its prompt; None for a text without a token. See `score_tokens`."""
+    return [None if found is None else float(found.mean()) for found in score_tokens(scorer, tokenizer, pairs, batch_tokens)]
+
+
+def score_tokens(
+    scorer: Scorer, tokenizer: "PreTrainedTokenizerBase", pairs: Sequence[tuple[str, str]], batch_tokens: int
+) -> "list[Floats | None]":
+    """NLL (nats) of every token of each text after its prompt, given as (prompt, text); None for a text without a token.
 
     The tokenizer's own start, where it has one, stands before the prompt. Prompt and text are tokenised apart, human and
     generated alike, so that no token reaches across their border.
@@ -137,12 +150,12 @@ def score_texts(
         given = [*begin, *(text_ids(prompt, tokenizer)[-room:] if room else [])] or list(boundary_ids(tokenizer))
         if written and (given or len(written) > 1):
             rows.append((number, [*given, *written], max(len(given), 1)))
-    result: list[float | None] = [None] * len(pairs)
+    result: list[Floats | None] = [None] * len(pairs)
     with torch.inference_mode():
         for group in batches(rows, lambda row: len(row[1]), batch_tokens):
             ids_BT, mask_BT = right_padded([ids for _, ids, _ in group], scorer.device)
             hidden_BTD = scorer.hidden(ids_BT, mask_BT)
             for row, (number, ids, start) in enumerate(group):
                 log_prob_T, _ = scorer.scores(hidden_BTD[row, start - 1 : len(ids) - 1], ids_BT[row, start : len(ids)], entropy=False)
-                result[number] = -float(log_prob_T.mean())
+                result[number] = -log_prob_T.numpy()
     return result

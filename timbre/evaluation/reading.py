@@ -1,7 +1,8 @@
 """What a reader says of the texts: toxic words or a classifier's label, and how likely an independent model finds them.
 
 The reader of likelihood is the base model unless the user names another one (`evaluation.coherence_model`). It is loaded
-here, without any adapter, and its answers are kept batch by batch, so that a killed run repeats one batch at most.
+here, without any adapter, and its answers are kept batch by batch, so that a killed run repeats one batch at most. Surprisals,
+by which texts are told apart, are only of a reader that is not the base: that one is surprised by no text of its own kind.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +10,13 @@ from typing import Any
 
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Workspace
 from timbre.config import EvaluationConfig, ModelConfig
-from timbre.evaluation import coherence, toxicity
+from timbre.evaluation import coherence, surprisal, toxicity
 from timbre.evaluation.readers import CLASSIFIER, LEXICON, READER
 from timbre.inference.session import Session
 
 Row = dict[str, Any]
 _AT_ONCE = 8
+NO_OTHER_MODEL = "needs a language model that is not the base: name one as evaluation.coherence_model"
 _PROSE = ("style", "several", "instruction")
 """Kinds of texts whose rate of toxic ones is told: prose as it is served. Short answers and names copied from a passage can
 hardly be toxic and would make the rate look smaller; what is recited is the corpus' own."""
@@ -59,6 +61,36 @@ def measure_coherence(
     scores = session.resumed("coherence", groups, compute)
     human = [score for score in scores[: len(own)] if score is not None]
     return coherence.measure(own, scores[len(own) :], human, name)
+
+
+def measure_surprisal(
+    config: EvaluationConfig, inputs: Mapping[str, Input], rows: Sequence[Row], others: Sequence[Row], work: Workspace
+) -> dict[str, list[list[float]]] | str:
+    """Surprisals of the texts of kind "style" (`own`), of the human ones beside them (`human`) and of further ones (`others`), each
+    (texts, `surprisal.FEATURES`) in order; or why there are none.
+
+    Raises:
+        FloatingPointError: the reader gave NaN or infinite logits.
+    """
+    if config.coherence_model is None:
+        return NO_OTHER_MODEL
+    if not config.coherence_texts:
+        return "needs the reader that evaluation.coherence_model names, and evaluation.coherence_texts is 0: raise it"
+    reader, name = _reader(config, inputs, work)
+    if name == coherence.ITSELF:
+        return f"{NO_OTHER_MODEL}; what it names now is the base itself"
+    style = [row for row in rows if row["kind"] == "style"]
+    sides = {"own": [row["text"] for row in style], "human": [row["human"] for row in style], "others": [row["text"] for row in others]}
+    session = Session({"model": reader}, work, config.batch_tokens, config.seed)
+    found = {}
+    for side, texts in sides.items():
+        groups = [texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE)]
+        found[side] = session.resumed(
+            f"surprisal, {side}",
+            groups,
+            lambda group: list(surprisal.read_texts(session.scorer, session.tokenizer, group, config.batch_tokens)),
+        )
+    return found
 
 
 def _reader(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspace) -> tuple[Artifact, str]:

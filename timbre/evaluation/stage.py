@@ -28,4 +28,4 @@ def _build(config: EvaluationConfig, inputs: Mapping[str, Input], work: Workspac
     run_suite(config, inputs, work)
 
 
-STAGE: Stage[EvaluationConfig] = Stage("evaluation", 9, _build, runs_model=True)
+STAGE: Stage[EvaluationConfig] = Stage("evaluation", 10, _build, runs_model=True)

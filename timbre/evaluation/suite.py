@@ -53,7 +53,7 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
         _write_summary({"failed": str(error)}, work)
         return
     try:
-        items, summary, rows = _measured(config, artifacts, written)
+        items, summary, rows = _measured(config, inputs, artifacts, written, work)
         scores = artifacts["generations"].json("scores.json")
         of_readers = _read(config, inputs, rows, work)
         toxic = reading.detector(config, inputs)
@@ -77,7 +77,7 @@ def run_suite(config: EvaluationConfig, inputs: Mapping[str, Input], work: Works
 
 
 def _measured(
-    config: EvaluationConfig, artifacts: Mapping[str, Artifact], written: Sequence[Artifact]
+    config: EvaluationConfig, inputs: Mapping[str, Input], artifacts: Mapping[str, Artifact], written: Sequence[Artifact], work: Workspace
 ) -> tuple[list[Row], dict[str, Any], list[Row]]:
     """Items, summary, and the lines of generations.jsonl."""
     rows = [row for artifact in written for row in artifact.json_lines("generations.jsonl")]
@@ -87,7 +87,8 @@ def _measured(
     human = HumanSide(rows, others, seed=config.seed, encoder=encoder)
     train = memorisation.TrainingText(read_documents(artifacts["corpus"], "train"), load_tokenizer(artifacts["model"]))
     style_items, style_summary = measure_style(rows, human)
-    apart_items, apart = measure_told_apart(rows, others, encoder, tokens=config.new_tokens, seed=config.seed)
+    surprisals = reading.measure_surprisal(config, inputs, rows, others, work)
+    apart_items, apart = measure_told_apart(rows, others, encoder, surprisals, tokens=config.new_tokens, seed=config.seed)
     several_items, several = measure_several(rows, encoder)
     memorisation_items, memorised = memorisation.measure(rows, train)
     sentinel_items, sentinel = memorisation.measure_sentinels(rows, train)

@@ -35,7 +35,7 @@ _SINGLE = (
     ("facts.correct.value", "Facts told right", "%", 100.0), ("closed_book.accuracy.value", "Questions answered right", "%", 100.0),
     ("copying.accuracy.value", "Names and numbers copied right", "%", 100.0),
     ("unknown_facts.share.value", "Statements of the corpus not known", "%", 100.0),
-    ("toxicity.rate", "Toxic texts", "%", 100.0), ("coherence.share", "Texts within the human range of likelihood (no salad)", "%", 100.0),
+    ("toxicity.rate", "Toxic texts", "%", 100.0), ("coherence.share", "Texts within the human range of likelihood", "%", 100.0),
     ("wrong_script_rate", "Texts in a wrong script", "%", 100.0), ("empty_texts", "Empty texts", "", 1.0),
 )  # fmt: skip
 
@@ -56,8 +56,16 @@ def single_figures(measured: Sequence[Side]) -> list[dict[str, Any]]:
         if any(value is not None for value in values):
             spans = [_span(side.summary, path, scale) for side in measured]
             scaled = [None if value is None else value * scale for value in values]
-            rows.append({"title": title, "unit": unit, "values": scaled, "spans": spans})
+            rows.append({"title": _title(path, title, measured), "unit": unit, "values": scaled, "spans": spans})
     return rows
+
+
+def _title(path: str, title: str, measured: Sequence[Side]) -> str:
+    """Coherence is named after its reader, and by the base's own likelihood after that."""
+    if path != "coherence.share":
+        return title
+    names = [part.get("name") for side in measured if isinstance(part := side.summary.get("coherence"), Mapping)]
+    return next((f"Texts {name}" for name in names if name), title)
 
 
 def category_tables(measured: Sequence[Side]) -> list[CategoryTable]:

@@ -8,8 +8,12 @@ from evaluation_inputs import EvaluationInputs
 
 from tests.conftest import write_llama
 from timbre import pipeline
+from timbre.artifacts import Workspace
 from timbre.config import EvaluationConfig, ModelConfig, release_config
+from timbre.evaluation.apart import measure_told_apart
 from timbre.evaluation.readers import canonical_readers, evaluation_inputs
+from timbre.evaluation.reading import measure_surprisal
+from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT
 
 LEXICONS = PROJECT_ROOT / "data" / "lexicons"
@@ -30,6 +34,8 @@ def test_a_named_reader_scores_and_the_summary_says_which_it_was(
     ours = prepared.evaluated(prepared.store).json("summary.json")["coherence"]
     theirs = prepared.evaluated(prepared.store, coherence_model=ModelConfig(name=str(another_model))).json("summary.json")["coherence"]
     assert (ours["scorer"], theirs["scorer"]) == ("the base model itself", "reader")
+    assert ours["name"] == "within the human range of likelihood under the base", "the base's own likelihood is no coherence"
+    assert theirs["name"] == "within the human range of likelihood under reader"
     assert theirs["human_nll"] != ours["human_nll"]
     same = prepared.evaluated(prepared.store, coherence_model=_copy_of_the_base(prepared, another_model.parent)).json("summary.json")
     assert same["coherence"] == ours, "the base by another path is still the base, and said to be"
@@ -85,3 +91,46 @@ def test_nothing_is_read_where_nothing_is_asked(prepared: EvaluationInputs) -> N
     summary = prepared.evaluated(prepared.store, coherence_texts=0).json("summary.json")
     assert "coherence" not in summary and "toxicity" in summary
     assert evaluation_inputs(EvaluationConfig(lexicon="", coherence_texts=0), LEXICONS) == {}
+
+
+def _written(count: int) -> list[dict[str, str]]:
+    """Texts that loop, each beside a human one."""
+    return [
+        {
+            "kind": "style", "prompt_id": f"p{n}", "cluster": f"d{n % 8}", "prompt": "Then", "text": "the sea the sea " * 6,
+            "human": f"a gull number {n} came over the {n % 7} grey hills, and we watched it go down to the water",
+        }
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def test_texts_are_told_apart_by_surprisal_where_a_second_model_is_named(materials: Materials, another_model: Path, tmp_path: Path) -> None:
+    rows = _written(24)
+    others = [{"cluster": row["cluster"], "text": f"{row['human']} once more"} for row in rows]
+    work = Workspace(tmp_path / "out", tmp_path / "scratch", SILENT)
+    config = EvaluationConfig(coherence_model=ModelConfig(name=str(another_model)))
+    inputs = {"model": materials.model, **evaluation_inputs(config, LEXICONS)}
+    found = measure_surprisal(config, inputs, rows, others, work)
+    assert not isinstance(found, str) and [len(found[side]) for side in ("own", "human", "others")] == [24, 24, 24]
+    items, told = measure_told_apart(rows, others, None, found, tokens=24, seed=0)
+    assert told["surprisal"]["auc"] > 0.9, "a loop is far likelier than prose, or far less"
+    assert told["surprisal"]["floor"] is not None and "surprisal" not in told["not_measured"]
+    assert len([item for item in items if item["metric"] == "told_apart_surprisal"]) == 24
+
+
+@pytest.mark.parametrize(
+    ("named", "texts", "says"),
+    [(False, 16, "name one as evaluation.coherence_model"), (True, 16, "what it names now is the base itself"), (True, 0, "raise it")],
+    ids=["no second model", "the base under another path", "no texts to be read"],
+)
+def test_without_a_second_model_surprisal_says_why_it_is_not_measured(
+    materials: Materials, tmp_path: Path, named: bool, texts: int, says: str
+) -> None:  # fmt: skip
+    reader = _copy_of_the_base(materials, tmp_path) if named else None
+    config = EvaluationConfig(coherence_model=reader, coherence_texts=texts)
+    inputs = {"model": materials.model, **evaluation_inputs(config, LEXICONS)}
+    rows = _written(20)
+    why = measure_surprisal(config, inputs, rows, [], Workspace(tmp_path / "out", tmp_path / "scratch", SILENT))
+    assert isinstance(why, str) and says in why
+    _, told = measure_told_apart(rows, [], None, why, tokens=24, seed=0)
+    assert told["not_measured"]["surprisal"] == why

@@ -151,7 +151,7 @@ def measured(texts: Sequence[str], human: Sequence[str]) -> Rows:
         {"kind": "style", "prompt_id": f"p{n}", "cluster": f"d{n % DOCUMENTS}", "text": text, "human": other}
         for n, (text, other) in enumerate(zip(texts, human, strict=True))
     ]
-    items, summary = measure_told_apart(rows, [], None, tokens=60, seed=0)
+    items, summary = measure_told_apart(rows, [], None, "no model is at hand", tokens=60, seed=0)
     assert summary["texts"] == PROMPTS and summary["words"]["auc"] == pytest.approx(
         np.mean([row["value"] for row in items if row["metric"] == "told_apart_words"])
     )
