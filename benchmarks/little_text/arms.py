@@ -1,0 +1,63 @@
+"""What is trained: arms, sizes and seeds, each fixed before a test document is read.
+
+All arms of a size and seed see the same passages and take steps of as many tokens; none has replay items, so that they differ in
+the objective alone. Ten epochs each on one half cosine, a look at 1,536 validation tokens an epoch. `best` is the adapter of the
+look that found those likeliest (early stopping), `last` the one after ten epochs.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.recipes import Recipe, Size
+
+EPOCHS, BATCH, PASSAGE, RATE = 10, 512, 256, 5e-4
+State = Literal["best", "last"]
+
+SIZES = (4_096, 2_048, 8_192)
+"""Training tokens, in the order in which they are run."""
+SEEDS = (1, 2, 3)
+"""Each draws passages of its own, and the order in which they are learnt."""
+PILOT_SEED = 9
+STYLE, SECOND_STYLE, SECOND_SIZE = "literary", "conversational", 4_096
+
+_PLAIN = {"patience": 99, "replay_items": 0, "replay_weight": 0.0}
+"""No early end: the adapter of the best look is kept anyhow, and the curve is wanted to its end."""
+
+
+def _arm(name: str, why: str, objective: str = "sft", **training: float) -> Recipe:
+    return Recipe(name, why, objective, training=_PLAIN | training, top_p=0.95)
+
+
+SFT_RATES = (_arm("sft-5e-4", "cross-entropy at a rate of 5e-4"), _arm("sft-2e-4", "cross-entropy at 2e-4", learning_rate=2e-4))
+REGULARISERS = (
+    _arm("smoothing-02", "label smoothing, ε = .02", "label_smoothing", smoothing=0.02),
+    _arm("decay", "weight decay of 5", weight_decay=5.0),
+)
+SOFT = (
+    Recipe("dft-75", "α = .75", target={"alpha": 0.75}, training=_PLAIN, top_p=0.95),
+    Recipe("dft-75-renorm", "α = .75, the tail left out", target={"alpha": 0.75}, training=_PLAIN | {"tail": "renorm"}, top_p=0.95),
+    Recipe("dft-50", "α = .5", target={"alpha": 0.5}, training=_PLAIN, top_p=0.95),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of the trial: an arm, how much text, which seed, whose style."""
+
+    arm: str
+    tokens: int
+    seed: int
+    style: str = STYLE
+
+    @property
+    def name(self) -> str:
+        return f"{self.style}-{self.tokens}-{self.seed}-{self.arm}" if self.tokens else f"{self.style}-{self.arm}"
+
+
+def size(tokens: int) -> Size:
+    """The trial at so many training tokens."""
+    return Size(
+        f"little-{tokens}", train_tokens=tokens, passage_tokens=PASSAGE, top_k=64, admission_tokens=2_048, reference_epochs=3,
+        epochs=EPOCHS, learning_rate=RATE, batch_tokens=BATCH, validation_tokens=1_536, evaluate_every=max(tokens // BATCH, 1),
+        likelihood_tokens=6_144, prompts=128, prompt_tokens=24, new_tokens=96,
+    )  # fmt: skip
