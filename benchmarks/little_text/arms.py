@@ -28,15 +28,27 @@ def _arm(name: str, why: str, objective: str = "sft", **training: float) -> Reci
     return Recipe(name, why, objective, training=_PLAIN | training, top_p=0.95)
 
 
-SFT_RATES = (_arm("sft-5e-4", "cross-entropy at a rate of 5e-4"), _arm("sft-2e-4", "cross-entropy at 2e-4", learning_rate=2e-4))
+SFT_RATES = (
+    _arm("sft-5e-4", "cross-entropy at a rate of 5e-4"),
+    _arm("sft-2e-4", "cross-entropy at 2e-4", learning_rate=2e-4),
+    _arm("sft-short", "cross-entropy at 5e-4, three epochs", epochs=3),
+)
 REGULARISERS = (
     _arm("smoothing-02", "label smoothing, ε = .02", "label_smoothing", smoothing=0.02),
     _arm("decay", "weight decay of 5", weight_decay=5.0),
 )
+
+
+def _soft(name: str, why: str, alpha: float, **training: float | str) -> Recipe:
+    return Recipe(name, why, target={"alpha": alpha}, training=_PLAIN | training, top_p=0.95)
+
+
 SOFT = (
-    Recipe("dft-75", "α = .75", target={"alpha": 0.75}, training=_PLAIN, top_p=0.95),
-    Recipe("dft-75-renorm", "α = .75, the tail left out", target={"alpha": 0.75}, training=_PLAIN | {"tail": "renorm"}, top_p=0.95),
-    Recipe("dft-50", "α = .5", target={"alpha": 0.5}, training=_PLAIN, top_p=0.95),
+    _soft("dft-75", "α = .75", 0.75),
+    _soft("dft-50", "α = .5", 0.5),
+    _soft("dft-75-short", "α = .75, four epochs", 0.75, epochs=4),
+    _soft("dft-75-low", "α = .75 at 2e-4", 0.75, learning_rate=2e-4),
+    _soft("dft-75-renorm", "α = .75, the tail left out", 0.75, tail="renorm"),
 )
 
 

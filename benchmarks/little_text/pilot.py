@@ -21,7 +21,7 @@ from timbre.metrics.told_apart import Side, told_apart
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "little-text"
 TOKENS = 2_048
-HEARD = {"sft-5e-4": "best", "dft-75": "last", "dft-75-renorm": "last"}
+HEARD = {"sft-5e-4": "best", "dft-75": "last", "dft-75-short": "last", "dft-50": "last", "dft-75-renorm": "last"}
 """Whose texts are told apart, and at which state."""
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     """Train, read, and write one JSON."""
     path, place = RESULTS / "pilot.json", trial(STYLE, TOKENS, PILOT_SEED)
     found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
-    for recipe in (SOFT[0], *SFT_RATES, *REGULARISERS, *SOFT[1:]):
+    for recipe in (*SOFT[:3], *SFT_RATES, *REGULARISERS, *SOFT[3:]):
         if recipe.name in found or (sys.argv[1:] and recipe.name not in sys.argv[1:]):
             continue
         found[recipe.name] = _row(place, recipe)

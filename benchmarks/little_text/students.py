@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.little_text.arms import EPOCHS, State, size
+from benchmarks.little_text.arms import State, size
 from benchmarks.recipes import Recipe
 from benchmarks.trial import Trial
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
@@ -52,8 +52,8 @@ def state_of(place: Trial, trained: Artifact, state: State) -> Artifact:
 
 def curve(trained: Artifact) -> list[tuple[float, float]]:
     """(epochs, held-out NLL in nats a token on validation documents) of every look."""
-    rows = trained.json_lines("curve.jsonl")
-    return [(round(EPOCHS * row["step"] / row["steps"], 2), round(row["held_out_nll"], 5)) for row in rows if "held_out_nll" in row]
+    rows, epochs = trained.json_lines("curve.jsonl"), int(trained.manifest.config["epochs"])
+    return [(round(epochs * row["step"] / row["steps"], 2), round(row["held_out_nll"], 5)) for row in rows if "held_out_nll" in row]
 
 
 def best_look(trained: Artifact) -> tuple[float, float]:
