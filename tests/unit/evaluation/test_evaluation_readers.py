@@ -104,12 +104,14 @@ def _written(count: int) -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
-def test_texts_are_told_apart_by_surprisal_where_a_second_model_is_named(materials: Materials, another_model: Path, tmp_path: Path) -> None:
+def test_texts_are_told_apart_by_surprisal_where_a_second_model_is_named(
+    prepared: EvaluationInputs, another_model: Path, tmp_path: Path
+) -> None:
     rows = _written(24)
     others = [{"cluster": row["cluster"], "text": f"{row['human']} once more"} for row in rows]
     work = Workspace(tmp_path / "out", tmp_path / "scratch", SILENT)
     config = EvaluationConfig(coherence_model=ModelConfig(name=str(another_model)))
-    inputs = {"model": materials.model, **evaluation_inputs(config, LEXICONS)}
+    inputs = {"model": prepared.model, **evaluation_inputs(config, LEXICONS)}
     found = measure_surprisal(config, inputs, rows, others, work)
     assert not isinstance(found, str) and [len(found[side]) for side in ("own", "human", "others")] == [24, 24, 24]
     items, told = measure_told_apart(rows, others, None, found, tokens=24, seed=0)
@@ -124,11 +126,11 @@ def test_texts_are_told_apart_by_surprisal_where_a_second_model_is_named(materia
     ids=["no second model", "the base under another path", "no texts to be read"],
 )
 def test_without_a_second_model_surprisal_says_why_it_is_not_measured(
-    materials: Materials, tmp_path: Path, named: bool, texts: int, says: str
+    prepared: EvaluationInputs, tmp_path: Path, named: bool, texts: int, says: str
 ) -> None:  # fmt: skip
-    reader = _copy_of_the_base(materials, tmp_path) if named else None
+    reader = _copy_of_the_base(prepared, tmp_path) if named else None
     config = EvaluationConfig(coherence_model=reader, coherence_texts=texts)
-    inputs = {"model": materials.model, **evaluation_inputs(config, LEXICONS)}
+    inputs = {"model": prepared.model, **evaluation_inputs(config, LEXICONS)}
     rows = _written(20)
     why = measure_surprisal(config, inputs, rows, [], Workspace(tmp_path / "out", tmp_path / "scratch", SILENT))
     assert isinstance(why, str) and says in why
