@@ -37,6 +37,10 @@ def serve(
         Path | None, typer.Option(help="File of the watermark's secret. Default: serving/watermark.key in Timbre's home, if it is there.")
     ] = None,
     new_watermark_key: Annotated[bool, typer.Option("--new-watermark-key", help="Make that file, and stop.")] = False,
+    steering: Annotated[
+        Literal["request", "start", "off"],
+        typer.Option(help="The base model, for diversity and strength: loaded at the first request of it, at the start, or never."),
+    ] = "request",
     limit: Annotated[
         list[str] | None, typer.Option(help="A bound, e.g. --limit max_tokens=512 (repeatable; docs/how-to/serving.md).")
     ] = None,
@@ -60,11 +64,19 @@ def serve(
         print(json.dumps({"file": str(secret)}) if json_output else secret)
         return
     marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "request" else None)
-    _serve(style or ["literary"], model, host, port, path, limit or [], marking, json_output)
+    _serve(style or ["literary"], model, host, port, path, limit or [], marking, steering, json_output)
 
 
 def _serve(
-    names: list[str], model: str, host: str, port: int, path: Path, limit: list[str], marking: tuple[str, Path | None], json_output: bool
+    names: list[str],
+    model: str,
+    host: str,
+    port: int,
+    path: Path,
+    limit: list[str],
+    marking: tuple[str, Path | None],
+    steering: str,
+    json_output: bool,
 ) -> None:
     from timbre.config import ModelConfig
     from timbre.serving.app import application
@@ -88,9 +100,11 @@ def _serve(
     )
     with listening(host, port) as bound:
         for name in dict.fromkeys(names):
-            styles.open(name)
+            loaded = styles.open(name)
+            if steering == "start":
+                styles.base(loaded)
         log_to_stderr()
-        app, stop = application(styles, limits, known, mark)
+        app, stop = application(styles, limits, known, mark, steers=steering != "off")
         address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
         def started() -> None:

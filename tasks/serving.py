@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
+from timbre.export.base import ONNX_FILE
 from timbre.registry.ledger import Ledger
 from timbre.serving.champions import Champion
 from timbre.settings import settings
+from timbre.tasks.bases import base_of
 from timbre.tasks.bundles import bundle_of
 from timbre.tasks.context import open_ledger, registered_name
 
@@ -34,3 +37,6 @@ class LedgerChampions:
         if served.version != champion.version:
             raise ValueError(f"{champion.model} v{champion.version} is not to be had under {settings().home}")
         return served.artifact.path
+
+    def base(self, bundle: Artifact) -> Path:
+        return base_of(bundle).file(ONNX_FILE)

@@ -6,19 +6,14 @@ tokens stay is computed in float64, so that both give the same tokens. Tokens th
 with the last one kept are kept as well: a tie is then broken neither by the library nor by the device.
 """
 
-from typing import Any
-
 import numpy as np
 from pydantic import Field
 
 from timbre.config import SamplerConfig
-
-Logits = Any
-"""`numpy.ndarray` or `torch.Tensor`, floating point, shape (..., V)."""
+from timbre.inference.arrays import NEVER, Logits, at, best, descending, double, largest, namespace, softmax
 
 SHORTLIST = 1024
 """The likeliest tokens among which a nucleus is looked for first."""
-_NEVER = float("-inf")
 _TOP_H_WIDTH = 100
 """Likeliest tokens that `top_h` weighs, as in transformers."""
 _COOLEST = 1e-3
@@ -49,28 +44,28 @@ def top_k(logits_BV: Logits, k: int) -> Logits:
     """Keep the k most likely tokens (and those tied with the k-th); 0 or ≥ V keeps all."""
     if k <= 0 or k >= logits_BV.shape[-1]:
         return logits_BV
-    return _from(logits_BV, _descending(logits_BV)[..., k - 1 : k])
+    return _from(logits_BV, descending(logits_BV)[..., k - 1 : k])
 
 
 def top_p(logits_BV: Logits, p: float) -> Logits:
     """Keep the smallest set of most likely tokens whose probability is ≥ p (nucleus sampling, 1904.09751 §3.1)."""
     if p >= 1.0:
         return logits_BV
-    xp = _namespace(logits_BV)
-    sorted_BV = _descending(logits_BV)
-    probabilities_BV = _softmax(sorted_BV)
+    xp = namespace(logits_BV)
+    sorted_BV = descending(logits_BV)
+    probabilities_BV = softmax(sorted_BV)
     before_BV = xp.cumsum(probabilities_BV, -1) - probabilities_BV  # mass of the tokens ranked above
     kept_B1 = (before_BV < p).sum(-1)[..., None]
-    return _from(logits_BV, _at(sorted_BV, kept_B1 - 1))
+    return _from(logits_BV, at(sorted_BV, kept_B1 - 1))
 
 
 def min_p(logits_BV: Logits, p: float) -> Logits:
     """Keep tokens at least p times as likely as the most likely one (2407.01082)."""
     if p <= 0.0:
         return logits_BV
-    xp = _namespace(logits_BV)
-    best_B1 = xp.amax(_double(logits_BV), -1)[..., None]
-    return xp.where(_double(logits_BV) >= best_B1 + float(np.log(p)), logits_BV, _NEVER)
+    xp = namespace(logits_BV)
+    best_B1 = xp.amax(double(logits_BV), -1)[..., None]
+    return xp.where(double(logits_BV) >= best_B1 + float(np.log(p)), logits_BV, NEVER)
 
 
 def top_h(logits_BV: Logits, share: float) -> Logits:
@@ -80,12 +75,12 @@ def top_h(logits_BV: Logits, share: float) -> Logits:
     """
     if share <= 0.0:
         return logits_BV
-    xp = _namespace(logits_BV)
-    values_BK, _ = _largest(logits_BV, min(_TOP_H_WIDTH, logits_BV.shape[-1]))
-    p_BK = _softmax(values_BK)
+    xp = namespace(logits_BV)
+    values_BK, _ = largest(logits_BV, min(_TOP_H_WIDTH, logits_BV.shape[-1]))
+    p_BK = softmax(values_BK)
     terms_BK = -p_BK * xp.log(xp.where(p_BK > 0, p_BK, 1.0))
     kept_B1 = (xp.cumsum(terms_BK, -1) <= share * terms_BK.sum(-1)[..., None]).sum(-1)[..., None]
-    return _from(logits_BV, _at(values_BK, xp.where(kept_B1 > 0, kept_B1 - 1, 0)))
+    return _from(logits_BV, at(values_BK, xp.where(kept_B1 > 0, kept_B1 - 1, 0)))
 
 
 def dynamic_temperature(logits_BV: Logits, value: float, theta: float) -> Logits:
@@ -95,7 +90,7 @@ def dynamic_temperature(logits_BV: Logits, value: float, theta: float) -> Logits
     """
     if theta == 0.0:
         return temperature(logits_BV, value)
-    xp = _namespace(logits_BV)
+    xp = namespace(logits_BV)
     p_BV = probabilities(logits_BV)
     entropy_B1 = -(p_BV * xp.log(xp.where(p_BV > 0, p_BV, 1.0))).sum(-1)[..., None]
     power_B1 = theta / xp.where(entropy_B1 > 1e-9, entropy_B1, 1e-9)
@@ -116,8 +111,8 @@ def probabilities(logits_BV: Logits) -> Logits:
     Raises:
         FloatingPointError: a row has NaN, +inf, or nothing left to choose from.
     """
-    _best(logits_BV)
-    return _softmax(logits_BV)
+    best(logits_BV)
+    return softmax(logits_BV)
 
 
 def draw(logits_BV: Logits, uniform_B: Logits) -> Logits:
@@ -125,7 +120,7 @@ def draw(logits_BV: Logits, uniform_B: Logits) -> Logits:
 
     One number a row decides, so a row's text depends on its own random stream and not on the batch it is in.
     """
-    xp = _namespace(logits_BV)
+    xp = namespace(logits_BV)
     cumulative_BV = xp.cumsum(probabilities(logits_BV), -1)
     target_B1 = uniform_B[..., None] * cumulative_BV[..., -1:]
     return (cumulative_BV <= target_B1).sum(-1)
@@ -133,8 +128,8 @@ def draw(logits_BV: Logits, uniform_B: Logits) -> Logits:
 
 def greedy(logits_BV: Logits) -> Logits:
     """The most likely token; the lowest id of those tied."""
-    xp = _namespace(logits_BV)
-    best_B1 = _best(logits_BV)[..., None]
+    xp = namespace(logits_BV)
+    best_B1 = best(logits_BV)[..., None]
     return (xp.cumsum(logits_BV == best_B1, -1) == 0).sum(-1)
 
 
@@ -159,20 +154,20 @@ def _from_shortlist(logits_BV: Logits, uniform_B: Logits, p: float, width: int =
     Rows whose nucleus may reach beyond the list get one eight times as long, in the end the whole row. The mass of the whole
     row is had from float32 weights (relative error about 1e-8); what is drawn from is float64 as ever.
     """
-    xp = _namespace(logits_BV)
-    _best(logits_BV)
-    values_BK, ids_BK = _largest(logits_BV, width)
+    xp = namespace(logits_BV)
+    best(logits_BV)
+    values_BK, ids_BK = largest(logits_BV, width)
     peak_B1 = values_BK[..., :1]
     total_B1 = xp.exp(logits_BV - peak_B1).sum(-1, dtype=xp.float64)[..., None]
-    weights_BK = xp.exp(_double(values_BK) - _double(peak_B1))
+    weights_BK = xp.exp(double(values_BK) - double(peak_B1))
     before_BK = xp.cumsum(weights_BK, -1) - weights_BK
-    threshold_B1 = _at(values_BK, (before_BK < p * total_B1).sum(-1)[..., None] - 1)
+    threshold_B1 = at(values_BK, (before_BK < p * total_B1).sum(-1)[..., None] - 1)
     kept_BK = values_BK >= threshold_B1
     short_B = (threshold_B1 > values_BK[..., -1:])[..., 0]  # a lower one may be tied with tokens beyond the list
     order_BK = xp.argsort(ids_BK, -1)
-    cumulative_BK = xp.cumsum(_at(xp.where(kept_BK, weights_BK, 0.0), order_BK), -1)
+    cumulative_BK = xp.cumsum(at(xp.where(kept_BK, weights_BK, 0.0), order_BK), -1)
     place_B = (cumulative_BK <= uniform_B[..., None] * cumulative_BK[..., -1:]).sum(-1)
-    chosen_B = _at(_at(ids_BK, order_BK), place_B[..., None])[..., 0]
+    chosen_B = at(at(ids_BK, order_BK), place_B[..., None])[..., 0]
     if not bool(short_B.all()):
         rest_B = ~short_B
         rest_BV, wider = logits_BV[rest_B], 8 * width
@@ -181,51 +176,5 @@ def _from_shortlist(logits_BV: Logits, uniform_B: Logits, p: float, width: int =
     return chosen_B
 
 
-def _namespace(array: Logits) -> Any:
-    if isinstance(array, np.ndarray):
-        return np
-    import torch
-
-    return torch
-
-
-def _best(logits_BV: Logits) -> Logits:
-    xp = _namespace(logits_BV)
-    best_B = xp.amax(logits_BV, -1)  # NaN wins a maximum in both libraries
-    if not bool(xp.isfinite(best_B).all()):
-        raise FloatingPointError("the model gave NaN or infinite logits: no token can be drawn from them")
-    return best_B
-
-
-def _largest(logits_BV: Logits, k: int) -> tuple[Logits, Logits]:
-    """The k largest of each row in descending order, and where they stand."""
-    if not isinstance(logits_BV, np.ndarray):
-        found = logits_BV.topk(k, -1)
-        return found.values, found.indices
-    ids_BK = np.argpartition(logits_BV, -k, axis=-1)[..., -k:]
-    ids_BK = np.take_along_axis(ids_BK, np.argsort(-np.take_along_axis(logits_BV, ids_BK, -1), -1), -1)
-    return np.take_along_axis(logits_BV, ids_BK, -1), ids_BK
-
-
-def _at(array_BK: Logits, places_BM: Logits) -> Logits:
-    """Entries of each row."""
-    return np.take_along_axis(array_BK, places_BM, -1) if isinstance(array_BK, np.ndarray) else array_BK.gather(-1, places_BM)
-
-
-def _double(array: Logits) -> Logits:
-    return array.astype(np.float64) if isinstance(array, np.ndarray) else array.double()
-
-
-def _descending(logits_BV: Logits) -> Logits:
-    return -np.sort(-logits_BV, -1) if isinstance(logits_BV, np.ndarray) else logits_BV.sort(-1, descending=True).values
-
-
-def _softmax(logits_BV: Logits) -> Logits:
-    xp = _namespace(logits_BV)
-    wide_BV = _double(logits_BV)
-    weights_BV = xp.exp(wide_BV - xp.amax(wide_BV, -1)[..., None])
-    return weights_BV / weights_BV.sum(-1)[..., None]
-
-
 def _from(logits_BV: Logits, threshold_B1: Logits) -> Logits:
-    return _namespace(logits_BV).where(logits_BV >= threshold_B1, logits_BV, _NEVER)
+    return namespace(logits_BV).where(logits_BV >= threshold_B1, logits_BV, NEVER)

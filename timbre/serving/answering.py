@@ -1,12 +1,15 @@
 """From a request that was read to its answer, whole or as it is written."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from timbre.artifacts import IntegrityError
+from timbre.export.session import Decoder
 from timbre.inference.sampling import Controls
 from timbre.inference.watermark import Watermark
 from timbre.serving.answers import Choice, Form
@@ -18,6 +21,7 @@ from timbre.serving.requests import ChatRequest, CompletionRequest
 from timbre.serving.writer import Broken, Busy, Closed, Ended, Event, Order
 
 AnyRequest = CompletionRequest | ChatRequest
+_log = logging.getLogger("timbre.serving")
 _CONTROLS = ("temperature", "top_p", "top_k", "min_p", "top_h", "dynamic_temperature")
 Events = asyncio.Queue[tuple[int, Event]]
 
@@ -104,6 +108,8 @@ class Desk:
     styles: Styles
     limits: Limits
     marks: Marks
+    steers: bool = True
+    """Whether the base model may be loaded beside a champion, and mixed in."""
 
     def loaded(self, request: AnyRequest) -> Loaded:
         """The version that a request means.
@@ -135,7 +141,8 @@ class Desk:
         for _ in range(3):
             loaded = self.loaded(request)
             rows = await asyncio.to_thread(_prompts, loaded, request)
-            answer = self._answer(loaded, request, rows, loop, deadline)
+            base = None if request.steering is None else await asyncio.to_thread(self._base, loaded)
+            answer = self._answer(loaded, request, rows, base, loop, deadline)
             try:
                 loaded.writer.submit(*answer.orders)
                 return answer
@@ -145,8 +152,25 @@ class Desk:
                 continue
         raise Refusal(503, "the champion is changing: ask again", code="changing", headers={"Retry-After": "1"})
 
+    def _base(self, loaded: Loaded) -> Decoder:
+        """Raises: Refusal: the base model is not to be had here."""
+        if not self.steers:
+            raise Refusal(400, "this server was started without diversity and strength", param="strength", code="no_steering")
+        try:
+            return self.styles.base(loaded)
+        except (ValueError, IntegrityError) as error:
+            _log.error("no base model", extra={"about": {"style": loaded.style, "why": str(error)}})
+            why = "the base model that diversity and strength mix in is not to be had on this server; its log says why"
+            raise Refusal(400, why, param="strength", code="no_base_model") from None
+
     def _answer(
-        self, loaded: Loaded, request: AnyRequest, rows: list[list[int]], loop: asyncio.AbstractEventLoop, deadline: float
+        self,
+        loaded: Loaded,
+        request: AnyRequest,
+        rows: list[list[int]],
+        base: Decoder | None,
+        loop: asyncio.AbstractEventLoop,
+        deadline: float,
     ) -> Answer:
         texts = len(rows) * request.n
         if texts > self.limits.texts:
@@ -167,12 +191,13 @@ class Desk:
             seeds = [_seed(seed, first + number) for number in range(request.n)]
             tokens = self._tokens(loaded, request, len(ids))
             chosen = mark if request.watermark or (request.watermark is None and self.marks.unasked(tokens)) else None
-            return Order(ids, tokens, sampler, seeds, sink, request.stops, request.top, None if sampler.temperature == 0 else chosen)
+            chosen = None if sampler.temperature == 0 else chosen
+            return Order(ids, tokens, sampler, seeds, sink, request.stops, request.top, chosen, request.steering, base)
 
         orders = [order(number * request.n, ids) for number, ids in enumerate(rows)]
         form = Form(
             request.served, loaded.champion.model, loaded.version, loaded.engine.digest, loaded.style, seed, request.top is not None,
-            sum(len(ids) for ids in rows),
+            sum(len(ids) for ids in rows), request.steering,
         )  # fmt: skip
         return Answer(loaded, form, orders, events, deadline)
 

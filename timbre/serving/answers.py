@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from timbre.inference.steering import Steering
 from timbre.serving.passage import Finish, Piece, Weighed
 
 Kind = Literal["completions", "chat"]
@@ -33,13 +34,15 @@ class Form:
     seed: int
     logprobs: bool
     prompt_tokens: int
+    steering: Steering | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
     def about(self) -> dict[str, Any]:
         """What every answer and every chunk says of its writer."""
-        return {"style": self.style, "version": self.version, "bundle": self.bundle, "seed": self.seed}
+        about: dict[str, Any] = {"style": self.style, "version": self.version, "bundle": self.bundle, "seed": self.seed}
+        return about if self.steering is None else about | self.steering.model_dump(exclude_none=True)
 
     def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
         return self._head(chunk=False) | {

@@ -52,9 +52,11 @@ class _Server:
     stopping: bool = False
 
 
-def application(styles: Styles, limits: Limits, keys: Keys, marks: Marks | None = None) -> tuple[App, Callable[[], None]]:
+def application(
+    styles: Styles, limits: Limits, keys: Keys, marks: Marks | None = None, *, steers: bool = True
+) -> tuple[App, Callable[[], None]]:
     """The guarded application, and what to call when the server stops taking requests."""
-    server = _Server(styles, limits, Desk(styles, limits, marks or Marks()), Metrics(styles))
+    server = _Server(styles, limits, Desk(styles, limits, marks or Marks(), steers), Metrics(styles))
     app = FastAPI(title="Timbre", version=version("timbre"), docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.add_exception_handler(HTTPException, _not_found)
     app.add_exception_handler(Refusal, _refused)

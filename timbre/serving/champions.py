@@ -10,11 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from timbre.artifacts import Artifact, HashCache
+from timbre.export.session import Decoder
 from timbre.serving.chat import ChatTemplate
 from timbre.serving.engine import Engine
 from timbre.serving.writer import Bounds, Writer
@@ -51,6 +52,15 @@ class Champions(Protocol):
         """
         ...
 
+    def base(self, bundle: Artifact) -> Path:
+        """The ONNX file of the base model that a bundle was made of, verified.
+
+        Raises:
+            ValueError: it cannot be had.
+            IntegrityError: it is damaged.
+        """
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
@@ -62,6 +72,7 @@ class Loaded:
     writer: Writer
     chat: ChatTemplate | None
     since: float
+    bundle: Artifact
 
     @property
     def version(self) -> int:
@@ -78,6 +89,8 @@ class Styles:
         self._leaving: list[Loaded] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._base: tuple[tuple[str, str], Decoder] | None = None
+        self._opening = threading.Lock()
         self.on_change: Callable[[Loaded], None] = lambda _: None
 
     def open(self, style: str) -> Loaded:
@@ -91,6 +104,23 @@ class Styles:
         self._current[style] = loaded
         self.on_change(loaded)
         return loaded
+
+    def base(self, loaded: Loaded) -> Decoder:
+        """The base model of a version, for texts that mix it in: opened when it is first asked for, then shared by all styles.
+
+        Raises:
+            ValueError: it cannot be had here.
+            IntegrityError: it is damaged.
+        """
+        with self._opening:
+            digests = loaded.engine.facts.digests
+            which = digests["model"], digests["decoder"]
+            if self._base is None or self._base[0] != which:
+                decoder = Decoder.open(self._champions.base(loaded.bundle))
+                if decoder.logits_width < loaded.engine.facts.vocab_size:
+                    raise ValueError("the base model has fewer tokens than the version that was made of it")
+                self._base = which, decoder
+            return self._base[1]
 
     @property
     def current(self) -> list[Loaded]:
@@ -121,7 +151,7 @@ class Styles:
                 if champion == loaded.champion:
                     self._troubles.pop(style, None)
                 elif champion.version == loaded.version:  # promoted again, or back again before we looked
-                    self._current[style] = Loaded(champion, style, loaded.engine, loaded.writer, loaded.chat, loaded.since)
+                    self._current[style] = replace(loaded, champion=champion)
                 else:
                     self._replace(style, loaded, champion)
             except Exception as error:  # of whatever kind: the version before is served on
@@ -168,4 +198,4 @@ class Styles:
             engine.decoder, engine.tokenizer, vocab_size=facts.vocab_size, unused=engine.unused, eos=facts.eos_token_ids,
             bounds=self._bounds, name=name,
         )  # fmt: skip
-        return Loaded(champion, style, engine, writer, ChatTemplate.of(artifact, engine.tokenizer), time.time())
+        return Loaded(champion, style, engine, writer, ChatTemplate.of(artifact, engine.tokenizer), time.time(), artifact)

@@ -14,8 +14,9 @@ import numpy as np
 from timbre.artifacts import Artifact, HashCache
 from timbre.config import SamplerConfig
 from timbre.export.facts import BundleFacts
-from timbre.export.session import Decoder
+from timbre.export.session import Cache, Decoder, Logits
 from timbre.inference.sampling import sample
+from timbre.inference.steering import Steering, steer
 from timbre.models.tokens import backend_text_ids
 from timbre.serving.detokenizer import Detokenizer
 from timbre.serving.writer import PREFILL
@@ -78,11 +79,16 @@ class Engine:
         top_p: float | None = None,
         top_k: int | None = None,
         seed: int = 0,
+        steering: Steering | None = None,
+        base: Decoder | None = None,
     ) -> Iterator[str]:
         """Pieces of the continuation of `prompt`, which itself is not repeated; whole characters only.
 
         It ends at an end token, after `max_new_tokens`, or when the context is full. The same arguments give the same text
         on the same provider. What is None comes from the bundle; temperature 0 is greedy.
+
+        Args:
+            steering: how the base model is mixed in; `base` is its decoder (`timbre.tasks.bases`), needed unless nothing is mixed.
 
         Raises:
             ValueError: at once, not at the first piece: the prompt is as long as the context or longer, is empty and the
@@ -93,7 +99,10 @@ class Engine:
         sampler = SamplerConfig.model_validate(chosen)
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {max_new_tokens}: ask for at least 1")
-        return self._write(self.prompt_ids(prompt), max_new_tokens, sampler, seed)
+        mixing = steering if steering is not None and not steering.idle else None
+        if mixing is not None and base is None:
+            raise ValueError("diversity and strength mix in the base model: give its decoder as `base`")
+        return self._write(self.prompt_ids(prompt), max_new_tokens, sampler, seed, mixing, base)
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """The tokens a prompt is read as, behind the tokenizer's own start; special tokens written in it are plain text.
@@ -114,21 +123,40 @@ class Engine:
             raise ValueError(f"the prompt is {len(ids)} tokens long and the model reads {self.facts.context} at most: shorten it")
         return ids
 
-    def _write(self, ids: list[int], max_new_tokens: int, sampler: SamplerConfig, seed: int) -> Iterator[str]:
+    def _write(
+        self, ids: list[int], max_new_tokens: int, sampler: SamplerConfig, seed: int, steering: Steering | None, base: Decoder | None
+    ) -> Iterator[str]:
         random = np.random.default_rng(seed)
         text = Detokenizer(self.tokenizer, ids)
-        cache = self.decoder.empty_cache(1)
+        tuned, beside = _Stepped(self.decoder), None if base is None or steering is None else _Stepped(base)
         for start in range(0, len(ids), PREFILL):
-            logits, cache = self.decoder.step(np.array([ids[start : start + PREFILL]], np.int64), cache)
+            logits = tuned.step(ids[start : start + PREFILL])
+            base_logits = None if beside is None else beside.step(ids[start : start + PREFILL])
         for left in range(min(max_new_tokens, self.facts.context - len(ids)), 0, -1):
-            drawable = logits[:, -1, : self.facts.vocab_size]
+            drawable = logits[:, : self.facts.vocab_size]
             drawable[:, self.unused] = -np.inf
+            if base_logits is not None and steering is not None:
+                drawable = steer(drawable, base_logits[:, : self.facts.vocab_size], steering)
             token = int(sample(drawable, random.random(1), sampler)[0])
             if token in self.facts.eos_token_ids:
                 break
             if piece := text.push(token):
                 yield piece
             if left > 1:
-                logits, cache = self.decoder.step(np.array([[token]], np.int64), cache)
+                logits = tuned.step([token])
+                base_logits = None if beside is None else beside.step([token])
         if rest := text.flush():
             yield rest
+
+
+class _Stepped:
+    """A decoder and the cache of one text."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._cache: Cache = decoder.empty_cache(1)
+
+    def step(self, ids: Sequence[int]) -> Logits:
+        """Feed tokens; the logits of what follows, [1, vocabulary]."""
+        logits, self._cache = self._decoder.step(np.array([ids], np.int64), self._cache)
+        return logits[:, -1]

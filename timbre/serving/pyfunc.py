@@ -35,8 +35,8 @@ class Continuations:
         filled = {name: default for name, (_, default) in PARAMETERS.items()} | dict(params or {})
         if unknown := sorted(filled.keys() - PARAMETERS.keys()):
             raise ValueError(f"unknown parameter {unknown[0]!r}: known are {', '.join(PARAMETERS)}")
-        given = {name: int(value) for name, value in filled.items()}
-        return ["".join(self._engine.stream(prompt, **given)) for prompt in _prompts(model_input)]
+        tokens, seed = int(filled["max_new_tokens"]), int(filled["seed"])
+        return ["".join(self._engine.stream(prompt, max_new_tokens=tokens, seed=seed)) for prompt in _prompts(model_input)]
 
 
 def _prompts(given: Any) -> list[str]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+_KINDS_OF_VALUE = ("function-", "constrained-", "list[")
+"""How pydantic begins the name of a form that a field may take, where the field's own place is meant."""
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error", 503: "server_error"}
 
 
@@ -27,7 +29,7 @@ class Refusal(Exception):
 def of_fields(error: ValidationError) -> Refusal:
     """The first field that is wrong and why; what it holds is never repeated."""
     first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-", "list[", "str", "int")))
+    field = ".".join(str(part) for part in first["loc"] if part not in {"str", "int"} and not str(part).startswith(_KINDS_OF_VALUE))
     if first["type"] == "extra_forbidden":
         return Refusal(400, f"the field {field!r} is not supported here: leave it out", param=field, code="unsupported_field")
     if first["type"] == "json_invalid":

@@ -4,6 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from timbre.inference.steering import Steering
+
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (None,), "best_of": (None, 1), "echo": (None, False), "frequency_penalty": (None, 0), "function_call": (None, "none", "auto"),
     "functions": (None, []), "logit_bias": (None, {}), "metadata": (None, {}), "modalities": (None, ["text"]),
@@ -12,10 +14,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": (None, "none", "auto"), "tools": (None, []),
 }  # fmt: skip
 """Fields of OpenAI's that are not served, and the values that ask for nothing."""
-_LATER = {
-    "diversity": "steering by diversity", "strength": "the strength of the style",
-}  # fmt: skip
-"""Fields of ours that this version of the server cannot follow."""
 
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
@@ -48,6 +46,8 @@ class _GenerationRequest(_Strict):
     min_p: float | None = Field(None, ge=0, lt=1, description="Leaves out tokens less than this times as likely as the likeliest.")
     top_h: float | None = Field(None, gt=0, le=1, description="Keeps the likeliest tokens up to this share of the entropy.")
     dynamic_temperature: float | None = Field(None, ge=0, le=10, description="θ of the temperature T·0.8^(θ/H), H the entropy in nats.")
+    strength: float | None = Field(None, ge=0, le=1.5, description="Of the style: 0 is the base model, 1 (the default) the champion.")
+    diversity: float | None = Field(None, ge=0, le=1, description="0: the surest words base and style agree on, 1: the freest.")
     watermark: bool | None = Field(None, description="Marks the text, or not. Default: as the server was started.")
     user: Annotated[str, Field(max_length=500)] | None = Field(None, description="Read and not kept.")
 
@@ -62,13 +62,17 @@ class _GenerationRequest(_Strict):
         for name in body:
             if name in cls.model_fields:
                 continue
-            if name in _LATER and body[name] is not None:
-                raise ValueError(f"{_LATER[name]} (`{name}`) is not supported by this server: leave the field out")
-            if name in _LATER or (name in _NEUTRAL and any(_same(body[name], value) for value in _NEUTRAL[name])):
+            if name in _NEUTRAL and any(_same(body[name], value) for value in _NEUTRAL[name]):
                 left.pop(name)
             elif name in _NEUTRAL:
                 raise ValueError(f"the field {name!r} is not supported here: leave it out")
         return left
+
+    @property
+    def steering(self) -> Steering | None:
+        """How the base model is mixed in; None where it is not."""
+        steering = Steering(strength=1.0 if self.strength is None else self.strength, diversity=self.diversity)
+        return None if steering.idle else steering
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from timbre.config import SamplerConfig
 from timbre.export.session import Cache, Decoder, Logits
 from timbre.inference.sampling import draw, process, sample
+from timbre.inference.steering import Steering, steer
 from timbre.inference.watermark import Marking, Watermark
+from timbre.serving.beside import Beside
 from timbre.serving.passage import Finish, Passage, Piece
 from timbre.serving.slots import Slots, stride
 
@@ -74,6 +76,9 @@ class Order:
     stops: Sequence[str] = ()
     top: int | None = None
     mark: Watermark | None = None
+    steering: Steering | None = None
+    base: Decoder | None = None
+    """The model that `steering` mixes in; None where nothing is mixed."""
     at: float = field(default_factory=time.monotonic)
     began: float | None = None
     cancelled: bool = False
@@ -99,6 +104,8 @@ class _Prompt:
 
     order: Order
     cache: Cache
+    beside: Cache | None
+    """Of the model that is mixed in."""
     read: int = 0
 
 
@@ -131,6 +138,7 @@ class Writer:
         self._decoder, self._tokenizer, self._vocab, self._unused = decoder, tokenizer, vocab_size, unused
         self._eos, self._bounds = frozenset(eos), bounds
         self._slots = Slots(decoder)
+        self._beside: dict[Decoder, Beside] = {}
         self._rows: list[_Row] = []
         self._queue: deque[Order] = deque()
         self._reading: _Prompt | None = None
@@ -155,7 +163,7 @@ class Writer:
 
     @property
     def cache_bytes(self) -> int:
-        return self._slots.nbytes
+        return self._slots.nbytes + sum(beside.nbytes for beside in list(self._beside.values()))
 
     @property
     def pace(self) -> float:
@@ -200,7 +208,7 @@ class Writer:
                 self._step()
             except Exception as error:
                 self._break(error)
-        self._slots = Slots(self._decoder)
+        self._slots, self._beside = Slots(self._decoder), {}
 
     def _wait(self) -> bool:
         """Until there is something to do; False at the end."""
@@ -227,12 +235,19 @@ class Writer:
             with self._news:
                 if not self._queue or not self._has_room(self._queue[0]):
                     return
-                self._reading = _Prompt(self._queue.popleft(), self._decoder.empty_cache(1))
-        prompt, ids = self._reading, self._reading.order.prompt_ids
-        logits, prompt.cache = self._decoder.step(np.array([ids[prompt.read : prompt.read + PREFILL]], np.int64), prompt.cache)
+                order = self._queue.popleft()
+                beside = None if order.base is None else order.base.empty_cache(1)
+                self._reading = _Prompt(order, self._decoder.empty_cache(1), beside)
+        prompt, order = self._reading, self._reading.order
+        part = np.array([order.prompt_ids[prompt.read : prompt.read + PREFILL]], np.int64)
+        logits, prompt.cache = self._decoder.step(part, prompt.cache)
+        base_V = None
+        if order.base is not None and prompt.beside is not None:
+            others, prompt.beside = order.base.step(part, prompt.beside)
+            base_V = others[0, -1]
         prompt.read += PREFILL
-        if prompt.read >= len(ids):
-            self._begin(prompt, logits[0, -1])
+        if prompt.read >= len(order.prompt_ids):
+            self._begin(prompt, logits[0, -1], base_V)
             self._reading = None
 
     def _has_room(self, order: Order) -> bool:
@@ -240,18 +255,21 @@ class Writer:
             return True
         rows = len(self._rows) + len(order.seeds)
         longest = max(len(one.prompt_ids) + one.max_tokens for one in (order, *(row.order for row in self._rows)))
-        held = 2 * rows * stride(longest + 1) * self._decoder.token_bytes
+        mixed = max((one.base.token_bytes for one in (order, *(row.order for row in self._rows)) if one.base is not None), default=0)
+        held = 2 * rows * stride(longest + 1) * (self._decoder.token_bytes + mixed)
         return rows <= self._bounds.rows and held <= self._bounds.cache_bytes
 
-    def _begin(self, prompt: _Prompt, logits_V: Logits) -> None:
+    def _begin(self, prompt: _Prompt, logits_V: Logits, base_V: Logits | None) -> None:
         order = prompt.order
         order.began = time.monotonic()
         for number, seed in enumerate(order.seeds):
             passage = Passage(self._tokenizer, order.prompt_ids, order.stops, order.top)
             marking = order.mark.begin() if order.mark is not None else None
             row = _Row(order, number, passage, np.random.default_rng(list(seed)), marking)
-            if self._draw(row, logits_V):
+            if self._draw(row, logits_V, base_V):
                 self._slots.join(prompt.cache)
+                if order.base is not None and prompt.beside is not None:
+                    self._beside.setdefault(order.base, Beside(order.base)).join(row, prompt.beside)
                 self._rows.append(row)
 
     def _step(self) -> None:
@@ -259,7 +277,10 @@ class Writer:
             return
         began = time.monotonic()
         logits_BV = self._slots.step(np.array([row.token for row in self._rows], np.int64))
-        going = [self._draw(row, logits_V) for row, logits_V in zip(self._rows, logits_BV, strict=True)]
+        base_V: dict[Hashable, Logits] = {}
+        for beside in self._beside.values():
+            base_V |= beside.step({row: row.token for row in self._rows})
+        going = [self._draw(row, logits_V, base_V.get(row)) for row, logits_V in zip(self._rows, logits_BV, strict=True)]
         for number in range(len(going) - 1, -1, -1):
             if not going[number]:
                 self._leave(number)
@@ -268,15 +289,21 @@ class Writer:
 
     def _leave(self, number: int) -> None:
         self._slots.leave(number)
+        row = self._rows[number]
+        if row.order.base is not None:
+            beside = self._beside[row.order.base]
+            beside.leave(row)
+            if not beside.rows:
+                del self._beside[row.order.base]
         self._rows[number] = self._rows[-1]
         self._rows.pop()
 
-    def _draw(self, row: _Row, logits_V: Logits) -> bool:
+    def _draw(self, row: _Row, logits_V: Logits, base_V: Logits | None) -> bool:
         """Draw the row's next token and tell of it; whether the text goes on."""
         logits_V = logits_V[: self._vocab]
         logits_V[self._unused] = -np.inf
         try:
-            row.token = _chosen(row, logits_V[None])
+            row.token = _chosen(row, logits_V[None], None if base_V is None else base_V[None, : self._vocab])
         except FloatingPointError as error:
             self._tell(row, Broken(str(error)))
             return False
@@ -309,15 +336,17 @@ class Writer:
         concerned = {(row.order, row.number) for row in self._rows}
         if self._reading is not None:
             concerned |= {(self._reading.order, number) for number in range(len(self._reading.order.seeds))}
-        self._rows, self._reading, self._slots = [], None, Slots(self._decoder)
+        self._rows, self._reading, self._slots, self._beside = [], None, Slots(self._decoder), {}
         for order, number in concerned:
             if not order.cancelled:
                 order.sink(number, broken)
 
 
-def _chosen(row: _Row, logits_1V: Logits) -> int:
+def _chosen(row: _Row, logits_1V: Logits, base_1V: Logits | None) -> int:
     """The row's next token, drawn with its own next random number."""
-    uniform_1, sampler = row.random.random(1), row.order.sampler
+    uniform_1, sampler, steering = row.random.random(1), row.order.sampler, row.order.steering
+    if base_1V is not None and steering is not None:
+        logits_1V = steer(logits_1V, base_1V, steering)
     if row.marking is None:
         return int(sample(logits_1V, uniform_1, sampler)[0])
     token = int(draw(row.marking.marked(process(logits_1V, sampler)[0])[None], uniform_1)[0])

@@ -115,17 +115,30 @@ def other_bundle(tiny_store: ArtifactStore, tiny_parts: dict[str, Artifact]) -> 
 
 
 @pytest.fixture(scope="session")
+def tiny_base(tiny_store: ArtifactStore, tiny_parts: dict[str, Artifact]) -> Artifact:
+    """The untuned model of both versions as a decoder."""
+    from timbre.export.base import resolve_base
+
+    return resolve_base(tiny_parts["model"], tiny_parts["decoder"], tiny_store)
+
+
+@pytest.fixture(scope="session")
 def promotions(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_bundle: Artifact,
     other_bundle: Artifact,
     make_artifact: Callable[..., Artifact],
-) -> Callable[[], Promotions]:
-    """Makes a home in which version 1 is champion."""
+    tiny_parts: dict[str, Artifact],
+    tiny_base: Artifact,
+) -> Callable[..., Promotions]:
+    """Makes a home in which version 1 is champion, with the model that it was made of unless `base` is false."""
 
-    def make() -> Promotions:
+    def make(*, base: bool = True) -> Promotions:
         place = Promotions(tmp_path_factory.mktemp("home"), {1: tiny_bundle, 2: other_bundle}, make_artifact)
         place.promote(1)
+        if base:
+            for part in (tiny_parts["model"], tiny_parts["decoder"], tiny_base):
+                ArtifactStore(place.home).adopt(part.path)
         return place
 
     return make
