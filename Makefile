@@ -46,5 +46,5 @@ golden: install  ## record anew what each stage stores (tests/golden_records), a
 calibration: setup  ## texts of the untuned base for the Style Diversity Score, and its self-check; STYLE=…
 	@$(BIN)/timbre evaluate --self-check --style $(STYLE)
 
-lock: install  ## resolve requirements.lock anew
-	@$(BIN)/python infra/lock.py
+lock: install  ## resolve requirements.lock; what is locked stays, but for UPGRADE="name …" (or all)
+	@UPGRADE="$(UPGRADE)" $(BIN)/python infra/lock.py

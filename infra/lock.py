@@ -2,7 +2,8 @@
 
 And `infra/server.lock`: what the containers of server mode need besides (infra/server.in), at versions that fit.
 
-Run by `make lock`. The packages that only a CUDA build of torch needs get the marker `extra == 'cuda'`, which
+Run by `make lock`. What is locked stays as it is where it still fits; `make lock UPGRADE="name name"` takes the newest fitting release
+of these, `UPGRADE=all` of everything. The packages that only a CUDA build of torch needs get the marker `extra == 'cuda'`, which
 installers leave out; `infra/install.sh` installs them when the torch that was found is such a build. Builds of the
 same release that are not on the registry (CPU wheels) are named in comments at the top of the lock, with their sha256,
 and stand among torch's hashes; wheels in the folder TORCH_WHEELS are added to them.
@@ -38,6 +39,7 @@ def compiled(source: str, *options: str) -> list[str]:
         "--generate-hashes",
         "--no-header",
         "--no-annotate",
+        *upgrades(os.environ.get("UPGRADE", "")),
         *options,
         source,
     ]
@@ -46,6 +48,13 @@ def compiled(source: str, *options: str) -> list[str]:
         kept.flush()
         subprocess.run([*command, "--output-file", kept.name], cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
         return Path(kept.name).read_text().splitlines()
+
+
+def upgrades(wanted: str) -> list[str]:
+    """uv's options for the packages that may leave their locked release."""
+    if wanted.strip() == "all":
+        return ["--upgrade"]
+    return [word for name in wanted.split() for word in ("--upgrade-package", name)]
 
 
 def pins() -> list[str]:

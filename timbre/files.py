@@ -32,7 +32,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 class HashCache:
-    """Remembers a file's sha256 by inode, size and mtime, so that a normal run reads each file once."""
+    """Remembers a file's sha256 by inode, size and times, so that a normal run reads each file once.
+
+    Of the times also that of the last change of the inode, which the system alone sets: bytes that were altered and given their old
+    size and mtime again are read again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,7 +50,7 @@ class HashCache:
 
     def sha256(self, path: Path) -> str:
         status = path.stat()
-        identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+        identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
         if identity not in self._known:
             self._known[identity] = sha256_file(path)
             self._changed = True

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -208,6 +209,20 @@ def test_a_changed_file_is_noticed_although_its_hash_was_remembered(tmp_path: Pa
     before = cache.sha256(file)
     file.write_text("other")
     assert cache.sha256(file) != before
+
+
+def test_a_byte_that_was_flipped_is_named_although_size_and_mtime_are_what_they_were(store: ArtifactStore) -> None:
+    artifact = store.build(WORDS, Words(), {})
+    path = artifact.file("sub/words.txt")
+    ArtifactStore(store.home, SILENT).open(WORDS.name, artifact.digest)
+    data, status = bytearray(path.read_bytes()), path.stat()
+    data[0] ^= 1
+    with path.open("r+b") as stream:
+        stream.write(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns) == (status.st_ino, status.st_size, status.st_mtime_ns)
+    with pytest.raises(IntegrityError, match=r"words\.txt"):
+        ArtifactStore(store.home, SILENT).find(WORDS.name, artifact.manifest.key)
 
 
 def test_adopted_artifact_is_found_by_key(store: ArtifactStore, tmp_path: Path) -> None:
