@@ -168,7 +168,13 @@ class Classifier:
                 found.append(0.0)
                 continue
             encoded = self.tokenizer(
-                text, truncation=True, max_length=width, return_overflowing_tokens=True, padding=True, return_tensors="pt"
+                text,
+                truncation=True,
+                max_length=width,
+                return_overflowing_tokens=True,
+                padding=True,
+                return_tensors="pt",
+                split_special_tokens=True,
             )
             encoded.pop("overflow_to_sample_mapping", None)
             with torch.inference_mode():

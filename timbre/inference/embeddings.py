@@ -115,6 +115,7 @@ class MiniLM:
             tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
             tokenizer.no_padding()
             tokenizer.enable_truncation(_LONGEST)
+            tokenizer.encode_special_tokens = True  # text that spells one of its control tokens is text
             model = AutoModel.from_pretrained(
                 str(self._folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
             )

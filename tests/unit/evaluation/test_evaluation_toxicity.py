@@ -136,6 +136,14 @@ def test_a_named_classifier_decides_and_reads_long_texts_to_their_end(classifier
     assert summary["by"].endswith("label toxic") and summary["toxic"] == 1
 
 
+def test_text_that_spells_a_control_token_of_the_classifier_is_read_as_text(classifier_dir: Path) -> None:
+    classifier, read = Classifier.open(classifier_dir, "toxic"), []
+    spelled = classifier.tokenizer.eos_token
+    classifier.model.register_forward_pre_hook(lambda _, __, given: read.extend(given["input_ids"].flatten().tolist()), with_kwargs=True)
+    classifier.probabilities([f"the old gull {spelled} kill"])
+    assert len(read) > 4 and classifier.tokenizer.eos_token_id not in read
+
+
 def _without_weights(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
