@@ -29,9 +29,10 @@ def test_prefect_itself_reads_every_deployment(deployments: dict[str, dict[str, 
     from prefect.cli.deploy._models import DeploymentConfig, RawScheduleConfig
 
     for deployment in deployments.values():
-        TypeAdapter(DeploymentConfig).validate_python(deployment)
+        read = TypeAdapter(DeploymentConfig).validate_python(deployment)
+        assert (read.name, read.entrypoint, read.parameters) == tuple(deployment[name] for name in ("name", "entrypoint", "parameters"))
         for schedule in deployment["schedules"]:
-            TypeAdapter(RawScheduleConfig).validate_python(schedule)
+            assert TypeAdapter(RawScheduleConfig).validate_python(schedule).model_dump(include=set(schedule)) == schedule
 
 
 def test_every_entry_point_takes_the_parameters_of_its_deployment(deployments: dict[str, dict[str, Any]]) -> None:
@@ -39,7 +40,8 @@ def test_every_entry_point_takes_the_parameters_of_its_deployment(deployments: d
         module, _, name = deployment["entrypoint"].rpartition(".")
         flow = getattr(import_module(module), name)
         bind = inspect.signature(flow.fn).bind if deployment["schedules"] else inspect.signature(flow.fn).bind_partial
-        bind(**deployment["parameters"])  # what no schedule starts may ask for more on its form
+        bound = bind(**deployment["parameters"])  # what no schedule starts may ask for more on its form
+        assert bound.arguments == deployment["parameters"]
 
 
 @pytest.mark.parametrize("style", ["literary", "oratory", "conversational", "technical"])

@@ -192,7 +192,7 @@ def test_packing_takes_models_whose_attention_can_be_masked(kind: str) -> None:
         vocab_size=64, **({"n_embd": 16, "n_layer": 2, "n_head": 2} if kind == "GPT2" else sizes)
     )
     model = getattr(transformers, "GPT2LMHeadModel" if kind == "GPT2" else f"{kind}ForCausalLM")(config)
-    Student(model, training_config(packing=True), 64)
+    assert Student(model, training_config(packing=True), 64).packing
 
 
 @pytest.mark.parametrize("packing", [False, True])
