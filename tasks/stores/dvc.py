@@ -11,11 +11,11 @@ missing. An artifact has one tag: a digest that was seen before makes no other.
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError
+from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, write_atomically
 from timbre.config import CorpusConfig, Frozen, ModelConfig, TargetConfig, release_config
 from timbre.precision import precision
 from timbre.settings import Settings
@@ -28,8 +28,9 @@ from timbre.tasks.stores.versions import DataStage, Version, add_version, mark_p
 
 _WRITTEN = (
     "dvc.yaml", "params.yaml", "dvc.lock", "corpus/.gitignore", "target/.gitignore", "sources", "styles",
-    ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore",
+    ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "handins",
 )  # fmt: skip
+_NOTES = "handins"
 _COMMENT = "# What each style was last built with. Written by Timbre; `inputs` holds digests and stage versions.\n"
 
 
@@ -89,7 +90,7 @@ class DataRegistry:
 
     def build(
         self, stage: DataStage, corpus: CorpusConfig, target: TargetConfig | None = None, model: ModelConfig | None = None, *,
-        model_digest: str = "", timeout: float | None = None, wait_seconds: float = -1,
+        model_digest: str = "", timeout: float | None = None, wait_seconds: float = -1, note: Callable[[str], bytes] | None = None,
     ) -> BuildResult:  # fmt: skip
         """Build or find a corpus, or a target and its corpus, and see to it that it is committed, tagged and pushed.
 
@@ -98,6 +99,7 @@ class DataRegistry:
             model_digest: of the resolved model artifact, so that DVC sees when it changes.
             timeout: seconds after which DVC and all it started are ended.
             wait_seconds: how long to wait for another owner; negative for ever.
+            note: from the digest of what was built to a record of its hand-in, which is committed with it; the first one stays.
 
         Raises:
             ValueError: what was asked for cannot be built, or the remotes cannot be reached.
@@ -125,6 +127,8 @@ class DataRegistry:
                 dvc.pull(f"{stage}@{style}")
             dvc.repro(f"{stage}@{style}")
             built = {name: self._take(name, style, dvc) for name in chain}
+            if note is not None:
+                self._note(style, built[stage].digest, note)
             self._commit(f"{style}: {stage} {built[stage].digest[:12]}")
             for name in chain:
                 add_version(self.git, name, style, built[name].digest)
@@ -219,6 +223,17 @@ class DataRegistry:
             if dvc.forget_damaged(f"{stage}@{style}"):
                 dvc.commit(f"{stage}@{style}")
             return ArtifactStore(self.settings.home).adopt(artifact.path)
+
+    def notes(self, style: str = "") -> Iterator[bytes]:
+        """The records of hand-ins, of a style or of all, in no order."""
+        for path in sorted((self.path / _NOTES).glob(f"{style or '*'}/*.json")):
+            yield path.read_bytes()
+
+    def _note(self, style: str, digest: str, note: Callable[[str], bytes]) -> None:
+        path = self.path / _NOTES / style / f"{digest}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, note(digest))
 
     def _commit(self, message: str) -> None:
         present = [name for name in _WRITTEN if (self.path / name).exists()]

@@ -49,6 +49,14 @@ class Request:
     """Fields of a source that say how files are read: text_column, author_column, date_column, role, encoding, format."""
 
 
+class NoText(ValueError):
+    """Nothing was read at all; `unread` holds (document, reason) of each file or row."""
+
+    def __init__(self, sentence: str, unread: list[tuple[str, str]]) -> None:
+        super().__init__(sentence)
+        self.unread = unread
+
+
 @dataclass(frozen=True)
 class Added:
     """What came of it: the entry, what became of its documents, and how it differs from what stood there before."""
@@ -57,6 +65,23 @@ class Added:
     source: Source
     summary: Summary
     changes: Changes
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A request that was read and found fit to be registered; nothing is changed yet."""
+
+    request: Request
+    files: Mapping[str, Path]
+    source: Source
+    summary: Summary
+    changes: Changes
+    replaced: Source | None
+    """The user's own source of that name as it stands, if there is one."""
+
+    def documents(self) -> Iterator[RawDocument | Unread]:
+        """What its files hold, as the registered source will give it."""
+        return _read(self.files, self.source)
 
 
 def add(request: Request, *, home: Path | None = None, dry_run: bool = False, track: Track = _silent) -> Added:
@@ -71,6 +96,19 @@ def add(request: Request, *, home: Path | None = None, dry_run: bool = False, tr
     Raises:
         ValueError: something is missing, there is no text at all, a package that reads these files is not installed, or the name
             is taken by another source. Nothing is changed then.
+    """
+    home = home or settings().home
+    examined = examine(request, home=home, track=track)
+    if not dry_run:
+        register(examined, home)
+    return Added(home / "sources" / examined.source.name / "source.toml", examined.source, examined.summary, examined.changes)
+
+
+def examine(request: Request, *, home: Path | None = None, track: Track = _silent) -> Examined:
+    """Read and clean a file or folder; register nothing.
+
+    Raises:
+        ValueError: as `add`.
     """
     home = home or settings().home
     files, refused = _files(request.path)
@@ -98,17 +136,25 @@ def add(request: Request, *, home: Path | None = None, dry_run: bool = False, tr
             f"a source named {source.name!r} is there already ({existing.path}) and holds other texts; choose another with "
             f"`--name`, or remove it with `timbre corpus remove {source.name}`"
         )
+    return Examined(request, files, source, summary, changes, existing.source if existing is not None else None)
+
+
+def register(examined: Examined, home: Path) -> None:
+    """Put what was examined on the shelf, and its source into the style.
+
+    Raises:
+        ValueError: a file was changed meanwhile; what stood before stands.
+    """
+    source, replaced = examined.source, examined.replaced
     folder = home / "sources" / source.name
-    if not dry_run:
-        if not (folder / "source.toml").exists() or (existing is not None and existing.source != source):
-            _register(folder, files, source)
-        try:
-            join_style(home, request.style, source)
-        except BaseException:
-            if existing is None:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-    return Added(folder / "source.toml", source, summary, changes)
+    if not (folder / "source.toml").exists() or (replaced is not None and replaced != source):
+        _register(folder, examined.files, source)
+    try:
+        join_style(home, examined.request.style, source)
+    except BaseException:
+        if replaced is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _source(request: Request, files: Mapping[str, Path], refused: tuple[Refused, ...]) -> Source:
@@ -195,10 +241,10 @@ def _require_text(sifted: Sifted) -> None:
         return
     bad = sifted.spool.base.execute("SELECT doc_id, detail FROM draft WHERE reason = 'unreadable' ORDER BY n").fetchall()
     if not bad:
-        raise ValueError("there is no text in these files: nothing was added")
+        raise NoText("there is no text in these files: nothing was added", [])
     name, reason = bad[0]
     others = f"; {len(bad) - 1} more could not be read" if len(bad) > 1 else ""
-    raise ValueError(f"there is no text in these files: nothing was added ({name.partition(':')[2]}: {reason}{others})")
+    raise NoText(f"there is no text in these files: nothing was added ({name.partition(':')[2]}: {reason}{others})", bad)
 
 
 def skipped_endings(path: Path) -> dict[str, int]:

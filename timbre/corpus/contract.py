@@ -7,6 +7,7 @@ rows, expectations, the share of values that are not null, and that the suite th
 import logging
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ def check_contract(documents: Path, contract: Path, data_docs: Path, style: str 
     return report
 
 
+def find_breaches(documents: Path, expected: Sequence[dict[str, Any]], data_docs: Path, style: str = "corpus") -> list[dict[str, Any]]:
+    """Run expectations on documents.parquet and write Data Docs; nothing is raised.
+
+    Returns:
+        Each expectation's result as `check_contract` has it, with `documents`: the doc_ids of the rows that break it.
+    """
+    return _validate(read_frame(documents, expected), list(expected), data_docs, style, every=True)
+
+
 def load_contract(path: Path) -> list[dict[str, Any]]:
     """The expectations of a contract file: [{"type", "kwargs"}], in order.
 
@@ -70,7 +80,7 @@ def suite_digest(expectations: list[dict[str, Any]]) -> str:
     return digest_json(sorted(parts, key=canonical_json))
 
 
-def _validate(frame: Any, expected: list[dict[str, Any]], data_docs: Path, style: str) -> list[dict[str, Any]]:
+def _validate(frame: Any, expected: list[dict[str, Any]], data_docs: Path, style: str, *, every: bool = False) -> list[dict[str, Any]]:
     import os
 
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -88,9 +98,10 @@ def _validate(frame: Any, expected: list[dict[str, Any]], data_docs: Path, style
     )
     suite = context.suites.add(suite)
     definition = context.validation_definitions.add(gx.ValidationDefinition(name="corpus", data=batch, suite=suite))
-    checkpoint = context.checkpoints.add(
-        gx.Checkpoint(name="corpus", validation_definitions=[definition], result_format={"result_format": "SUMMARY"})
-    )
+    told: dict[str, Any] = {"result_format": "SUMMARY"}
+    if every:
+        told = {"result_format": "COMPLETE", "unexpected_index_column_names": ["doc_id"]}
+    checkpoint = context.checkpoints.add(gx.Checkpoint(name="corpus", validation_definitions=[definition], result_format=told))
     with tempfile.TemporaryDirectory() as temporary:
         backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": temporary}
         site = {"class_name": "SiteBuilder", "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"}, "store_backend": backend}
@@ -102,15 +113,16 @@ def _validate(frame: Any, expected: list[dict[str, Any]], data_docs: Path, style
         context.build_data_docs(site_names=["corpus"])
         settle(Path(temporary), data_docs, style)
     (result,) = run.run_results.values()
-    return sorted((_told(item.to_json_dict()) for item in result.results), key=canonical_json)
+    return sorted((_told(item.to_json_dict(), every=every) for item in result.results), key=canonical_json)
 
 
-def _told(result: dict[str, Any]) -> dict[str, Any]:
+def _told(result: dict[str, Any], *, every: bool) -> dict[str, Any]:
     """The part of a validation result that is the same on every run."""
     config, found = result["expectation_config"], result["result"]
     kwargs = {key: value for key, value in config["kwargs"].items() if key != "batch_id"}
     error = result["exception_info"].get("exception_message") if result["exception_info"].get("raised_exception") else None
-    return {
+    documents = {"documents": [str(row["doc_id"]) for row in found.get("unexpected_index_list") or ()]} if every else {}
+    return documents | {
         "type": config["type"], "kwargs": kwargs, "success": bool(result["success"]), "observed": found.get("observed_value"),
         "unexpected_count": found.get("unexpected_count", 0), "missing_count": found.get("missing_count", 0),
         "examples": [str(example)[:200] for example in found.get("partial_unexpected_list", [])[:_EXAMPLES]], "error": error,

@@ -50,7 +50,15 @@ def curate(
     Raises:
         ValueError: nothing is left, or too little to split.
     """
-    sifted = sift(raw, sources, config, Spool(scratch), track=track)
+    return deal(sift(raw, sources, config, Spool(scratch), track=track), sources, config, split_by_date=split_by_date)
+
+
+def deal(sifted: Sifted, sources: Mapping[str, Source], config: CorpusConfig, *, split_by_date: bool) -> Curated:
+    """Draw, split and deal to folds what was sifted.
+
+    Raises:
+        ValueError: nothing is left, or too little to split.
+    """
     spool = sifted.spool
     items = [Item(*row[1:]) for row in spool.drafts("doc_id, author, date, tokens", "reason IS NULL")]
     if not items:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -193,6 +195,39 @@ def join_style(home: Path, style: str, source: Source) -> None:
         else:
             preset = Style(name=style, description=source.description, sources=(source.name,))
         write_atomically(path, toml(preset).encode())
+
+
+class Shelf:
+    """Whether what was put on the shelf is to stay."""
+
+    def __init__(self) -> None:
+        self.stays = False
+
+    def stay(self) -> None:
+        """Keep the shelf as it is now."""
+        self.stays = True
+
+
+@contextmanager
+def as_it_stood(home: Path, source: str, style: str) -> Iterator[Shelf]:
+    """Put a source and the user's own style back as they stood before, unless `stay` was called in the block."""
+    import tempfile
+
+    places = [home / "styles" / f"{style}.toml", *([home / "sources" / source] if source else [])]
+    shelf = Shelf()
+    (home / "work").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="shelf-", dir=home / "work") as folder:
+        before = {place: Path(folder) / str(number) for number, place in enumerate(places) if place.exists()}
+        for place, copy in before.items():
+            shutil.copytree(place, copy) if place.is_dir() else shutil.copyfile(place, copy)
+        try:
+            yield shelf
+        finally:
+            if not shelf.stays:
+                for place in places:
+                    shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+                    if place in before:
+                        before[place].rename(place)
 
 
 def write_source(path: Path, source: Source) -> None:
