@@ -61,8 +61,8 @@ def print_plan(plan: "Plan", price: float | None = None) -> None:
     cost = f", {plan.cost(price):.2f} at {price:g} an hour" if price is not None else ""
     console.print(f"planned {_duration(plan.seconds)}, peak memory about {plan.memory_gib:.1f} GiB{cost}")
     console.print(f"{plan.numbers} (TIMBRE_DTYPE pins it)")
-    for warning in plan.warnings:
-        console.print(f"note: {warning}", markup=False)
+    for note in (*plan.warnings, *([plan.advice] if plan.advice else [])):
+        console.print(f"note: {note}", markup=False)
 
 
 def _duration(seconds: float) -> str:

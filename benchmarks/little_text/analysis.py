@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.little_text.arms import SEEDS, Cell
-from benchmarks.little_text.design import HYPOTHESES, PAYS, RIVALS, Hypothesis
+from benchmarks.little_text.design import HYPOTHESES, LONG, PAYS, RIVALS, Hypothesis
 from timbre.statistics import Interval, clustered_bound
 
 Figures = Mapping[str, Any]
@@ -45,12 +45,14 @@ def differences(cells: Mapping[Cell, Figures], names: Figures, tokens: int, styl
     """All that the cells at hand allow; seeds of which one side is missing are left out."""
     found = []
     for rival in RIVALS:
-        both = [
-            (cells[own], cells[other])
-            for seed in SEEDS
-            if (own := Cell("dft", tokens, seed, style)) in cells and (other := Cell(rival, tokens, seed, style)) in cells
-        ]
-        found += [_difference(hypothesis, rival, both, names) for hypothesis in HYPOTHESES if both]
+        for hypothesis in HYPOTHESES:
+            arms = LONG if hypothesis.long else ("dft", rival)
+            if hypothesis.long and rival != "sft":
+                continue
+            pairs = [tuple(cells.get(Cell(arm, tokens, seed, style)) for arm in arms) for seed in SEEDS]
+            both = [(own, other) for own, other in pairs if own is not None and other is not None]
+            if both:
+                found.append(_difference(hypothesis, rival, both, names))
     return found
 
 
@@ -63,18 +65,9 @@ def pays(found: Sequence[Difference]) -> bool | None:
 
 
 def _difference(hypothesis: Hypothesis, rival: str, both: Sequence[tuple[Figures, Figures]], names: Figures) -> Difference:
-    if hypothesis.figure == "rise":  # of two whole curves on the same validation text: one number a seed
-        seeds = tuple(_rise(other) - _rise(own) for own, other in both)
-        return Difference(hypothesis, rival, clustered_bound(seeds), seeds)
     values, clusters, weights = zip(*(_paired(hypothesis.figure, own, other, names) for own, other in both), strict=True)
     interval = clustered_bound(np.mean(values, axis=0), clusters[0], weights=weights[0])
     return Difference(hypothesis, rival, interval, tuple(float(np.average(each, weights=weights[0])) for each in values))
-
-
-def _rise(figures: Figures) -> float:
-    """Held-out NLL after ten epochs less that of the best look."""
-    curve = figures["curves"][figures["chosen"]]
-    return float(curve[-1][1] - figures["best"][1])
 
 
 def _paired(figure: str, own: Figures, other: Figures, names: Figures) -> tuple[Floats, Sequence[str], Floats | None]:

@@ -1,8 +1,8 @@
 """What is trained: arms, sizes and seeds, each fixed before a test document is read.
 
 All arms of a size and seed see the same passages and take steps of as many tokens; none has replay items, so that they differ in
-the objective alone. Ten epochs each on one half cosine, a look at 1,536 validation tokens an epoch. `best` is the adapter of the
-look that found those likeliest (early stopping), `last` the one after ten epochs.
+the objective alone. Each epochs' run is one half cosine, with a look at 1,536 validation tokens an epoch. `best` is the adapter of the
+look that found those likeliest (early stopping), `last` the one after the last step.
 """
 
 from dataclasses import dataclass
@@ -28,14 +28,18 @@ def _arm(name: str, why: str, objective: str = "sft", **training: float) -> Reci
     return Recipe(name, why, objective, training=_PLAIN | training, top_p=0.95)
 
 
+SHORT = {"epochs": 3}
 SFT_RATES = (
-    _arm("sft-5e-4", "cross-entropy at a rate of 5e-4"),
-    _arm("sft-2e-4", "cross-entropy at 2e-4", learning_rate=2e-4),
-    _arm("sft-short", "cross-entropy at 5e-4, three epochs", epochs=3),
+    _arm("sft-5e-4", "cross-entropy at a rate of 5e-4, three epochs", **SHORT),
+    _arm("sft-1e-3", "cross-entropy at 1e-3, three epochs", **SHORT, learning_rate=1e-3),
+)
+SFT_LONG = (
+    _arm("sft-5e-4-long", "cross-entropy at 5e-4, ten epochs"),
+    _arm("sft-2e-4-long", "cross-entropy at 2e-4, ten epochs", learning_rate=2e-4),
 )
 REGULARISERS = (
-    _arm("smoothing-02", "label smoothing, ε = .02", "label_smoothing", smoothing=0.02),
-    _arm("decay", "weight decay of 5", weight_decay=5.0),
+    _arm("smoothing", "label smoothing, ε = .02, at 1e-3, three epochs", "label_smoothing", smoothing=0.02, **SHORT, learning_rate=1e-3),
+    _arm("decay", "weight decay of 5, at 1e-3, three epochs", weight_decay=5.0, **SHORT, learning_rate=1e-3),
 )
 
 
@@ -44,12 +48,12 @@ def _soft(name: str, why: str, alpha: float, **training: float | str) -> Recipe:
 
 
 SOFT = (
-    _soft("dft-75", "α = .75", 0.75),
-    _soft("dft-50", "α = .5", 0.5),
-    _soft("dft-75-short", "α = .75, four epochs", 0.75, epochs=4),
-    _soft("dft-75-low", "α = .75 at 2e-4", 0.75, learning_rate=2e-4),
-    _soft("dft-75-renorm", "α = .75, the tail left out", 0.75, tail="renorm"),
+    _soft("dft-75", "α = .75, four epochs", 0.75, epochs=4),
+    _soft("dft-75-1e-3", "α = .75 at 1e-3, four epochs", 0.75, epochs=4, learning_rate=1e-3),
+    _soft("dft-50", "α = .5, four epochs", 0.5, epochs=4),
+    _soft("dft-75-renorm", "α = .75, the tail left out, four epochs", 0.75, epochs=4, tail="renorm"),
 )
+SOFT_LONG = (_soft("dft-75-long", "α = .75, ten epochs", 0.75), _soft("dft-50-long", "α = .5, ten epochs", 0.5))
 
 
 @dataclass(frozen=True)

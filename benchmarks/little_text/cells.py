@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.little_text.arms import Cell, State
-from benchmarks.little_text.design import DFT, REGULARISED, SFT_ARMS
+from benchmarks.little_text.design import DFT, RIVALS, STUDENTS
 from benchmarks.little_text.students import best_look, curve, state_of, student
 from benchmarks.recipes import Recipe
 from benchmarks.trial import Trial
@@ -38,12 +38,12 @@ Figures = dict[str, Any]
 
 def students_of(cell: Cell) -> tuple[Recipe, ...]:
     """Of which students the best by validation is measured."""
-    return {"base": (), "sft": SFT_ARMS, "sft-over-trained": SFT_ARMS, "regularised": (REGULARISED,), "dft": (DFT,)}[cell.arm]
+    return STUDENTS[cell.arm]
 
 
 def state_read(cell: Cell) -> State:
-    """SFT is stopped early, as whoever uses it would; DFT takes its ten epochs."""
-    return "last" if cell.arm in ("dft", "sft-over-trained") else "best"
+    """SFT is stopped early, as whoever uses it would; DFT takes its epochs, and what is over-trained its ten."""
+    return "best" if cell.arm in RIVALS else "last"
 
 
 def configuration(cell: Cell, place: Trial, folds: int = 2) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.little_text.arms import PILOT_SEED, REGULARISERS, SFT_RATES, SOFT, STYLE
+from benchmarks.little_text.arms import PILOT_SEED, REGULARISERS, SFT_LONG, SFT_RATES, SOFT, SOFT_LONG, STYLE
 from benchmarks.little_text.students import best_look, curve, state_of, student, trial
 from benchmarks.recipes import Recipe
 from benchmarks.trial import Trial
@@ -21,7 +21,9 @@ from timbre.metrics.told_apart import Side, told_apart
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "little-text"
 TOKENS = 2_048
-HEARD = {"sft-5e-4": "best", "dft-75": "last", "dft-75-short": "last", "dft-50": "last", "dft-75-renorm": "last"}
+HEARD = {"sft-5e-4": "best", "sft-1e-3": "best", "sft-5e-4-long": "best"} | dict.fromkeys(
+    ("dft-75", "dft-75-1e-3", "dft-75-renorm", "dft-50-long", "dft-75-long"), "last"
+)
 """Whose texts are told apart, and at which state."""
 
 
@@ -29,11 +31,11 @@ def main() -> None:
     """Train, read, and write one JSON."""
     path, place = RESULTS / "pilot.json", trial(STYLE, TOKENS, PILOT_SEED)
     found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
-    for recipe in (*SOFT[:3], *SFT_RATES, *REGULARISERS, *SOFT[3:]):
+    for recipe in (*SFT_RATES, *SFT_LONG, *SOFT, *SOFT_LONG, *REGULARISERS):
         if recipe.name in found or (sys.argv[1:] and recipe.name not in sys.argv[1:]):
             continue
         found[recipe.name] = _row(place, recipe)
-        write_atomically(path, json.dumps(found, indent=1).encode() + b"\n")
+        write_atomically(path, json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
         print(recipe.name, json.dumps(found[recipe.name]), flush=True)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore
 from timbre.config import ReleaseConfig
 from timbre.gates.policy import read_policy
+from timbre.pipeline.advice import advice
 from timbre.pipeline.building import find, steps_of
 from timbre.pipeline.inputs import policy_path
 from timbre.pipeline.steps import STEPS, Step
@@ -49,6 +50,8 @@ class Plan:
     memory_gib: float
     warnings: tuple[str, ...] = ()
     """What will not be as the configuration suggests."""
+    advice: str = ""
+    """What was measured to do as well with less, if anything."""
     numbers: str = ""
     """In which numbers models will run; it decides results, and stands in every key."""
 
@@ -69,6 +72,7 @@ class Plan:
             "memory_gib": round(self.memory_gib, 2),
             "precision": self.numbers,
             "warnings": [*self.warnings],
+            "advice": self.advice,
             **cost,
         }
 
@@ -89,7 +93,8 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
         seconds = cost.seconds * (size if cost.scales else 1) * pace.get(step.name, 1.0)
         items.append(Item(step.name, step.name in built, seconds, cost.what))
     policy_path(config.gate.policy)
-    return Plan(tuple(items), _memory_gib(config, parameters), tuple(_warnings(config, built)), precision().sentence())
+    notes = tuple(_warnings(config, built))
+    return Plan(tuple(items), _memory_gib(config, parameters), notes, advice(config), precision().sentence())
 
 
 def _memory_gib(config: ReleaseConfig, parameters: int) -> float:
