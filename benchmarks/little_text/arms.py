@@ -34,6 +34,7 @@ SFT_RATES = (
     _arm("sft-1e-3", "cross-entropy at 1e-3, three epochs", **SHORT, learning_rate=1e-3),
 )
 SFT_LONG = (
+    _arm("sft-1e-3-long", "cross-entropy at 1e-3, ten epochs", learning_rate=1e-3),
     _arm("sft-5e-4-long", "cross-entropy at 5e-4, ten epochs"),
     _arm("sft-2e-4-long", "cross-entropy at 2e-4, ten epochs", learning_rate=2e-4),
 )
@@ -48,12 +49,16 @@ def _soft(name: str, why: str, alpha: float, **training: float | str) -> Recipe:
 
 
 SOFT = (
-    _soft("dft-75", "α = .75, four epochs", 0.75, epochs=4),
+    _soft("dft-75", "α = .75 at 5e-4, four epochs", 0.75, epochs=4),
     _soft("dft-75-1e-3", "α = .75 at 1e-3, four epochs", 0.75, epochs=4, learning_rate=1e-3),
-    _soft("dft-50", "α = .5, four epochs", 0.5, epochs=4),
-    _soft("dft-75-renorm", "α = .75, the tail left out, four epochs", 0.75, epochs=4, tail="renorm"),
+    _soft("dft-50", "α = .5 at 5e-4, four epochs", 0.5, epochs=4),
+    _soft("dft-75-renorm", "α = .75, the tail left out, at 5e-4, four epochs", 0.75, epochs=4, tail="renorm"),
 )
-SOFT_LONG = (_soft("dft-75-long", "α = .75, ten epochs", 0.75), _soft("dft-50-long", "α = .5, ten epochs", 0.5))
+SOFT_LONG = (
+    _soft("dft-75-1e-3-long", "α = .75 at 1e-3, ten epochs", 0.75, learning_rate=1e-3),
+    _soft("dft-75-long", "α = .75 at 5e-4, ten epochs", 0.75),
+    _soft("dft-50-long", "α = .5 at 5e-4, ten epochs", 0.5),
+)
 
 
 @dataclass(frozen=True)

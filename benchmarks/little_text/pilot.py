@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.little_text.arms import PILOT_SEED, REGULARISERS, SFT_LONG, SFT_RATES, SOFT, SOFT_LONG, STYLE
-from benchmarks.little_text.students import best_look, curve, state_of, student, trial
+from benchmarks.little_text.students import curve, state_of, student, trial
 from benchmarks.recipes import Recipe
 from benchmarks.trial import Trial
 from timbre.artifacts import Artifact, write_atomically
@@ -41,7 +41,7 @@ def main() -> None:
 
 def _row(place: Trial, recipe: Recipe) -> dict[str, Any]:
     trained = student(place, recipe)
-    row: dict[str, Any] = {"why": recipe.why, "curve": curve(trained), "best": best_look(trained)}
+    row: dict[str, Any] = {"why": recipe.why, "curve": curve(trained)}
     for state in ("best", "last"):
         adapter = state_of(place, trained, state)
         rows = place.likelihood(adapter, "validation", (1.0,))[1.0]

@@ -109,9 +109,24 @@ def answer(found: Mapping[Cell, Figures], tokens: int, style: str) -> str:
     )
 
 
+def pilot() -> str:
+    """What was tried on validation documents, at 2,048 tokens with the seed of the pilot."""
+    rows = []
+    for name, found in json.loads((RESULTS / "pilot.json").read_bytes()).items():
+        state = "best" if name.startswith(("sft", "smoothing", "decay")) else "last"
+        heard = next((found[each]["told_apart"] for each in ("best", "last") if "told_apart" in found[each]), {})
+        epoch = min(found["curve"], key=lambda look: look[1])[0]
+        rows.append([
+            name, found["why"], f"{epoch:.0f}",
+            *(f"{found[each]['nll']:.3f}" for each in ("best", "last")), f"{found[state]['gap']:+.2f}",
+            *(f"{heard[family]:.3f}" if heard else "" for family in FAMILIES),
+        ])  # fmt: skip
+    return _table(("", "what", "best epoch", "NLL there", "after the last", "gap", *FAMILIES), rows)
+
+
 def markdown(found: Mapping[Cell, Figures]) -> str:
     """The generated part of the page."""
-    parts = []
+    parts = ["### The pilot: validation documents, 2,048 tokens, one seed\n", pilot()]
     for tokens, style in PLACES:
         parts += [f"### {tokens:,} tokens, {style}\n", answer(found, tokens, style) + "\n", _table(HEAD, arm_rows(found, tokens, style))]
         if own := judged(found, tokens, style):
