@@ -24,6 +24,7 @@ from timbre.serving.guard import App, Guard, Left, Receive, Scope, Send
 from timbre.serving.keys import Keys
 from timbre.serving.limits import Limits
 from timbre.serving.metrics import Metrics
+from timbre.serving.page import mount_page
 from timbre.serving.refusal import Refusal, of_fields
 from timbre.serving.requests import ChatRequest, CompletionRequest
 
@@ -62,6 +63,7 @@ def application(
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(Left, _left)
     app.add_exception_handler(Exception, _bug)  # the guard writes it down
+    mount_page(app)
     _mount_looks(app, server)
     _mount_writing(app, server)
     app.openapi = lambda: _schema(app, bool(keys))  # type: ignore[method-assign]

@@ -27,7 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("timbre.serving")
 _OPEN = frozenset({"/health", "/ready"})
-_UNGUARDED_PAGES = frozenset({"/"})
+_UNGUARDED_PAGES = frozenset({"/", "/try.css", "/try.js", "/try.svg"})
 _PATIENCE = 16
 """Bodies up to so many times too long are read to their end before they are refused."""
 

@@ -1,0 +1,134 @@
+"""The page at `/`: what it may load, and in Debian's Chromium what a person does with it."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import CHROMIUM, Page, browser
+from tests.unit.serving.conftest import Promotions, Running, serving
+
+Test = Callable[..., None]
+
+
+def in_a_browser(test: Test) -> Test:
+    marked: Test = pytest.mark.browser(pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium")(test))
+    return marked
+
+
+def visit(page: Page, server: Running, **settings: Any) -> None:
+    fragment = "&".join(f"{name}={value}" for name, value in settings.items())
+    page.call("Page.navigate", url="about:blank")
+    page.call("Page.navigate", url=f"{server.address}/#{fragment}")
+    page.until("location.protocol === 'http:' && document.readyState === 'complete' && document.getElementById('style').options.length > 0")
+
+
+def write(page: Page) -> None:
+    """Ctrl+Enter in the prompt, and wait for both texts."""
+    page.evaluate("document.getElementById('prompt').focus()")
+    page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", windowsVirtualKeyCode=13, modifiers=2)
+    page.until("document.getElementById('write').disabled === false && document.querySelectorAll('article').length > 0")
+
+
+def texts(page: Page) -> list[str]:
+    found: list[str] = page.evaluate("[...document.querySelectorAll('.say')].map(one => one.textContent)")
+    return found
+
+
+def test_the_page_may_load_nothing_from_elsewhere(server: Running) -> None:
+    for path in ("/", "/try.css", "/try.js", "/try.svg"):
+        answer = server.get(path)
+        assert answer.status_code == 200 and "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"] and answer.headers["x-content-type-options"] == "nosniff"
+        assert "https://" not in answer.text and "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+    assert "onclick" not in server.get("/").text and "style=" not in server.get("/").text  # the policy would block them
+    assert "/try.js" not in server.get("/openapi.json").json()["paths"]
+
+
+@in_a_browser
+def test_base_and_champion_are_written_side_by_side_and_shared_by_a_link(server: Running, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"prompt": "Beyond the grey water", "seed": 5, "max_tokens": 24}
+    with browser(tmp_path / "profile", tmp_path / "downloads") as page:
+        visit(page, server, prompt="Beyond+the+grey+water", seed=5, tokens=24, diversity=0.5)
+        write(page)
+        expected = [server.text(**asked, temperature=1, **more)["choices"][0]["text"] for more in ({"strength": 0}, {"diversity": 0.5})]
+        assert texts(page) == [asked["prompt"] + text for text in expected]
+        page.evaluate("document.querySelector('input[value=likely]').click()")
+        kinds = page.evaluate("[...document.querySelectorAll('.say span[class^=p]')].map(one => one.className)")
+        assert len(kinds) == 48 and set(kinds) <= {"p0", "p1", "p2", "p3"} and texts(page)[0].endswith(expected[0])
+        page.evaluate("document.querySelector('input[value=often]').click()")
+        assert texts(page)[1] == asked["prompt"] + expected[1]
+        page.evaluate("document.getElementById('link').click()")
+        fragment = str(page.evaluate("location.hash"))
+        assert "seed=5" in fragment and "diversity=0.5" in fragment and "Beyond" in fragment
+        first = texts(page)
+        page.call("Page.reload")
+        page.until("document.readyState === 'complete' && document.getElementById('style').options.length > 0")
+        write(page)
+        assert texts(page) == first  # whoever follows the link reads the same
+        assert page.errors == [] and all(url.startswith((server.address, "about:")) for url in page.requested)
+
+
+@in_a_browser
+def test_history_stays_in_the_browser_until_it_is_forgotten(server: Running, tmp_path: Path) -> None:
+    with browser(tmp_path / "profile", tmp_path / "downloads") as page:
+        visit(page, server, prompt="Every+morning", tokens=6, seed=1)
+        write(page)
+    with browser(tmp_path / "profile", tmp_path / "downloads") as page:
+        visit(page, server)
+        assert page.evaluate("document.getElementById('list').children.length") == 1
+        page.evaluate("document.querySelector('#list button').click()")
+        assert page.evaluate("document.getElementById('prompt').value") == "Every morning"
+        assert page.evaluate("document.getElementById('seed').value") == "1"
+        page.evaluate("document.getElementById('forget').click()")
+        assert page.evaluate("localStorage.length") == 0 and page.evaluate("document.getElementById('past').hidden")
+    assert not any("morning" in json.dumps(line) for line in server.log)
+
+
+@in_a_browser
+def test_a_hostile_prompt_is_shown_and_never_run_and_a_refusal_is_read_out(server: Running, tmp_path: Path) -> None:
+    with browser(tmp_path / "profile", tmp_path / "downloads") as page:
+        visit(page, server, prompt="%3Cimg+src%3Dx+onerror%3D%22document.title%3D'owned'%22%3E", tokens=4)
+        write(page)
+        assert texts(page)[0].startswith("<img src=x") and page.evaluate("document.title") != "owned"
+        assert page.evaluate("document.querySelectorAll('article img').length") == 0
+        visit(page, server, prompt="The", tokens=99999)
+        write(page)
+        assert "is the most here" in page.evaluate("document.getElementById('said').textContent")
+
+
+@in_a_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_readable_at_400_pixels(scheme: str, server: Running, tmp_path: Path) -> None:
+    with browser(tmp_path / "profile", tmp_path / "downloads") as page:
+        page.size(400, 900, scheme)
+        visit(page, server, prompt="Along+the+iron+road", tokens=20)
+        write(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+        paper, ink = (page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color"))
+        brightness = [sum(map(int, colour[4:-1].split(","))) for colour in (paper, ink)]
+        assert (brightness[0] > brightness[1] + 300) if scheme == "light" else (brightness[1] > brightness[0] + 300)
+        named = "[...document.querySelectorAll('input, select, textarea')].every(one => one.labels.length > 0)"
+        assert page.evaluate(named)
+        page.evaluate("document.getElementById('prompt').focus()")
+        page.press("Tab")
+        assert page.evaluate("document.activeElement.id") == "style"
+
+
+@in_a_browser
+def test_a_server_with_keys_shows_the_page_and_asks_for_one(promotions: Callable[..., Promotions], tmp_path: Path) -> None:
+    place = promotions()
+    keys = place.home / "serving" / "keys"
+    keys.parent.mkdir()
+    keys.write_text(f"me {hashlib.sha256(b'secret').hexdigest()}\n")
+    keys.chmod(0o600)
+    with serving(place.home) as running, browser(tmp_path / "profile", tmp_path / "downloads") as page:
+        page.call("Page.navigate", url=running.address)
+        page.until("document.readyState === 'complete' && !document.getElementById('keyed').hidden")
+        page.evaluate("const key = document.getElementById('key'); key.value = 'secret'; key.dispatchEvent(new Event('change'))")
+        page.until("document.getElementById('style').options.length === 1")
+        write(page)
+        assert len(texts(page)) == 2 and page.evaluate("document.getElementById('said').textContent") == ""
