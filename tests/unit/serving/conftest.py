@@ -80,11 +80,11 @@ class Running:
 
 
 @contextmanager
-def serving(home: Path, *options: str, **environment: str) -> Iterator[Running]:
+def serving(home: Path, *options: str, python: str = sys.executable, cwd: Path = PROJECT_ROOT, **environment: str) -> Iterator[Running]:
     """`timbre serve` on a free port, once it says that it listens."""
-    command = [sys.executable, "-m", "timbre.cli", "serve", "--port", "0", *options]
+    command = [python, "-m", "timbre.cli", "serve", "--port", "0", *options]
     variables = os.environ | {"TIMBRE_HOME": str(home)} | environment
-    process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=cwd, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     stderr, lines = process.stderr, []
     reader = threading.Thread(target=lambda: lines.extend(stderr), daemon=True)
