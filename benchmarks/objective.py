@@ -48,7 +48,7 @@ GOALS = {
     "head_peak_ratio": 0.10, "head_peak_flatness": 1.05, "grad_error_fp64": 1e-6, "grad_error_fp64_worst_row": 1e-6,
     "grad_error_fp32": 1e-5, "grad_error_fp32_worst_row": 1e-5,
 }  # fmt: skip
-"""SCIENCE §7 and §2; "flat" is taken as within 5%."""
+"""A tenth of the memory of all logits, the same for every length (within 5%), and gradients as exact as the numbers allow."""
 REASONS = {
     "head_peak_ratio": "the peak is one chunk of logits of 256 positions and the hidden states' gradient, against all N×V logits and "
     "their gradient: it falls with V over D, and a small vocabulary misses it",

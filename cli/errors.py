@@ -19,7 +19,7 @@ OF_REFUSAL = {"FAIL": GATE_FAIL, "INCONCLUSIVE": INCONCLUSIVE, "PASS": INPUT}
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """What to tell the user, and the exit code of DESIGN's contract.
+    """What to tell the user, and the exit code.
 
     Only a bug shows a traceback, unless TIMBRE_DEBUG is set: then everything does. The classes of heavy rooms are looked
     up among the modules that are loaded already: an error of a class can only come from a module that was imported.

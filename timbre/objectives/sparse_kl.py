@@ -10,7 +10,7 @@ A target position stores K token ids, their probabilities p and the tail mass p�
 
 `softmax_off` is over the off-support logits only, and log q̄ = logsumexp_off − logsumexp. Neither is ever had as 1 − Σ,
 which cancels to −inf as soon as the support holds all but 1e-8 of the mass. The gradient by the hidden states is built
-in the forward pass, in the buffer that held the logits (`timbre.objectives.head`). SCIENCE: "Fused sparse forward KL + CE".
+in the forward pass, in the buffer that held the logits (`timbre.objectives.head`).
 
 Other readings of the tail, for comparison:
 

@@ -1,7 +1,7 @@
 """Several human continuations of exactly the same context: their relative frequencies instead of one observed token.
 
-Contexts are the same where documents begin with the same tokens, or where the same prompt was answered more than once (SCIENCE
-§1; 2503.17126). The middle of one document is never the same context as the middle of another.
+Contexts are the same where documents begin with the same tokens, or where the same prompt was answered more than once
+(2503.17126). The middle of one document is never the same context as the middle of another.
 """
 
 from collections import Counter

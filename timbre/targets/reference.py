@@ -1,6 +1,6 @@
 """The cross-fitted reference: one adapter a fold, and every document scored only by the adapter that never saw it.
 
-An adapter that has seen a document recites it, and the target collapses onto the observed tokens; see SCIENCE §1.
+An adapter that has seen a document recites it, and the target collapses onto the observed tokens (docs/adr/0005-cross-fitting.md).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

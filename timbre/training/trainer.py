@@ -2,7 +2,7 @@
 
     loss = (1/N) Σ_t D(P_t, P_θ)  +  λ · (1/M) Σ CE(replay answers)  +  μ · (1/L) Σ KL(P_base ‖ P_θ on neutral prompts)
 
-over the N positions of a step, the M answer tokens of its replay items and the L positions of its prompts (SCIENCE §2);
+over the N positions of a step, the M answer tokens of its replay items and the L positions of its prompts;
 a step may be several backward passes, and several processes, and is divided by its own N, M and L all the same. Held-out
 loss is had by the same functions and normalised the same way. Everything a step does is a function of configuration, data
 and the state of the step before it, so a run that was killed and resumed ends with the same bytes as an undisturbed one.

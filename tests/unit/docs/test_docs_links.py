@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 _LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
+_MODULE = re.compile(r"`(timbre(?:\.[a-z_]+){2,})`")
 _FENCE = re.compile(r"^```.*?^```", re.M | re.S)
 _NAMED = re.compile(
     r"(?<![\w./{<*-])((?:docs|timbre|tasks|cli|flows|data|mlflow|infra|tests|benchmarks)/[\w./*-]*\.(?:md|py|toml|yaml|jsonl|sql|sh|lock|ini|txt))(?![\w*])"
@@ -68,6 +69,29 @@ def test_every_file_that_is_named_is_in_the_repository() -> None:
         for name in _NAMED.findall(text):
             if name not in _ELSEWHERE and not (any(ROOT.glob(name)) if "*" in name else (ROOT / name).exists()):
                 missing.append(f"{path.relative_to(ROOT)}: {name}")
+    assert missing == []
+
+
+def test_no_document_of_somebody_elses_is_cited() -> None:
+    """Papers are cited by number or author, our own pages by path; a title in capitals is neither, and lies nowhere here."""
+    cited = re.compile(r"\b[A-Z]{5,}\b(?: §|\.md\b|'s contract)")
+    known = {path.name for path in _tracked()}
+    texts = {path: path.read_text(encoding="utf-8") for path in _tracked() if path.suffix in (".py", ".md", ".toml", ".yaml", ".j2")}
+    found = {str(_name(path)): one for path, text in texts.items() for one in cited.findall(text) if one not in known}
+    assert len(texts) > 300 and found == {}
+
+
+def test_every_module_that_is_named_can_be_imported() -> None:
+    """`timbre.room.file`, in a page or a docstring, is a module, or a name of one."""
+    missing = []
+    for path in _tracked():
+        if path.suffix not in (".py", ".md") or path.name == "CHANGELOG.md" or path.relative_to(ROOT).as_posix().startswith("tests/"):
+            continue
+        for name in sorted(set(_MODULE.findall(path.read_text(encoding="utf-8")))):
+            parts = name.split(".")
+            places = [ROOT.joinpath(*parts[:upto]) for upto in (len(parts), len(parts) - 1) if upto > 1]
+            if not any(place.with_suffix(".py").is_file() or place.is_dir() for place in places):
+                missing.append(f"{_name(path)}: {name}")
     assert missing == []
 
 

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from timbre import __version__, api
 from timbre.cli import app
-from timbre.config import TargetConfig, TrainingConfig
+from timbre.config import Frozen, ReleaseConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -42,8 +42,13 @@ def test_the_reference_holds_every_command_every_field_and_every_name(site: Path
     said = {name: (site / "reference" / f"{name}.html").read_text(encoding="utf-8") for name in ("command", "configuration", "api")}
     commands = getattr(get_command(app), "commands")  # noqa: B009
     assert len(commands) > 15 and all(f"timbre {name}" in said["command"] for name in commands)
-    for model in (TargetConfig, TrainingConfig):
-        assert all(f"timbre.config.{model.__name__}.{name}" in said["configuration"] for name in model.model_fields)
+    release = ReleaseConfig()
+    sections = [value for name in ReleaseConfig.model_fields if isinstance(value := getattr(release, name), Frozen)]
+    assert len(sections) > 7
+    for section in (release, *sections):
+        owners = [f"{kind.__module__}.{kind.__name__}" for kind in type(section).__mro__ if issubclass(kind, Frozen)]
+        for name in type(section).model_fields:
+            assert any(f"{owner}.{name}" in said["configuration"] for owner in owners), (owners[0], name)
     assert "Weight of the observed token." in said["configuration"]
     assert all(f"timbre.api.{name}" in said["api"] for name in ("load", "make_targets", "train", "generate", "loss", "Targets.gain"))
     assert api.load.__doc__ and "Raises" in said["api"]
