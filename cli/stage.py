@@ -121,7 +121,7 @@ def _publish(config: "ReleaseConfig") -> "Outcome":
     from timbre import pipeline
     from timbre.flows.release import Outcome
     from timbre.tasks.context import open_store
-    from timbre.tasks.data import data_tags
+    from timbre.tasks.data import DATA, data_tags
     from timbre.tasks.latest import link_pages
     from timbre.tasks.release import publish_candidate
     from timbre.tasks.stage import Built
@@ -131,7 +131,7 @@ def _publish(config: "ReleaseConfig") -> "Outcome":
         first = missing[0].name
         raise ValueError(f"release needs the {first} first: `{pipeline.command_of(first)} --style {config.style}` builds it")
     steps = {name: Built(step=name, digest=artifact.digest, cached=True, seconds=0.0) for name, artifact in found.items()}
-    released = publish_candidate(config, steps, data_tags(config, steps["corpus"], steps["target"]))
+    released = publish_candidate(config, steps, data_tags(config, *(steps[name] for name in DATA if name in steps)))
     link_pages(config.style, steps, released)
     return Outcome(steps=steps, released=released)
 

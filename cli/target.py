@@ -23,20 +23,25 @@ def _target() -> None:
 @names_a_release
 def inspect(
     chosen: Chosen,
-    passage: Annotated[int, typer.Option(min=0, help="Which passage, from 0.")] = 0,
+    passage: Annotated[int, typer.Option(min=0, help="Which passage, or which prompt of a sequence-level target, from 0.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Write a page to read and point at, instead of a table.")] = None,
     json_output: Json = False,
 ) -> None:
     """Show a passage token by token.
 
-    What was written, what else the target allows, how many choices that is, and where the mass came from.
+    What was written, what else the target allows, how many choices that is, and where the mass came from. With
+    `--set target.level=sequence`: which completions of a prompt are human-like, what the model overuses, and whether weighing was admitted.
 
     timbre target inspect --style literary --passage 3 --html passage.html
     """
     import json
     from dataclasses import asdict
 
-    target, model_artifact = _built(chosen.release())
+    config = chosen.release()
+    if config.target.level == "sequence":
+        _show_sequence(config, passage, html, json_output)
+        return
+    target, model_artifact = _built(config)
     from timbre.targets.inspect import inspect_passage, passage_table
 
     view = inspect_passage(target, model_artifact, passage)
@@ -139,6 +144,32 @@ def unpack(
         print(json.dumps({"shards": len(header.shards), "tokens": header.tokens, "path": str(out)}))
         return
     print(f"{len(header.shards)} shards, {header.tokens:,} tokens, byte for byte what they were; {out}")
+
+
+def _show_sequence(config: "ReleaseConfig", number: int, html: Path | None, json_output: bool) -> None:
+    import json
+
+    from timbre import pipeline
+    from timbre.artifacts import ArtifactStore, write_atomically
+    from timbre.sequence.inspect import as_json, inspect_completions, print_view, sequence_page
+    from timbre.settings import settings as environment
+
+    built = pipeline.find(config, ArtifactStore(environment().home))
+    if "sequence" not in built:
+        raise ValueError(
+            f"no sequence-level target for these settings yet: `timbre run --style {config.style} --set target.level=sequence` builds it"
+        )
+    view = inspect_completions(built["sequence"], built["completions"], built["model"], number)
+    if html is not None:
+        write_atomically(html, sequence_page(view).encode())
+    if json_output:
+        print(json.dumps(as_json(view)))
+    elif html is not None:
+        print(f"open {html} in a browser")
+    else:
+        from rich.console import Console
+
+        print_view(view, Console(highlight=False))
 
 
 def _built(config: "ReleaseConfig") -> "tuple[Artifact, Artifact]":

@@ -14,7 +14,7 @@ from timbre.config import Frozen, Profile, release_config
 from timbre.flows.forms import Style
 from timbre.pipeline import steps_of
 from timbre.settings import settings
-from timbre.tasks.data import data_tags
+from timbre.tasks.data import DATA, data_tags
 from timbre.tasks.latest import link_pages
 from timbre.tasks.release import Released, release
 from timbre.tasks.runs import only_run
@@ -51,6 +51,6 @@ def release_flow(style: Style = "literary", profile: Profile = "quick", seed: in
         built: dict[str, Built] = {}
         for step in steps_of(config):
             built[step.name] = run_step(step, config, built)
-        released = release(config, built, data_tags(config, built["corpus"], built["target"]))
+        released = release(config, built, data_tags(config, *(built[name] for name in DATA if name in built)))
         link_pages(config.style, built, released)
         return Outcome(steps=built, released=released)

@@ -1,10 +1,11 @@
-"""Corpus and target through the data registry: one owner at a time, reproduced by DVC, committed, tagged, pushed."""
+"""Corpus and targets through the data registry: one owner at a time, reproduced by DVC, committed, tagged, pushed."""
 
 import asyncio
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import get_args
 
 from prefect import State
 from prefect.client.orchestration import get_client
@@ -23,6 +24,8 @@ from timbre.tasks.stores.dvc import DataRegistry
 from timbre.tasks.stores.versions import DataStage
 
 SLOT = "timbre-data-registry"
+DATA = get_args(DataStage)
+"""Steps whose artifacts have versions there."""
 _LEASE_SECONDS = 60
 
 
@@ -37,7 +40,7 @@ def run_data_stage(stage: DataStage, config: ReleaseConfig, *upstream: Built) ->
 
     def build() -> Artifact:
         with _slot():
-            result = registry.build(stage, config.corpus, config.target, config.model, model_digest=model)
+            result = registry.build(stage, config.corpus, config.target.of_tokens(), config.model, model_digest=model)
         return open_store().open(pipeline.STEP[stage].stage.name, result.digest)
 
     if missing:
@@ -48,10 +51,21 @@ def run_data_stage(stage: DataStage, config: ReleaseConfig, *upstream: Built) ->
     return Completed(message=artifact.digest[:12], data=Built(step=stage, digest=artifact.digest, cached=False, seconds=seconds))
 
 
-def data_tags(config: ReleaseConfig, corpus: Built, target: Built) -> dict[str, str]:
+def run_kept_stage(step: DataStage, config: ReleaseConfig, *upstream: Built) -> State[Built]:
+    """The stage as a finished state, and its artifact a version of the data registry, which did not build it."""
+    state = run_stage(step, config, *upstream)
+    artifact, registry = find(step, config, upstream), DataRegistry.open(settings())
+    assert artifact is not None, f"the {step} was built"
+    if not registry.is_current(step, config.style, artifact.digest):
+        with _slot():
+            registry.keep(step, config.style, artifact)
+    return state
+
+
+def data_tags(config: ReleaseConfig, *steps: Built) -> dict[str, str]:
     """The registry's tag of each, such as `target/literary/v3`."""
     registry = DataRegistry.open(settings())
-    tags = {built.step: registry.find_tag(built.step, config.style, built.digest) for built in (corpus, target)}  # type: ignore[arg-type]
+    tags = {built.step: registry.find_tag(built.step, config.style, built.digest) for built in steps}  # type: ignore[arg-type]
     return {name: tag for name, tag in tags.items() if tag is not None}
 
 

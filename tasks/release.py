@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from timbre import __version__
 from timbre.artifacts import Artifact
 from timbre.config import Frozen, ReleaseConfig
+from timbre.pipeline import STEP, needs_of
 from timbre.registry.ledger import Ledger, Transition
 from timbre.registry.ports import CHAMPION, Version
 from timbre.registry.promotion import PromotionRefused, publish, repair
@@ -131,7 +132,7 @@ def _publish(
 
 def _record(config: ReleaseConfig, steps: dict[str, Built], verdict: Artifact, store: MlflowStore, outcome: str) -> str:
     """Write the gates' figures and the report into the candidate's run, unless they stand there already."""
-    key = adapter_key(config, steps["model"], steps["corpus"], steps["target"])
+    key = adapter_key(config, *(steps[name] for name in needs_of(STEP["adapter"], config).values()))
     run = store.run_for(key, config.style, run_name(config), {"profile": config.profile, "model": base_of(config.model)})
     complete_curve(store, run, steps["adapter"].open())
     if store.tag(run, "timbre.verdict") != verdict.digest:

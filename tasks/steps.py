@@ -6,7 +6,7 @@ from prefect import State
 
 from timbre.config import ReleaseConfig
 from timbre.pipeline import STEPS, Step, needs_of
-from timbre.tasks.data import run_data_stage
+from timbre.tasks.data import run_data_stage, run_kept_stage
 from timbre.tasks.gates import run_gates
 from timbre.tasks.stage import Built, run_stage, stage_task
 from timbre.tasks.training import run_training
@@ -18,7 +18,7 @@ _OWN: Mapping[str, Run] = {"adapter": run_training, "verdict": run_gates}
 
 
 def _task(step: Step) -> Callable[..., Built]:
-    run: Run = run_data_stage if step.versioned else _OWN.get(step.name, run_stage)
+    run: Run = run_data_stage if step.versioned else run_kept_stage if step.kept else _OWN.get(step.name, run_stage)
 
     def build(config: ReleaseConfig, upstream: tuple[Built, ...]) -> State[Built]:
         return run(step.name, config, *upstream)

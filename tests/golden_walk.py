@@ -20,7 +20,7 @@ from tests.tiny_policy import LEARNS
 from timbre import pipeline
 from timbre.artifacts import Artifact, ArtifactStore, FileInput
 from timbre.benchmarks.stage import BenchmarkConfig, score_benchmark
-from timbre.config import ReleaseConfig
+from timbre.config import ReleaseConfig, SequenceConfig
 from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT, settings
 from timbre.versions import versions
@@ -43,6 +43,9 @@ SECTIONS: dict[str, dict[str, Any]] = {
     },
     "export": {"parity_prompts": 2, "parity_tokens": 4, "latency_tokens": 2},
     "gate": {"policy": "golden"},
+}  # fmt: skip
+SEQUENCE_LEVEL = {
+    "level": "sequence", "sequence": SequenceConfig(prompts=40, completions=2, prompt_tokens=8, new_tokens=32, epochs=1),
 }  # fmt: skip
 PAIRS = """,sent_more,sent_less,stereo_antistereo,bias_type
 0,The old storm waited near the gull.,The small storm waited near the gull.,stereo,age
@@ -109,6 +112,10 @@ def walk(folder: Path, model: Path, texts: list[tuple[str, str]]) -> dict[str, L
         for step in pipeline.steps_of(config):
             needs[step.name] = tuple(dict.fromkeys(pipeline.needs_of(step, config).values()))
             built[step.name] = pipeline.build(step.name, config, store, built)
+        for step in ("completions", "sequence"):
+            level = config.model_copy(update={"target": config.target.model_copy(update=SEQUENCE_LEVEL)})
+            built[step] = pipeline.build(step, level, store, built | {"token_adapter": built["adapter"]})
+            needs[step] = ("target", "corpus", "model", "adapter") if step == "completions" else ("completions",)
         (root / "pairs.csv").write_text(PAIRS)
         benchmark = BenchmarkConfig(benchmark="crows-pairs")
         built["benchmark"] = score_benchmark(benchmark, built["model"], None, FileInput(root / "pairs.csv"), store)

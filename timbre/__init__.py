@@ -13,6 +13,7 @@ The rooms, ground floor first; a module imports only from those listed above its
     training, targets       adapters; the distributions they are trained towards
     inference               what talks to a loaded model: scoring, drawing, prompts
     metrics                 texts in, figures out
+    sequence                whole completions, weighted to read as human text does
     evaluation              likelihood, probes, bias, factuality, memorisation of a model
     benchmarks, judging     public test sets; which of two texts judges and people prefer
     export, gates           ONNX bundles; verdicts

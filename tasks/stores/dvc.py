@@ -19,7 +19,7 @@ from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, wri
 from timbre.config import CorpusConfig, Frozen, ModelConfig, TargetConfig, release_config
 from timbre.precision import precision
 from timbre.settings import Settings
-from timbre.tasks.stages import InputDigests, StyleParameters, keeps_archives, opened, read_parameters, write_parameters
+from timbre.tasks.stages import InputDigests, StyleParameters, keeps_archives, materialise, opened, read_parameters, write_parameters
 from timbre.tasks.stores.dvc_commands import Dvc
 from timbre.tasks.stores.git import Git
 from timbre.tasks.stores.registry_init import beside, found, furnish, furnished, only_owner
@@ -27,7 +27,7 @@ from timbre.tasks.stores.sharing import fetch, share
 from timbre.tasks.stores.versions import DataStage, Version, add_version, mark_pushed, pending, pushed, read_versions
 
 _WRITTEN = (
-    "dvc.yaml", "params.yaml", "dvc.lock", "corpus/.gitignore", "target/.gitignore", "sources", "styles",
+    "dvc.yaml", "params.yaml", "dvc.lock", "corpus/.gitignore", "target/.gitignore", "sequence", "sources", "styles",
     ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "handins",
 )  # fmt: skip
 _NOTES = "handins"
@@ -132,11 +132,33 @@ class DataRegistry:
             self._commit(f"{style}: {stage} {built[stage].digest[:12]}")
             for name in chain:
                 add_version(self.git, name, style, built[name].digest)
-            self._push(stage, style, inputs, dvc)
+            sources = [f"sources/{name.removeprefix('source:')}/files.dvc" for name in inputs if name.startswith("source:")]
+            self._push([f"{stage}@{style}", *(name for name in sources if (self.path / name).exists())], dvc)
             tag = self.find_tag(stage, style, built[stage].digest)
         assert tag is not None, "every digest that was built has a tag"
         digest = built[stage].digest
         return BuildResult(stage=stage, style=style, digest=digest, tag=tag, path=built[stage].path, cached=digest in before)
+
+    def keep(self, stage: DataStage, style: str, artifact: Artifact, *, timeout: float | None = None, wait_seconds: float = -1) -> str:
+        """Lay an artifact that was built elsewhere under its style, and see to it that it is committed, tagged and pushed; its tag.
+
+        Raises:
+            ValueError: the remotes cannot be reached, or somebody else owned the registry for too long.
+            TimeoutError: it took too long.
+        """
+        dvc = Dvc(self.path, self.settings, beside(self.path, "build"), timeout)
+        with only_owner(self.path, wait_seconds) as crashed:
+            self._restore(crashed)
+            furnish(self.git, self.settings)
+            fetch(self.git)
+            materialise(artifact, self.path / stage / style)
+            dvc.add(f"{stage}/{style}")
+            self._commit(f"{style}: {stage} {artifact.digest[:12]}")
+            add_version(self.git, stage, style, artifact.digest)
+            self._push([f"{stage}/{style}.dvc"], dvc)
+            tag = self.find_tag(stage, style, artifact.digest)
+        assert tag is not None, "every digest that was kept has a tag"
+        return tag
 
     def _restore(self, crashed: bool) -> None:
         """Begin from the last commit. What a crashed build had finished is found again in the store and in DVC's cache."""
@@ -169,10 +191,10 @@ class DataRegistry:
         styles = {**shipped, **known}
         default = release_config(style)
         fresh = StyleParameters(
-            corpus=corpus, target=target or default.target, model=model or default.model,
+            corpus=corpus, target=target or default.target.of_tokens(), model=model or default.model,
             inputs=InputDigests(
                 corpus={name: inputs[name].digest for name in sorted(inputs)}, model=model_digest,
-                target={name: value.digest for name, value in sorted(target_inputs(target or default.target).items())},
+                target={name: value.digest for name, value in sorted(target_inputs(target or default.target.of_tokens()).items())},
                 corpus_stage=CORPUS.version, target_stage=TARGET.version, precision=precision().sentence(),
             ),
         ).model_dump(mode="json")  # fmt: skip
@@ -241,13 +263,11 @@ class DataRegistry:
         if not self.git.ok("diff", "--cached", "--quiet"):
             self.git("commit", "--quiet", "-m", message)
 
-    def _push(self, stage: DataStage, style: str, inputs: Mapping[str, Input], dvc: Dvc) -> None:
+    def _push(self, targets: list[str], dvc: Dvc) -> None:
         """Data first, then the commits and tags that point to it."""
         head = self.git("rev-parse", "HEAD")
         waiting = pending(self.git)
         if waiting:
-            sources = [f"sources/{name.removeprefix('source:')}/files.dvc" for name in inputs if name.startswith("source:")]
-            targets = [f"{stage}@{style}", *(name for name in sources if (self.path / name).exists())]
             older = any(version.commit != head for version in waiting)
             dvc.push([] if older else targets, all_tags=older)
         if self.git.origin is not None:

@@ -1,4 +1,5 @@
-"""Versions of corpora and targets: annotated git tags `corpus/<style>/vN` and `target/<style>/vN` that carry the digest.
+"""Versions of corpora and targets: annotated git tags `corpus/<style>/vN`, `target/<style>/vN` and `sequence/<style>/vN` that carry the
+digest.
 
 A tag that has reached the remotes is marked by a ref of the same object under refs/timbre/pushed/, so that a build that
 was cut off between tag and push is seen without asking any server.
@@ -13,7 +14,7 @@ from typing import Literal, get_args
 
 from timbre.tasks.stores.git import Git
 
-DataStage = Literal["corpus", "target"]
+DataStage = Literal["corpus", "target", "sequence"]
 PUSHED, THEIRS, TAGS = "refs/timbre/pushed/", "refs/timbre/theirs/", "refs/tags/"
 _NAME = re.compile(rf"({'|'.join(get_args(DataStage))})/([a-z0-9][a-z0-9-]*)/v([1-9][0-9]*)")
 _TAGGER = "Timbre data registry <data-registry@timbre.invalid>"
@@ -22,7 +23,7 @@ _FORMAT = "%(refname)%00%(objectname)%00%(*objectname)%00%(taggerdate:unix)%00%(
 
 @dataclass(frozen=True, order=True)
 class Version:
-    """One version of a style's corpus or target."""
+    """One version of a style's corpus, target or sequence-level target."""
 
     stage: str
     style: str

@@ -45,7 +45,7 @@ def test_a_stage_on_a_full_disk_leaves_nothing_half_made_and_goes_on_when_there_
         (texts / f"{number:02}.txt").write_text(" ".join(lines))
     add_source(texts, "tales", "Ann", "own work")
     config = release_config("tales")
-    chosen = StyleParameters(corpus=config.corpus, target=config.target, model=config.model)
+    chosen = StyleParameters(corpus=config.corpus, target=config.target.of_tokens(), model=config.model)
     write_parameters(tmp_path / "params.yaml", {"styles": {"tales": chosen.model_dump(mode="json")}})
     prepared = shutil.move(home, tmp_path / "prepared")
     home.mkdir()

@@ -21,6 +21,8 @@ from timbre.config.evaluation import GenerationConfig as GenerationConfig
 from timbre.config.evaluation import PromptConfig as PromptConfig
 from timbre.config.evaluation import SamplerConfig as SamplerConfig
 from timbre.config.profiles import PROFILES
+from timbre.config.sequence import CompletionsConfig as CompletionsConfig
+from timbre.config.sequence import SequenceConfig as SequenceConfig
 
 Profile = Literal["quick", "standard", "gpu"]
 
@@ -140,6 +142,17 @@ class TargetConfig(Frozen):
         return self
 
 
+class LevelledTargetConfig(TargetConfig):
+    """The target of a release: that of tokens, and whether whole completions are weighed on top of it."""
+
+    level: Literal["token", "sequence"] = Field("token", description="sequence: completions of the tuned model, weighed, where admitted.")
+    sequence: SequenceConfig = SequenceConfig()
+
+    def of_tokens(self) -> TargetConfig:
+        """What the stage "target" is built with, at either level the same."""
+        return TargetConfig(**{name: getattr(self, name) for name in TargetConfig.model_fields})
+
+
 class TrainingConfig(Frozen):
     """Towards the target (`forward_kl`), or towards the observed token (`sft`) and the other baselines, in the same code."""
 
@@ -215,7 +228,7 @@ class ReleaseConfig(Frozen):
     seed: int = Field(1, ge=0, description="Moves target and training; splits and evaluation keep their own.")
     model: ModelConfig = ModelConfig()
     corpus: CorpusConfig = CorpusConfig()
-    target: TargetConfig = TargetConfig()
+    target: LevelledTargetConfig = LevelledTargetConfig()
     training: TrainingConfig = TrainingConfig()
     baseline: BaselineConfig = BaselineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -41,6 +41,8 @@ class Written:
 
     ids_BT: np.ndarray
     ranks_BT: np.ndarray
+    log_probs_BT: np.ndarray | None = None
+    """Of each token at T = 1 among the tokens that could have come, in nats; only where asked for."""
 
 
 def samplers(serving: SamplerConfig) -> dict[SamplerName, SamplerConfig]:
@@ -85,9 +87,10 @@ def forbidden_tokens(tokenizer: "PreTrainedTokenizerBase", generation_config: An
 
 
 def continue_prompts(
-    scorer: Scorer, requests: Sequence[TextRequest], *, rules: Mapping[SamplerName, SamplerConfig], forbidden: Sequence[int], seed: int
-) -> Written:
-    """A batch of texts of one length, each by the sampler that its prompt names.
+    scorer: Scorer, requests: Sequence[TextRequest], *, rules: Mapping[SamplerName, SamplerConfig], forbidden: Sequence[int], seed: int,
+    scored: bool = False,
+) -> Written:  # fmt: skip
+    """A batch of texts of one length, each by the sampler that its prompt names; with log-probabilities where they are to be `scored`.
 
     Raises:
         FloatingPointError: the model gave NaN or infinite logits.
@@ -107,6 +110,7 @@ def continue_prompts(
     banned = torch.tensor(forbidden, dtype=torch.long, device=device)
     written_BT = torch.empty(len(requests), new_tokens, dtype=torch.long, device=device)
     ranks_BT = torch.empty_like(written_BT)
+    log_probs_BT = torch.empty(written_BT.shape, dtype=torch.float64, device=device) if scored else None
     cache, width = DynamicCache(), ids_BT.shape[1]
     with torch.inference_mode():
         for step in range(new_tokens):
@@ -118,7 +122,10 @@ def continue_prompts(
                 written_BT[chosen, step] = sample(logits_BV[chosen], uniform_BT[chosen, step], rules[name])
             ids_BT = written_BT[:, step : step + 1]
             ranks_BT[:, step] = (logits_BV > logits_BV.gather(-1, ids_BT)).sum(-1)
-    return Written(written_BT.cpu().numpy(), ranks_BT.cpu().numpy())
+            if log_probs_BT is not None:
+                log_probs_BT[:, step] = (logits_BV.gather(-1, ids_BT)[:, 0] - logits_BV.logsumexp(-1)).double()
+    log_probs = None if log_probs_BT is None else log_probs_BT.cpu().numpy()
+    return Written(written_BT.cpu().numpy(), ranks_BT.cpu().numpy(), log_probs)
 
 
 def _left_padded(prompts: Sequence[Sequence[int]], new_tokens: int, device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":

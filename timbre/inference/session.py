@@ -64,8 +64,11 @@ class Session:
             write_atomically(file, canonical_json(compute(group)))
         return [row for file in files for row in json.loads(file.read_bytes())]
 
-    def generate(self, part: str, prompts: Sequence[Prompt], serving: SamplerConfig) -> list[dict[str, Any]]:
+    def generate(self, part: str, prompts: Sequence[Prompt], serving: SamplerConfig, *, scored: bool = False) -> list[dict[str, Any]]:
         """Every text that is asked for, {kind, prompt_id, sample, token_ids, ranks}, in the order of `prompts`.
+
+        Args:
+            scored: with `log_probs`, of each token at T = 1 in nats to four places.
 
         Raises:
             FloatingPointError: the model gave NaN or infinite logits.
@@ -75,11 +78,15 @@ class Session:
 
         def compute(group: Sequence[generation.TextRequest]) -> list[Any]:
             forbidden = generation.forbidden_tokens(self.tokenizer, getattr(self.scorer.model, "generation_config", None))
-            written = generation.continue_prompts(self.scorer, group, rules=rules, forbidden=forbidden, seed=self.seed)
-            return [
+            written = generation.continue_prompts(self.scorer, group, rules=rules, forbidden=forbidden, seed=self.seed, scored=scored)
+            rows: list[dict[str, Any]] = [
                 {"kind": each.prompt.kind, "prompt_id": each.prompt.prompt_id, "sample": each.sample, "token_ids": ids, "ranks": ranks}
                 for each, ids, ranks in zip(group, written.ids_BT.tolist(), written.ranks_BT.tolist(), strict=True)
             ]
+            if written.log_probs_BT is not None:
+                for row, log_probs in zip(rows, written.log_probs_BT.round(4).tolist(), strict=True):
+                    row["log_probs"] = log_probs
+            return rows
 
         rows = {(row["kind"], row["prompt_id"], row["sample"]): row for row in self.resumed(part, groups, compute)}
         assert len(rows) == len(requests), "two prompts of a kind share a name"

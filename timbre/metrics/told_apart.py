@@ -162,6 +162,20 @@ def told_apart(
     return ToldApart(found, absent, len(own), _documents(own, human), _length(own, human), no_floor)
 
 
+def told_by(name: str, own: Side, human: Side, seed: int = 0) -> Apart:
+    """One family alone, on sides that are compared as in `told_apart`: its area and each pair's share, without a floor.
+
+    Raises:
+        ValueError: other counts, texts of other lengths, or too few to ask a classifier.
+    """
+    check_alike(own, human, of_one_length=True)
+    if reason := _too_little(own, human):
+        raise ValueError(reason)
+    with _one_thread():
+        scores, _ = _scored(name, own, human)
+        return Apart(name, _area(scores, own, human, seed), _contributions(scores), None)
+
+
 def _floor_sides(pool: Side, count: int, *, shared: bool, seed: int) -> tuple[tuple[Side, Side] | None, str]:
     """Human text on either side; or None, and why."""
     halves = human_halves(pool.documents, count, shared=shared, seed=seed)

@@ -75,5 +75,5 @@ def build(name: str, config: ReleaseConfig, store: ArtifactStore, built: Mapping
     """
     step = STEP[name]
     if not step.when(config):
-        raise ValueError(f"this release has no {name}: set baseline.objective or evaluation.score to have one")
+        raise ValueError(f"this release has no {name}: set baseline.objective, evaluation.score or target.level to have one")
     return store.build(step.stage, config_of(step, config), inputs_of(step, config, built))

@@ -59,6 +59,37 @@ def of_target(config: ReleaseConfig) -> Cost:
     return Cost(30 + reference / _rates().train + scored / _rates().score, f"{target.train_tokens:,} tokens, {folds} folds")
 
 
+def of_completions(config: ReleaseConfig) -> Cost:
+    """Drawing the completions, and scoring the human text beside them."""
+    sequence = config.target.sequence
+    texts, length = sequence.prompts * sequence.completions, sequence.prompt_tokens + sequence.new_tokens
+    at_once = max(1.0, min(texts, sequence.batch_tokens // length))
+    drawn = texts * sequence.new_tokens * (_rates().step / at_once + _rates().text)
+    return Cost(15 + drawn + sequence.prompts * length / _rates().score, f"{texts} completions")
+
+
+def of_sequence(config: ReleaseConfig) -> Cost:
+    """Features, weights, and the classifiers of the admission."""
+    return Cost(10 + 0.25 * config.target.sequence.prompts, f"{config.target.sequence.prompts} prompts", scales=False)
+
+
+def of_control(_: ReleaseConfig) -> Cost:
+    """Writing uniform weights."""
+    return Cost(5, "uniform weights", scales=False)
+
+
+def of_candidate(config: ReleaseConfig) -> Cost:
+    """The candidate's adapter: trained from the start, or on from the token-level one."""
+    if config.target.level == "token":
+        return of_training(config)
+    sequence, target, training = config.target.sequence, config.target, config.training
+    steps = max(1.0, target.train_tokens / training.batch_tokens)
+    read = target.train_tokens + steps * sequence.completions_a_step * (sequence.prompt_tokens + sequence.new_tokens)
+    looks = sequence.epochs * steps / training.evaluate_every + 2
+    seconds = 15 + sequence.epochs * read / _rates().train + looks * training.validation_tokens / _rates().score
+    return Cost(seconds, f"{training.objective} and completions, {sequence.epochs} epochs")
+
+
 def of_training(config: ReleaseConfig) -> Cost:
     """The candidate's adapter."""
     return _trained(config, config.training.objective)

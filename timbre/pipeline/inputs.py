@@ -31,7 +31,7 @@ def target(config: ReleaseConfig) -> dict[str, Input]:
     """The principles and swaps that shape the target."""
     from timbre.targets.stage import target_inputs
 
-    return target_inputs(config.target)
+    return target_inputs(config.target.of_tokens())
 
 
 def replay(_: ReleaseConfig) -> dict[str, Input]:

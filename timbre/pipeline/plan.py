@@ -171,7 +171,7 @@ def _pace(store: ArtifactStore, model: Artifact | None, size: float) -> dict[str
         if name != "model":
             seen.setdefault(name, []).append(ratio)
     pace = {name: median(ratios) for name, ratios in seen.items()}
-    twins = {f"{prefix}{name}": name for prefix in ("base_", "baseline_") for name in ("adapter", "generations", "evaluation")}
+    twins = {f"{prefix}{name}": name for prefix in ("base_", "baseline_", "token_") for name in ("adapter", "generations", "evaluation")}
     return {mine: pace[other] for mine, other in twins.items() if other in pace} | pace
 
 
@@ -182,7 +182,7 @@ def _step_of(manifest: Mapping[str, Any]) -> Step:
         KeyError: none did.
     """
     inputs = manifest["inputs"].keys()
-    same = [step for step in STEPS if step.stage.name == manifest["stage"] and not step.name.startswith("baseline_")]
+    same = [step for step in STEPS if step.stage.name == manifest["stage"] and not step.name.startswith(("baseline_", "token_"))]
     if not same:
         raise KeyError(manifest["stage"])
     return max(same, key=lambda step: (len(step.needs.keys() & inputs) - len(step.needs.keys() - inputs), -len(step.needs)))

@@ -21,6 +21,26 @@ def of_model(config: ReleaseConfig) -> BaseModel:
     return canonical(config.model)
 
 
+def of_target(config: ReleaseConfig) -> BaseModel:
+    """The target of tokens, which is the same at either level."""
+    return config.target.of_tokens()
+
+
+def of_completions(config: ReleaseConfig) -> BaseModel:
+    """What of a sequence-level target decides the completions themselves."""
+    return config.target.sequence.of_completions()
+
+
+def of_sequence(config: ReleaseConfig) -> BaseModel:
+    """How completions are weighed, and what a student does with them."""
+    return config.target.sequence
+
+
+def of_control(config: ReleaseConfig) -> BaseModel:
+    """The same with uniform weights."""
+    return config.target.sequence.model_copy(update={"uniform": True})
+
+
 def of_baseline(config: ReleaseConfig) -> BaseModel:
     """The candidate's training with the baseline's objective."""
     return config.training.model_copy(update={"objective": config.baseline.objective})

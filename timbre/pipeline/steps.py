@@ -52,6 +52,8 @@ class Step:
 
     versioned: bool = False
     """Whether DVC owns the artifact: it is built in the data registry, by a stage of `dvc.yaml` of the same name."""
+    kept: bool = False
+    """Whether the artifact is laid in the data registry once it is built, and has a version there as those that DVC owns."""
 
     @property
     def stage(self) -> Stage[Any]:
@@ -60,7 +62,7 @@ class Step:
         return stage
 
 
-_SAME = {name: name for name in ("model", "corpus", "target", "prompts", "adapter", "decoder", "bundle", "calibration")}
+_SAME = {name: name for name in ("model", "corpus", "target", "prompts", "adapter", "decoder", "bundle", "calibration", "completions")}
 _TRAIN, _GENERATE, _MEASURE = "timbre.training.stage", "timbre.evaluation.generations_stage", "timbre.evaluation.stage"
 
 
@@ -72,15 +74,24 @@ def _has_baseline(config: ReleaseConfig) -> bool:
     return config.baseline.objective is not None
 
 
+def _is_sequence(config: ReleaseConfig) -> bool:
+    return config.target.level == "sequence"
+
+
+def _has_control(config: ReleaseConfig) -> bool:
+    return _is_sequence(config) and _has_baseline(config)
+
+
 def _student(prefix: str, who: str, when: Callable[[ReleaseConfig], bool]) -> tuple[Step, ...]:
     """Training, generations and evaluation of the candidate, or of the baseline beside it."""
     adapter, generations, suffix = f"{prefix}adapter", f"{prefix}generations", f"-{prefix[:-1]}" if prefix else ""
     read = _needs("model", "corpus", "target", "prompts", adapter=adapter)
     measured = read | _needs("calibration", generations=generations)
+    taught = _needs("target", "corpus", "model", start="token_adapter", sequence="control" if prefix else "sequence")
     return (
         Step(
             adapter, f"train{suffix}", f"Train the {who}; a killed run goes on at its last checkpoint.", _TRAIN, "training",
-            costs.of_baseline if prefix else costs.of_training, _needs("target", "corpus", "model"), when,
+            costs.of_baseline if prefix else costs.of_candidate, taught, when,
             sections.of_baseline if prefix else None, inputs.replay,
         ),
         Step(
@@ -114,7 +125,23 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "target", "target", "Build the target distributions of a style.", "timbre.targets.stage", "target",
-        costs.of_target, _needs("corpus", "model"), files=inputs.target, versioned=True,
+        costs.of_target, _needs("corpus", "model"), settings=sections.of_target, files=inputs.target, versioned=True,
+    ),
+    Step(
+        "token_adapter", "train-tokens", "Train the token-level student that writes the completions.", _TRAIN, "training",
+        costs.of_training, _needs("target", "corpus", "model"), _is_sequence, files=inputs.replay,
+    ),
+    Step(
+        "completions", "complete", "The token-level student completes passages that it was not trained on.", "timbre.sequence.pool",
+        "target", costs.of_completions, _needs("target", "corpus", "model", adapter="token_adapter"), _is_sequence, sections.of_completions,
+    ),
+    Step(
+        "sequence", "sequence", "Weigh the completions, and decide whether that brings them nearer to human text.", "timbre.sequence.stage",
+        "target", costs.of_sequence, _needs("completions"), _is_sequence, sections.of_sequence, kept=True,
+    ),
+    Step(
+        "control", "control", "The same completions with uniform weights, for the baseline.", "timbre.sequence.stage", "target",
+        costs.of_control, _needs("completions", judged="sequence"), _has_control, sections.of_control,
     ),
     Step(
         "prompts", "prompts", "Freeze the prompts of every model.", "timbre.evaluation.prompts_stage", "evaluation",

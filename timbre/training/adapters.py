@@ -87,6 +87,36 @@ def put_parameters(model: Any, snapshot: dict[str, Tensor]) -> None:
             parameter.copy_(like(snapshot[name], parameter))
 
 
+def put_adapter(model: Any, folder: Path) -> None:
+    """Set what is trained to what `save_adapter` wrote, before anything is sharded.
+
+    Raises:
+        ValueError: it was another kind of adapter, or of another rank.
+    """
+    from safetensors.torch import load_file
+
+    tensors, now = load_file(folder / WEIGHTS), adapter_tensors(model)
+    if {name: value.shape for name, value in tensors.items()} != {name: value.shape for name, value in now.items()}:
+        raise ValueError(
+            f"the token-level adapter at {folder} is of another kind or rank than this one: leave training.adapter and training.rank as "
+            "they were"
+        )
+    match kind_of(model):
+        case "lora":
+            from peft import set_peft_model_state_dict
+
+            set_peft_model_state_dict(model, tensors)
+        case "correction":
+            head = model.get_output_embeddings()
+            with torch.no_grad():
+                for name in ("down", "up", "bias"):
+                    getattr(head, name).copy_(tensors[name])
+        case _:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(tensors[name])
+
+
 def whole(tensor: Tensor) -> Tensor:
     """A sharded tensor put together from all processes; any other as it is."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

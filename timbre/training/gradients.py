@@ -1,4 +1,5 @@
-"""The gradients of one optimizer step: the objective, the accuracy term, the KL to base; in micro-batches, over processes."""
+"""The gradients of one optimizer step: the objective, the accuracy term, the KL to base, the completions; in micro-batches, over
+processes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from timbre.config import TrainingConfig
+from timbre.training.completions import Stretch
 from timbre.training.data import Batch, Example, collate, draw_replay, pack
 from timbre.training.parallel import World
 from timbre.training.reading import Group, Groups
@@ -22,19 +24,29 @@ class Means:
     replay_loss: float | None
     base_kl: float | None
     positions: int
+    completions_loss: float | None = None
 
 
 class Gradients:
     """Adds the gradients of a step to a student's parameters."""
 
-    def __init__(self, student: Student, config: TrainingConfig, world: World, groups: Groups, replay: Sequence[Example]) -> None:
+    def __init__(
+        self,
+        student: Student,
+        config: TrainingConfig,
+        world: World,
+        groups: Groups,
+        replay: Sequence[Example],
+        stretch: Stretch | None = None,
+    ) -> None:
         """`groups` are what the steps' indices point at; `replay` serves the accuracy term and, its prompts, the KL to base.
+        `stretch` holds the completions of a sequence-level student.
 
         Raises:
             ValueError: a KL to base without neutral prompts.
         """
         self.student, self.config, self.world, self.groups = student, config, world, groups
-        self.positions = groups.positions
+        self.positions, self.stretch = groups.positions, stretch
         self.replay = replay if config.replay_weight > 0 and config.replay_items > 0 else ()
         self.neutral = [prompt for prompt in map(_prompt, replay) if prompt.positions] if config.base_kl_weight > 0 else []
         if config.base_kl_weight > 0 and not (self.neutral and config.replay_items):
@@ -49,11 +61,11 @@ class Gradients:
         positions = sum(self.positions[index] for index in indices)
         divisor = len(indices) if pairs else positions
         loss = self._term(indices, self.groups, self.positions, self.student.total, divisor, 1.0)
-        replay_loss, base_kl = self._replay(step), self._base_kl(step)
-        terms = [torch.zeros_like(loss) if term is None else term for term in (loss, replay_loss, base_kl)]
-        sums = self.world.total(torch.stack(terms).tolist())
+        others = (self._replay(step), self._base_kl(step), self._completions(step))
+        sums = self.world.total(torch.stack([torch.zeros_like(loss) if term is None else term for term in (loss, *others)]).tolist())
         self.world.add_gradients(self.student.parameters())
-        return Means(sums[0], None if replay_loss is None else sums[1], None if base_kl is None else sums[2], positions)
+        replay_loss, base_kl, completions = (None if term is None else sums[place] for place, term in enumerate(others, start=1))
+        return Means(sums[0], replay_loss, base_kl, positions, completions)
 
     def _replay(self, step: int) -> Tensor | None:
         if not self.replay:
@@ -65,8 +77,17 @@ class Gradients:
             return None
         return self._drawn(self.neutral, step, "neutral", self.student.base_kl, self.config.base_kl_weight)
 
-    def _drawn(self, items: Sequence[Example], step: int, stream: str, term: Callable[[Batch], Tensor], weight: float) -> Tensor:
-        drawn = draw_replay(len(items), self.config.replay_items * self.world.size, step, self.config.seed, stream)
+    def _completions(self, step: int) -> Tensor | None:
+        if self.stretch is None:
+            return None
+        drawn = self.stretch.a_step
+        return self._drawn(self.stretch.plan, step, "completions", self.student.cross_entropy, self.stretch.weight, drawn)
+
+    def _drawn(
+        self, items: Sequence[Example], step: int, stream: str, term: Callable[[Batch], Tensor], weight: float, count: int | None = None
+    ) -> Tensor:
+        count = self.config.replay_items if count is None else count
+        drawn = draw_replay(len(items), count * self.world.size, step, self.config.seed, stream)
         groups, positions = [(item,) for item in items], [item.positions for item in items]
         return self._term(drawn, groups, positions, term, sum(positions[index] for index in drawn), weight, whole=True)
 

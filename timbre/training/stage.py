@@ -1,4 +1,8 @@
-"""The stage "adapter": target, corpus, model and replay set in; adapter, learning curve and summary out."""
+"""The stage "adapter": target, corpus, model and replay set in; adapter, learning curve and summary out.
+
+At the sequence level it goes on from the token-level adapter ("start") with weighted completions ("sequence"); where those were refused it
+gives that adapter back.
+"""
 
 import json
 import shutil
@@ -31,6 +35,12 @@ def train_adapter(
 
 
 def _build(config: TrainingConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
+    if "sequence" in inputs:
+        from timbre.training.completions import admitted, keep_token_level
+
+        if not admitted(inputs):
+            keep_token_level(inputs, workspace.output)
+            return
     if config.processes > 1:
         from timbre.training.launch import run_workers
 
@@ -57,6 +67,12 @@ def train_on(
     from timbre.training.trainer import train
 
     config = config.model_copy(update={"autocast": autocast(config.autocast)})
+    stretch, beside = None, {}
+    if "sequence" in inputs:
+        from timbre.training.completions import about, stretch_of, training_of
+
+        sequence = _artifact(inputs, "sequence")
+        config, stretch, beside = training_of(config, sequence), stretch_of(inputs, config.seed), {"sequence": about(sequence)}
     target, corpus, model = (_artifact(inputs, name) for name in ("target", "corpus", "model"))
     facts, tokenizer = model_facts(model), load_tokenizer(model)
     target.verified(HEADER)  # and the header speaks for the shards, which the reader hashes: whatever was remembered of either
@@ -70,11 +86,11 @@ def train_on(
     result = train(
         load_model(model, place=place), examples, config, vocab_size=facts["vocab_size"],
         held_out=_held_out(config, corpus, tokenizer, longest), replay=_replay(config, inputs["replay"], tokenizer, facts),
-        scratch=scratch, progress=progress,
+        stretch=stretch, scratch=scratch, progress=progress,
     )  # fmt: skip
     width = int(target.manifest.config["passage_tokens"])
     trained = [[row.doc_id, row.index * width] for row in reader.outlines()]
-    return result, result.summary | _header(reader) | {"trained_passages": trained}
+    return result, result.summary | _header(reader) | {"trained_passages": trained} | beside
 
 
 def write_records(result: "TrainingResult", summary: dict[str, Any], folder: Path) -> None:

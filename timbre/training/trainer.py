@@ -27,8 +27,9 @@ from timbre.models.loading import CUBLAS
 from timbre.objectives.objective import objective
 from timbre.progress import Progress
 from timbre.settings import settings
-from timbre.training.adapters import adapter_parameters, copy_parameters, like, prepare, put_parameters, whole
+from timbre.training.adapters import adapter_parameters, copy_parameters, like, prepare, put_adapter, put_parameters, whole
 from timbre.training.checkpoints import Checkpoint, Checkpoints
+from timbre.training.completions import TOLERANCE, Stretch
 from timbre.training.data import Example, collate, pack, plan_steps
 from timbre.training.gradients import Gradients
 from timbre.training.parallel import World, clip, shard
@@ -64,6 +65,7 @@ def train(
     vocab_size: int,
     held_out: Sequence[Example] = (),
     replay: Sequence[Example] = (),
+    stretch: Stretch | None = None,
     scratch: Path,
     progress: Progress,
 ) -> TrainingResult:
@@ -80,6 +82,8 @@ def train(
         vocab_size: true vocabulary size; rows of the head beyond it are padding.
         held_out: unseen passages; their mean NLL a token is the early-stopping measure.
         replay: items of the accuracy term, weighted by `config.replay_weight`; their prompts are neutral for the KL to base.
+        stretch: go on from this adapter instead of a fresh one, with completions beside the examples. The last look at which held-out
+            text is at most .01 nats less likely than at the start is kept, and training ends with the first beyond that.
         scratch: checkpoints and the growing `curve.jsonl`; keep it until the result is stored.
 
     Raises:
@@ -95,7 +99,10 @@ def train(
             groups = preference_pairs(model, examples, **options, scratch=scratch, progress=progress, world=world)
         else:
             groups = Groups.singles(examples)
-        run = _Run(prepare(model, config), groups, config, vocab_size, held_out, replay, scratch, world)
+        prepared = prepare(model, config)
+        if stretch is not None:
+            put_adapter(prepared, stretch.start)
+        run = _Run(prepared, groups, config, vocab_size, held_out, replay, scratch, world, stretch)
         run.resume()
         for step in progress.track(range(run.state.step + 1, len(run.steps) + 1), "training", len(run.steps), run.state.step):
             if run.state.stopped:
@@ -145,15 +152,15 @@ class _Run:
 
     def __init__(
         self, model: Any, groups: Groups, config: TrainingConfig, vocab_size: int,
-        held_out: Sequence[Example], replay: Sequence[Example], scratch: Path, world: World,
+        held_out: Sequence[Example], replay: Sequence[Example], scratch: Path, world: World, stretch: Stretch | None,
     ) -> None:  # fmt: skip
         self.model, self.groups, self.config, self.vocab_size = model, groups, config, vocab_size
-        self.held_out, self.scratch, self.world = held_out, scratch, world
+        self.held_out, self.scratch, self.world, self.stretch = held_out, scratch, world, stretch
         self.student = Student(model, config, vocab_size)
         if world.size > 1 and config.sharding == "fsdp2":
             shard(self.student, model)
             self.student.settle()
-        self.gradients = Gradients(self.student, config, world, groups, replay)
+        self.gradients = Gradients(self.student, config, world, groups, replay, stretch)
         self.steps = plan_steps(
             self.gradients.positions, epochs=config.epochs, batch_tokens=config.batch_tokens * world.size, seed=config.seed
         )
@@ -168,7 +175,11 @@ class _Run:
         return self.scratch / CURVE
 
     def _fingerprint(self, replay: Sequence[Example]) -> str:
-        data = [self.groups.digest, digest_of(self.held_out), digest_of(replay)]
+        data: list[Any] = [self.groups.digest, digest_of(self.held_out), digest_of(replay)]
+        if self.stretch is not None:
+            own = copy_parameters(self.model)  # where it starts from
+            data += [digest_of(self.stretch.plan), {name: [value.double().sum().item()] for name, value in own.items()}]
+            data += [self.stretch.a_step, self.stretch.weight]
         return digest_json({"config": self.config.model_dump(mode="json"), "data": data, "vocab_size": self.student.vocab_size})
 
     def resume(self) -> None:
@@ -201,7 +212,14 @@ class _Run:
             group["lr"] = rate
         means = self.gradients.add(step, self.steps[step - 1])
         norm = clip(self.parameters.values(), self.config.clip_norm)
-        self._refuse_divergence(step, loss=means.loss, replay_loss=means.replay_loss, base_kl=means.base_kl, grad_norm=norm)
+        self._refuse_divergence(
+            step,
+            loss=means.loss,
+            replay_loss=means.replay_loss,
+            base_kl=means.base_kl,
+            completions_loss=means.completions_loss,
+            grad_norm=norm,
+        )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.state.step = step
@@ -212,6 +230,8 @@ class _Run:
         }  # fmt: skip
         if means.base_kl is not None:
             row["base_kl"] = means.base_kl
+        if means.completions_loss is not None:
+            row["completions_loss"] = means.completions_loss
         last = step == len(self.steps)
         if self.held_out and (step % self.config.evaluate_every == 0 or last):
             row["held_out_nll"] = self._judge(step)
@@ -228,9 +248,14 @@ class _Run:
             put_parameters(self.model, self.best)
         untrained = bool(self.best) and state.best_step == 0
         if untrained and self.world.first:
+            advice = "lower training.learning_rate, or give more text"
+            if self.stretch is not None:
+                advice = (
+                    f"completions cost more than {TOLERANCE} nats: lower target.sequence.learning_rate, or raise target.sequence.anchor"
+                )
             warnings.warn(
                 f"no look after step 0 found held-out text likelier than the untrained model does ({state.best_nll:.3f} nats a token), so "
-                "the model is given back as it was: lower training.learning_rate, or give more text",
+                f"the model is given back as it was: {advice}",
                 stacklevel=3,
             )
         summary = {
@@ -250,13 +275,20 @@ class _Run:
         """Look at held-out text; remember the adapter if it is the best so far, else count towards stopping."""
         nll, state = self._look(), self.state
         self._refuse_divergence(step, held_out_nll=nll)
-        if state.best_nll is None or nll < state.best_nll:
+        if self._is_good(nll):
             state.best_nll, state.best_step, state.looks_since_best = nll, step, 0
             self.best = copy_parameters(self.model)
         else:
             state.looks_since_best += 1
-            state.stopped = state.looks_since_best >= self.config.patience and step < len(self.steps)
+            patience = self.config.patience if self.stretch is None else 1
+            state.stopped = state.looks_since_best >= patience and step < len(self.steps)
         return nll
+
+    def _is_good(self, nll: float) -> bool:
+        """Whether a look is to be remembered: the best so far; after a start from an adapter, one that is hardly worse than it."""
+        if self.stretch is not None and self.state.nll_before is not None:
+            return nll <= self.state.nll_before + TOLERANCE
+        return self.state.best_nll is None or nll < self.state.best_nll
 
     def _refuse_divergence(self, step: int, **figures: float | None) -> None:
         for name, value in figures.items():
