@@ -56,3 +56,49 @@ def test_every_step_is_a_task_and_a_command() -> None:
     assert list(_TASKS) == [step.name for step in STEPS]
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert {step.verb: step.help for step in STEPS} == {verb: command.help for verb, command in commands.items() if verb != "release"}
+
+
+SEQUENCE_STEPS = ("token_adapter", "completions", "sequence")
+
+
+def test_the_default_level_has_the_steps_and_keys_that_it_always_had() -> None:
+    from timbre.config import TargetConfig
+
+    config = ReleaseConfig()
+    assert config.target.level == "token" and not {step.name for step in steps_of(config)} & {*SEQUENCE_STEPS, "control"}
+    dumped = config_of(STEP["target"], config).model_dump(mode="json")
+    assert dumped.keys() == TargetConfig.model_fields.keys() and not {"level", "sequence"} & dumped.keys()
+    assert set(needs_of(STEP["adapter"], config)) == {"target", "corpus", "model"}
+
+
+def test_at_the_sequence_level_the_token_level_student_is_the_one_that_a_plain_release_trains() -> None:
+    """Its target, its training and its key are those of the default level, so that what was built there is found."""
+    plain, level = (release_config("literary", "quick", 1, {"target.level": name}) for name in ("token", "sequence"))
+    names = [step.name for step in steps_of(level)]
+    assert [name for name in names if name not in {step.name for step in steps_of(plain)}] == list(SEQUENCE_STEPS)
+    assert names.index("sequence") < names.index("adapter")
+    assert config_of(STEP["target"], level) == config_of(STEP["target"], plain)
+    assert config_of(STEP["token_adapter"], level) == config_of(STEP["adapter"], plain)
+    assert STEP["token_adapter"].stage is STEP["adapter"].stage
+    assert needs_of(STEP["token_adapter"], level) == needs_of(STEP["adapter"], plain)
+    assert {"start": "token_adapter", "sequence": "sequence"}.items() <= needs_of(STEP["adapter"], level).items()
+
+
+def test_a_baseline_at_the_sequence_level_is_the_control_arm() -> None:
+    level = release_config("literary", "quick", 1, {"target.level": "sequence", "baseline.objective": "forward_kl"})
+    assert needs_of(STEP["baseline_adapter"], level)["sequence"] == "control"
+    assert needs_of(STEP["control"], level) == {"completions": "completions", "judged": "sequence"}
+    weights, control = (config_of(STEP[name], level).model_dump() for name in ("sequence", "control"))
+    assert {name for name in weights if weights[name] != control[name]} == {"uniform"}
+
+
+def test_fields_of_the_sequence_level_are_set_by_their_dotted_names_and_change_no_earlier_step() -> None:
+    level = release_config(
+        "literary", "quick", 1, {"target.level": "sequence", "target.sequence.prompts": 64, "target.sequence.ridge": 0.1}
+    )
+    other = release_config(
+        "literary", "quick", 1, {"target.level": "sequence", "target.sequence.prompts": 64, "target.sequence.weights": "ratio"}
+    )
+    assert level.target.sequence.prompts == 64 and level.target.sequence.completions == 4
+    assert config_of(STEP["completions"], level) == config_of(STEP["completions"], other)
+    assert config_of(STEP["sequence"], level) != config_of(STEP["sequence"], other)

@@ -158,3 +158,15 @@ def test_a_person_sees_which_completions_are_human_like_and_what_is_overused(lev
     assert json.loads(json.dumps(as_json(view)))["prompt_id"] == view.prompt_id
     with pytest.raises(ValueError, match=r"prompts 0\.\.39, there is no prompt 40"):
         inspect_completions(level.sequence, level.completions, level.inputs.model, 40)
+
+
+def test_the_critic_at_inference_is_measured_against_a_plain_choice(level: Level) -> None:
+    from benchmarks.sequence import measured
+
+    found = measured(level.completions, level.sequence)
+    rows = {row["how"]: row for row in found["rows"]}
+    assert list(rows) == ["any", "drawn by weight", "best of 3"] and rows["best of 3"]["ess"] == pytest.approx(1 / 3)
+    assert all(one["gain"] == 0 for one in rows["any"]["told_apart"].values())
+    admitted = {one["family"]: one for one in level.sequence.json("admission.json")["witnesses"]}
+    for name, one in rows["drawn by weight"]["told_apart"].items():
+        assert one["gain"] == pytest.approx(admitted[name]["gain"]) and one["auc"] == pytest.approx(admitted[name]["weighted_auc"])
