@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SEQUENCE_CONFIG, Level  # type: ignore[import-not-found, unused-ignore]
+from sequence_inputs import SEQUENCE_CONFIG, Level
 from training_inputs import PASSAGE, training_config
 
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace, canonical_json
