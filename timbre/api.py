@@ -246,9 +246,15 @@ def generate(
     A text depends on its prompt, number and seed alone, not on what else is asked. Special tokens are never drawn.
 
     Raises:
-        ValueError: a prompt and its continuation are longer than the model reads, or there is nothing to continue.
+        ValueError: a single string instead of a list, a prompt and its continuation are longer than the model reads, or there is
+            nothing to continue.
     """
     require("train", "timbre.generate")
+    if isinstance(prompts, str | bytes):
+        raise ValueError("prompts is one string: give a list of prompts")
+    for what, value in (("new_tokens", new_tokens), ("samples", samples)):
+        if value < 1:
+            raise ValueError(f"{what} is {value}: give at least 1")
     from timbre.inference.generation import batched, continue_prompts, every_text, forbidden_tokens, samplers, takes_positions
     from timbre.inference.prompts import Prompt, decoded
     from timbre.inference.scorer import Scorer
@@ -307,7 +313,11 @@ def _documents(texts: Texts, split: str, seed: int) -> "list[Document]":
 
     if isinstance(texts, str | bytes):
         raise ValueError("texts is one string: give a list of texts")
-    found = [text if isinstance(text, str) else str(text["text"]) for text in texts]
+    found = []
+    for number, text in enumerate(texts):
+        if not isinstance(text, str) and not (isinstance(text, Mapping) and isinstance(text.get("text"), str)):
+            raise ValueError(f'number {number} of texts is a {type(text).__name__}: each is a string, or a row with one under "text"')
+        found.append(text if isinstance(text, str) else str(text["text"]))
     order = np.random.default_rng(seed).permutation(len(found)).tolist()
     return [
         Document(f"text-{number:06d}", text, "", None, "memory", "", "", "", split, order[number] % _FOLDS if split == "train" else -1, 0)

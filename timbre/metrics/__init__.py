@@ -29,7 +29,7 @@ def compare(
         of it as plain values.
 
     Raises:
-        ValueError: a path cannot be read, or a side is a single string.
+        ValueError: a path cannot be read, a side is a single string or holds what is none, or `words` or `most` is below 1.
     """
     from timbre.metrics.comparison import Request, compare_texts
     from timbre.metrics.texts import Text
@@ -37,8 +37,16 @@ def compare(
     def side(given: Iterable[str] | Path, name: str) -> "Path | tuple[Text, ...]":
         if isinstance(given, Path):
             return given
-        if isinstance(given, str):
-            raise ValueError(f"the {name} are one string: give a list of texts, or a Path")
-        return tuple(Text(text, f"{name} {number}") for number, text in enumerate(given))
+        if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+            found = "one string" if isinstance(given, str | bytes) else f"a {type(given).__name__}"
+            raise ValueError(f"the {name} are {found}: give a list of texts, or a Path")
+        listed = list(given)
+        for number, text in enumerate(listed):
+            if not isinstance(text, str):
+                raise ValueError(f"number {number} of the {name} is a {type(text).__name__}: each is a string")
+        return tuple(Text(text, f"{name} {number}") for number, text in enumerate(listed))
 
+    for what, value in (("words", words), ("most", most)):
+        if value < 1:
+            raise ValueError(f"{what} is {value}: give at least 1")
     return compare_texts(Request(side(texts, "texts"), side(human, "human texts"), words, most, seed=seed))

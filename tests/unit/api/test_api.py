@@ -122,6 +122,12 @@ def test_mistakes_are_answered_with_what_to_do(model: timbre.Model, targets: tim
         timbre.generate(model, ["It was"], new_tokens=4096)
     with pytest.raises(ValueError, match="existing model folder"):
         timbre.load("no-such-model")
+    with pytest.raises(ValueError, match="prompts is one string"):
+        timbre.generate(model, "It was")
+    with pytest.raises(ValueError, match="samples is 0"):
+        timbre.generate(model, ["It was"], samples=0)
+    with pytest.raises(ValueError, match="number 1 of texts is a int"):
+        timbre.make_targets([texts[0], 7], model)  # type: ignore[list-item]
 
 
 def test_comparing_lists_gives_what_comparing_files_gives(tmp_path: Path, texts: list[str]) -> None:
@@ -132,3 +138,18 @@ def test_comparing_lists_gives_what_comparing_files_gives(tmp_path: Path, texts:
     assert lists == files and lists["metrics"]
     with pytest.raises(ValueError, match="give a list of texts"):
         timbre.metrics.compare("one text", texts)
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "sentence"),
+    [
+        (None, {}, "are a NoneType: give a list of texts"),
+        (b"text", {}, "are one string"),
+        (["text", None], {}, "number 1 of the texts is a NoneType"),
+        (["text"], {"words": 0}, "words is 0"),
+        (["text"], {"most": -1}, "most is -1"),
+    ],
+)
+def test_comparing_what_are_no_texts_is_answered_in_a_sentence(given: Any, more: dict[str, int], sentence: str, texts: list[str]) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        timbre.metrics.compare(given, texts, **more)
