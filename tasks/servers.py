@@ -1,4 +1,4 @@
-"""Prefect's and MLflow's pages on the embedded store, for as long as `timbre up` runs."""
+"""Prefect's and MLflow's pages on the embedded store, a worker and served champions, for as long as `timbre up` runs."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +31,17 @@ class _Child:
 
 
 class Servers:
-    """Two or three process groups on loopback, and the file that tells other commands about them."""
+    """Two to four process groups on loopback, and the file that tells other commands about them."""
 
-    def __init__(self, settings: Settings, prefect_port: int, mlflow_port: int, worker: bool) -> None:
-        self._settings, self._worker = settings, worker
+    def __init__(
+        self, settings: Settings, prefect_port: int, mlflow_port: int, worker: bool, styles: Sequence[str] = (), serve_port: int = 8000
+    ) -> None:
+        self._settings, self._worker, self._styles = settings, worker, tuple(dict.fromkeys(styles))
         self._home, self._root = settings.home.absolute(), settings.root.absolute()
         self.prefect = f"http://127.0.0.1:{prefect_port}/api"
         self.mlflow = f"http://127.0.0.1:{mlflow_port}"
-        self._ports = {"prefect": prefect_port, "mlflow": mlflow_port}
+        self.api = f"http://127.0.0.1:{serve_port}"
+        self._ports = {"prefect": prefect_port, "mlflow": mlflow_port} | ({"serve": serve_port} if self._styles else {})
         self._children: list[_Child] = []
         self._token = uuid.uuid4().hex
 
@@ -52,7 +56,7 @@ class Servers:
             raise ValueError("TIMBRE_MLFLOW_TRACKING_URI names a server of its own; unset the variable to see this home's")
         for name, port in self._ports.items():
             _require_free(name, port)
-        home, (prefect_port, mlflow_port) = self._home, map(str, self._ports.values())
+        home, prefect_port, mlflow_port = self._home, str(self._ports["prefect"]), str(self._ports["mlflow"])
         home.mkdir(parents=True, exist_ok=True)
         artifacts = (home / ARTIFACTS).as_uri()
         if self._settings.mlflow_tracking_uri is None:
@@ -67,6 +71,11 @@ class Servers:
 
             self._spawn("worker", ["prefect", "worker", "start", "--pool", POOL, "--type", "process"])
             self._await("worker", f"{self.prefect}/work_pools/{POOL}")  # the worker makes the pool that deployments name
+        if self._styles:
+            chosen = [word for style in self._styles for word in ("--style", style)]
+            limit = f"drain_seconds={_GRACE_SECONDS - 5}"
+            self._spawn("serve", ["timbre", "serve", *chosen, "--port", str(self._ports["serve"]), "--limit", limit])
+            self._await("serve", f"{self.api}/ready")
         write_atomically(server_file(home), json.dumps(self._addresses()).encode())
 
     def wait(self) -> None:
@@ -107,7 +116,8 @@ class Servers:
 
         started = {str(child.process.pid): psutil.Process(child.process.pid).create_time() for child in self._children}
         home = str(self._home.resolve())
-        return {"prefect": self.prefect, "mlflow": self.mlflow, "process": str(os.getpid()), "home": home, "processes": started}
+        serving = {"serve": self.api} if self._styles else {}
+        return {"prefect": self.prefect, "mlflow": self.mlflow, **serving, "process": str(os.getpid()), "home": home, "processes": started}
 
     def _spawn(self, name: str, command: list[str]) -> None:
         log = self._home / "logs" / f"{name}.log"
@@ -138,6 +148,8 @@ class Servers:
             case "mlflow":
                 # Eight idle processes for jobs that Timbre has none of.
                 variables["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+            case "serve":
+                variables["TIMBRE_MLFLOW_TRACKING_URI"] = self.mlflow
             case _:
                 variables |= {"PREFECT_API_URL": self.prefect, "TIMBRE_MLFLOW_TRACKING_URI": self.mlflow, _TOKEN: self._token}
                 variables["PREFECT_LOGGING_LEVEL"] = "INFO"  # its runs have no terminal; what they say is read on the page

@@ -249,3 +249,13 @@ def test_a_marked_text_is_detected_and_an_unmarked_one_is_not(promotions: Callab
     assert told["marked"]["marked"], told
     assert not told["plain"]["marked"] and told["plain"]["tokens"] > 100
     assert command("detect", str(tmp_path / "none")).returncode == 2
+
+
+def test_timbre_up_refuses_a_style_without_a_champion_before_it_starts_anything(promotions: Callable[[], Promotions]) -> None:
+    place = promotions()
+    done = subprocess.run(
+        [sys.executable, "-m", "timbre.cli", "up", "--serve", "literary", "--serve", "oratory"],
+        cwd=PROJECT_ROOT, env=os.environ | {"TIMBRE_HOME": str(place.home)}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "timbre-oratory has no champion yet" in done.stderr
+    assert not (place.home / "logs").exists()
