@@ -5,6 +5,7 @@ from pathlib import Path
 from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
 from timbre.export.base import ONNX_FILE
+from timbre.export.hostile import check_bundle
 from timbre.registry.ledger import Ledger
 from timbre.serving.champions import Champion
 from timbre.settings import settings
@@ -39,4 +40,6 @@ class LedgerChampions:
         return served.artifact.path
 
     def base(self, bundle: Artifact) -> Path:
-        return base_of(bundle).file(ONNX_FILE)
+        base = base_of(bundle)
+        check_bundle(base, ONNX_FILE)
+        return base.file(ONNX_FILE)

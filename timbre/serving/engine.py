@@ -14,6 +14,7 @@ import numpy as np
 from timbre.artifacts import Artifact, HashCache
 from timbre.config import SamplerConfig
 from timbre.export.facts import BundleFacts
+from timbre.export.hostile import check_bundle
 from timbre.export.session import Cache, Decoder, Logits
 from timbre.inference.sampling import sample
 from timbre.inference.steering import Steering, steer
@@ -53,12 +54,13 @@ class Engine:
 
     @classmethod
     def of(cls, artifact: Artifact) -> "Engine":
-        """Load a bundle that was verified. Raises: as `open`."""
+        """Load a bundle that was verified, unless it leads out of its folder (`timbre.export.hostile`). Raises: as `open`."""
         from tokenizers import Tokenizer
 
         if artifact.stage != "bundle":
             raise ValueError(f"{artifact.path} holds a {artifact.stage}, not a bundle: make one with `timbre stage export`")
         facts = BundleFacts.read(artifact)
+        check_bundle(artifact, facts.onnx)
         tokenizer = Tokenizer.from_file(str(artifact.file("tokenizer.json")))
         tokenizer.no_truncation()
         tokenizer.no_padding()
