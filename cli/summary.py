@@ -1,5 +1,6 @@
 """What a person reads before and after a run."""
 
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,11 @@ def as_json(outcome: "Outcome") -> dict[str, Any]:
 
 def places(outcome: "Outcome") -> dict[str, str]:
     """Where to look; the page against the champion before only where there is one."""
+    from timbre.tasks.latest import latest_folder
+
+    style = str(outcome.steps["corpus"].open().manifest.config["style"])
     found = {
-        "report": str(outcome.steps["verdict"].open().file("report.html")),
+        "report": str(latest_folder(style) / "report.html"),
         "data_docs": str(outcome.steps["corpus"].open().path / "data_docs" / "index.html"),
         "bundle": str(outcome.steps["bundle"].open().path),
     }
@@ -150,7 +154,7 @@ def print_release(config: "ReleaseConfig", outcome: "Outcome") -> None:
     console.print(f"[bold]Verdict[/]   [{_COLOURS[released.verdict]}]{released.verdict}[/] under policy {config.gate.policy}")
     if outcome.steps["adapter"].open().json("summary.json").get("kept_untrained"):
         console.print("training only harmed unseen text, so the untrained model was kept: lower training.learning_rate, or give more text")
-    which = f" --style {config.style}" + (f" --model {config.model.name}" if config.model.name != DEFAULT_MODEL else "")
+    which = _which(config)
     champion = f"v{released.champion} is champion" if released.champion is not None else "there is no champion"
     match released:
         case _ if released.version is None:
@@ -167,9 +171,28 @@ def print_release(config: "ReleaseConfig", outcome: "Outcome") -> None:
     print_samples(console, base, tuned)
     console.print()
     for name, path in places(outcome).items():
-        console.print(f"{name:9} {path}", soft_wrap=True, highlight=False)
+        console.print(f"{name:9} {path}", soft_wrap=True, highlight=False, markup=False)
+    for line in next_steps(config, released):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def next_steps(config: "ReleaseConfig", released: "Released") -> list[str]:
+    """What to type next, the first thing first: read the page; hear the champion beside the base, or see why there is none."""
+    which = _which(config)
+    lines = [f"timbre open --style {config.style}"]
     if released.champion is not None:
-        console.print(f'next      timbre generate{which} "It was"', highlight=False)
+        lines.insert(0, f'timbre generate{which} --beside base "It was"')
+    if released.champion == released.version and released.champion is not None:
+        lines.append(f"timbre serve{which}")
+    elif released.verdict == "PASS" and released.version is not None and not released.promoted:
+        lines.append(f"timbre promote {released.version}{which}")
+    return [f"{'next' if place == 0 else '':9} {line}" for place, line in enumerate(lines)]
+
+
+def _which(config: "ReleaseConfig") -> str:
+    """The options that name this style and model, as a shell reads them."""
+    words = ["--style", config.style, *(["--model", config.model.name] if config.model.name != DEFAULT_MODEL else [])]
+    return f" {shlex.join(words)}"
 
 
 def _console() -> "Console":

@@ -1,18 +1,26 @@
-"""A stable way to the newest pages of a style: `<home>/latest/<style>/`, links to what lies in the artifact store."""
+"""A stable way to the newest pages of a style: `<home>/latest/<style>/`.
+
+The report there is that of the artifact store with version, date, time and the pages beside it written in; what needs no
+such words is linked. All links are relative, so that they hold in a home that was moved.
+"""
 
 import os
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from timbre.artifacts import write_atomically
+from timbre.gates.made import Release, with_release
 from timbre.settings import settings
 
 if TYPE_CHECKING:
     from timbre.tasks.release import Released
     from timbre.tasks.stage import Built
 
-REPORT, DATA_DOCS, COMPARISON = "report.html", "data_docs", "comparison.html"
+REPORT, DATA_DOCS, COMPARISON, TARGET = "report.html", "data_docs", "comparison.html", "target.html"
 
 
 def latest_folder(style: str) -> Path:
@@ -44,10 +52,65 @@ def point_latest(style: str, places: Mapping[str, Path | None]) -> Path:
 
 
 def link_pages(style: str, built: Mapping[str, "Built"], released: "Released") -> None:
-    """Link report, Data Docs and comparison of a release that just ended."""
+    """Write the report of a release that just ended, and link Data Docs, comparison, and a passage of the target beside it."""
     comparison = Path(released.comparison) if released.comparison else None
-    pages = {REPORT: built["verdict"].open().file("report.html"), DATA_DOCS: built["corpus"].open().path / "data_docs"}
-    point_latest(style, {**pages, COMPARISON: comparison})
+    docs = built["corpus"].open().path / "data_docs"
+    target = _made_once(f"target-{built['target'].digest[:12]}.html", lambda page: _target_page(built, page))
+    pages = {DATA_DOCS: docs, COMPARISON: comparison, TARGET: target}
+    folder = point_latest(style, pages)
+    words = {
+        f"{DATA_DOCS}/index.html": ("Data Docs: what the corpus was checked for", docs),
+        TARGET: ("A passage of the target, token by token", target),
+        COMPARISON: (f"Compared with v{released.compared_with}", comparison),
+    }
+    links = tuple((name, text) for name, (text, place) in words.items() if place is not None)
+    page = built["verdict"].open().file(REPORT).read_text(encoding="utf-8")
+    (folder / REPORT).unlink(missing_ok=True)  # a link of before
+    write_atomically(folder / REPORT, with_release(page, Release(_facts(built, released), links)).encode())
+
+
+def _facts(built: Mapping[str, "Built"], released: "Released") -> tuple[tuple[str, str], ...]:
+    """Which version it is, when it was judged, and how long all its steps took, on what."""
+    manifests = [one.open().manifest for one in built.values()]
+    judged = built["verdict"].open().manifest.built
+    at = datetime.fromisoformat(str(judged["at"]))
+    holder = "" if released.version is None else ", the champion" if released.champion == released.version else ", not the champion"
+    ran = next((one.precision.sentence() for one in manifests if one.precision is not None), "")
+    took = _spoken(sum(float(one.built.get("seconds", 0)) for one in manifests))
+    return (
+        ("version", f"v{released.version}{holder}" if released.version is not None else "not registered"),
+        ("date", f"{at.day} {at:%B %Y}"),
+        ("cost", f"{took} for all steps{f' ({ran})' if ran else ''}"),
+    )
+
+
+def _spoken(seconds: float) -> str:
+    """As a person says it: seconds, minutes and seconds, hours and minutes."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _made_once(name: str, make: Callable[[Path], None]) -> Path | None:
+    """A page under `<home>/pages`, made if it is not there; None, with a warning, where it cannot be: no page fails a release."""
+    page = settings().home / "pages" / name
+    if page.is_file():
+        return page
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        make(page)
+    except Exception as error:
+        warnings.warn(f"{name} could not be made: {type(error).__name__}: {error}", stacklevel=2)
+        return None
+    return page
+
+
+def _target_page(built: Mapping[str, "Built"], page: Path) -> None:
+    from timbre.targets.inspect import inspect_passage
+    from timbre.targets.page import passage_page
+
+    write_atomically(page, passage_page(inspect_passage(built["target"].open(), built["model"].open(), 0)).encode())
 
 
 def latest_page(style: str, name: str = REPORT) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from timbre.gates.style_section import Side
+from timbre.metrics.titles import title_of
 
 Figure = Mapping[str, Any]
 _OWN = "base"
@@ -113,11 +114,11 @@ def not_measured(measured: Sequence[Side]) -> dict[str, str]:
     """What the candidate's evaluation says it did not measure, and why."""
     summary = measured[-1].summary
     missing = summary.get("not_measured")
-    reasons = {str(name).replace("_", " "): str(why) for name, why in missing.items()} if isinstance(missing, Mapping) else {}
+    reasons = {title_of(str(name)): str(why) for name, why in missing.items()} if isinstance(missing, Mapping) else {}
     style = summary.get("style")
     for name, figure in sorted(style.items()) if isinstance(style, Mapping) else ():
         if isinstance(figure, Mapping) and figure.get("value") is None:
-            reasons.setdefault(name.replace("_", " "), "these texts give no value")
+            reasons.setdefault(title_of(name), "these texts give no value")
     for key, title in (("no_score", "Style Diversity Score"), ("no_voice", "voice")):
         if summary.get(key):
             reasons[title] = str(summary[key])

@@ -13,12 +13,16 @@ from timbre.gates.charts import forest, limit_row
 from timbre.gates.evidence import BASE, Evidence
 from timbre.gates.figures import audit_tables, category_tables, not_measured, sentences, single_figures
 from timbre.gates.learning import learning_panels
-from timbre.gates.style_section import length_panel, overused_rows, radar_panel, rank_panels, sides, style_rows
+from timbre.gates.made import made_facts
+from timbre.gates.order import ordered
+from timbre.gates.style_section import further_from_human, length_panel, overused_rows, radar_panel, rank_panels, sides, style_rows
 from timbre.gates.verdict import GateResult, Judgement, shown
 from timbre.metrics.apart_panel import Writer, apart_panel, in_words
 from timbre.page.render import number, render
 
-SAMPLES = 12
+SAMPLES, FIRST = 12, 3
+"""Openings that the page shows, and of them those at its head."""
+_VOICE = "told_apart"
 _OBJECTIVES = {"forward_kl": "DFT", "sft": "SFT"}
 _HEADLINES = {
     "PASS": "This candidate may be released.",
@@ -57,16 +61,25 @@ def report_context(
     adapter, training = artifacts["adapter"], artifacts["adapter"].manifest.config
     curve, learnt = _json_lines(adapter, "curve.jsonl"), _json(adapter, "summary.json") or {}
     counts = evidence.documents.get("corpus", {}).get("counts")
+    written = samples([artifacts[name] for name in ("base", "baseline", "candidate") if name in artifacts])[:SAMPLES]
+    sorted_gates = ordered(judgement.gates)
     return {
         "verdict": verdict,
         "headline": headline or _HEADLINES[judgement.verdict],
         "rival": evidence.rival,
+        "made": made_facts(verdict, artifacts),
+        "nearer": _nearer(judgement, evidence.rival),
+        "lost": _lost(judgement, evidence.rival),
+        "further": further_from_human(measured),
         "in_words": _in_words(judgement, verdict["policy"]["name"], evidence.rival),
         "apart": apart,
         "apart_in_words": in_words(apart),
         "style_in_words": _style_in_words(in_band),
         "better": _better(judgement, verdict),
-        "gates": [{"result": gate, "chart": _gate_chart(gate), "figures": _gate_figures(gate)} for gate in judgement.gates],
+        "gates": [_row(gate) for gate in judgement.gates],
+        "watched": [_row(gate) for gate in sorted_gates.watched],
+        "clear": [_row(gate) for gate in sorted_gates.clear],
+        "constant": [_row(gate) for gate in sorted_gates.constant],
         "forest": forest(judgement.gates, evidence.rival),
         "sides": measured,
         "style_rows": style_rows(measured),
@@ -81,7 +94,8 @@ def report_context(
         "not_measured": not_measured(measured),
         "learning": learning_panels(curve, learnt, str(training.get("objective"))),
         "kept_untrained": learnt.get("kept_untrained") is True,
-        "samples": samples([artifacts[name] for name in ("base", "baseline", "candidate") if name in artifacts])[:SAMPLES],
+        "first": written[:FIRST],
+        "samples": written if "baseline" in artifacts else written[FIRST:],
         "counts": counts,
         "dropped": _dropped(counts),
         "datasheet": _json(artifacts["corpus"], "datasheet.json"),
@@ -98,11 +112,19 @@ def samples(written: Sequence[Artifact]) -> list[dict[str, Any]]:
     rows = [
         {row["prompt_id"]: row for row in _json_lines(artifact, "generations.jsonl") if row.get("kind") == "style"} for artifact in written
     ]
+    common = {name: row for name, row in rows[-1].items() if all(name in each for each in rows)}
+    first: dict[str, str] = {}  # one opening a document
+    for name, row in common.items():
+        first.setdefault(row.get("doc_id", name), name)
     return [
-        {"prompt": row["prompt"], "human": row.get("human", ""), "texts": [each[name]["text"] for each in rows]}
-        for name, row in rows[-1].items()
-        if all(name in each for each in rows)
+        {"prompt": common[name]["prompt"], "human": common[name].get("human", ""), "texts": [each[name]["text"] for each in rows]}
+        for name in dict.fromkeys([*first.values(), *common])
     ]
+
+
+def _row(gate: GateResult) -> dict[str, Any]:
+    """A gate with its chart and its figures in one line."""
+    return {"result": gate, "chart": _gate_chart(gate), "figures": _gate_figures(gate)}
 
 
 def _part(summary: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -141,6 +163,28 @@ def _style_in_words(panel: Mapping[str, Any] | None) -> str:
     *others, own = panel["counts"]
     beside = ", ".join(f"{count['name']} {count['inside']}" for count in others)
     return f"Style: {own['inside']} of {own['known']} metrics of {own['name']} lie within the human band ({beside})."
+
+
+def _nearer(judgement: Judgement, rival: str) -> dict[str, str] | None:
+    """Whether the texts are nearer to human ones than the rival's: the answer of the gate that asks it, and its sentence."""
+    gate = next((gate for gate in judgement.gates if gate.metric == _VOICE), None)
+    if gate is None:
+        return None
+    moved = gate.kind == "superiority"
+    answer = {
+        "PASS": f"Yes: nearer to human text than {rival}." if moved else f"Not further from human text than {rival}.",
+        "FAIL": f"No: not shown to be nearer to human text than {rival}." if moved else f"Further from human text than {rival}.",
+        "INCONCLUSIVE": f"These texts cannot tell whether it is nearer to human text than {rival}.",
+    }[gate.verdict]
+    return {"answer": answer if gate.value is not None else "Not measured.", "sentence": gate.sentence, "verdict": gate.verdict}
+
+
+def _lost(judgement: Judgement, rival: str) -> dict[str, Any]:
+    """What became worse, what could not be told from the rival, and what became better, of all that is measured on the same items."""
+    paired = [gate for gate in judgement.gates if gate.paired and gate.value is not None]
+    worse = [gate for gate in paired if gate.high is not None and gate.high < 0]
+    same = [gate.title for gate in paired if gate not in worse and (gate.low is None or gate.low <= 0)]
+    return {"worse": [(_loss(gate) if gate.margin is not None else gate.title) for gate in worse], "same": same, "asked": len(paired)}
 
 
 def _loss(gate: GateResult) -> str:

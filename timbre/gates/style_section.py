@@ -11,6 +11,7 @@ from typing import Any
 
 from timbre.gates.evidence import BASE, Evidence
 from timbre.metrics.catalogue import METRIC
+from timbre.metrics.titles import title_of
 from timbre.page.charts import Line, curves
 from timbre.page.radar import BAND, Shape, radar
 
@@ -61,7 +62,7 @@ def style_rows(measured: Sequence[Side]) -> list[dict[str, Any]]:
         each = [_figures(side.summary, "style").get(metric, {}) for side in measured]
         rows.append(
             {
-                "metric": metric.replace("_", " "), "meaning": METRIC[metric].meaning if metric in METRIC else "",
+                "metric": title_of(metric), "meaning": METRIC[metric].meaning if metric in METRIC else "",
                 "beside": figures.get("group") == _BESIDE, "human": human, "low": low, "high": high, "closed": closed,
                 "closed_against": against,
                 "sides": [{"value": one.get("value"), "place": _where(one)} for one in each],
@@ -106,7 +107,7 @@ def radar_panel(measured: Sequence[Side]) -> dict[str, Any] | None:
     for side in measured:
         figures = _figures(side.summary, "style")
         shapes.append(Shape(side.name, side.style, tuple(distance(figures.get(name, {})) for name in metrics)))
-    chart = radar([name.replace("_", " ") for name in metrics], shapes, "Distance from human text")
+    chart = radar([title_of(name) for name in metrics], shapes, "Distance from human text")
     if chart is None:
         return None
     known = [[distance for distance in shape.distances if distance is not None] for shape in shapes]
@@ -123,6 +124,17 @@ def distance(figure: Mapping[str, Any]) -> float | None:
     if value is None or human is None or not sigma:
         return None
     return float(abs(value - human) / sigma)
+
+
+def further_from_human(measured: Sequence[Side]) -> list[str]:
+    """Metrics in which the candidate lies outside the human band and further from it than the rival does, the furthest first."""
+    theirs, ours = (_figures(measured[place].summary, "style") for place in (0, -1))
+    found = []
+    for name, figure in ours.items():
+        own, other = distance(figure), distance(theirs.get(name, {}))
+        if figure.get("group") != _BESIDE and own is not None and other is not None and own > max(other, BAND):
+            found.append((other - own, title_of(name)))
+    return [name for _, name in sorted(found)]
 
 
 def overused_rows(measured: Sequence[Side]) -> list[dict[str, Any]]:

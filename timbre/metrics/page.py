@@ -8,6 +8,7 @@ from timbre.metrics.catalogue import GROUPS, METRIC
 from timbre.metrics.comparison import Comparison
 from timbre.metrics.comparison_verdict import in_sets
 from timbre.metrics.measuring import Figure, figure_row
+from timbre.metrics.titles import title_of
 from timbre.page.charts import band_row, steps
 from timbre.page.render import number, render
 
@@ -54,6 +55,7 @@ def page_context(comparison: Comparison, names: tuple[str, str]) -> dict[str, An
         "apart": apart,
         "apart_in_words": in_words(apart),
         "comparison": comparison,
+        "missing": {title_of(name): why for name, why in comparison.missing.items()},
         "names": names,
         "headline": _HEADLINES.get(comparison.verdict) or _REASONS[comparison.reason],
         "sets": in_sets(comparison.count, own, comparison.read["human"]["passages"]),
@@ -75,7 +77,7 @@ def _rows(comparison: Comparison, group: str) -> list[dict[str, Any]]:
         low, high = (None, None)
         if figure.interval is not None and sigma > 0:
             low, high = ((end - human.mean) / sigma for end in (figure.interval.low, figure.interval.high))
-        title = name.replace("_", " ")
+        title = title_of(name)
         band = f"band {number(human.low)} to {number(human.high)}"
         spoken = f"{title}: {number(value)}, human {number(human.mean)}, {band}, {place_in_words(figure)}."
         mark = _MARK[figure.place]

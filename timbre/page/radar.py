@@ -74,7 +74,7 @@ def _rim(axis: str, place: int, count: int) -> str:
     """A name in one or two lines, beside the end of its spoke."""
     x, y = _point(place, count, _REACH + 12)
     side = (x - _WIDTH / 2) / _REACH
-    anchor = "start" if side > 0.2 else "end" if side < -0.2 else "middle"
+    anchor = "start" if side > 0.1 else "end" if side < -0.1 else "middle"
     lines = _halves(axis)
     top = y + 4 - 7 * (len(lines) - 1) * (1 + (y - _HEIGHT / 2 < -0.8 * _REACH) - (y - _HEIGHT / 2 > 0.8 * _REACH))
     spans = "".join(f'<tspan x="{x:.1f}" y="{top + 14 * row:.1f}">{Markup.escape(line)}</tspan>' for row, line in enumerate(lines))

@@ -1,14 +1,22 @@
 """The newest pages of a style have a place that does not change."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from timbre import __version__
+from timbre.artifacts import ArtifactStore, Input, Stage, Workspace
 from timbre.cli import app
 from timbre.cli.errors import explain
-from timbre.tasks.latest import COMPARISON, DATA_DOCS, REPORT, latest_folder, point_latest
+from timbre.config import Frozen
+from timbre.gates.made import FACTS_HERE, LINKS_HERE
+from timbre.progress import SILENT
+from timbre.tasks.latest import COMPARISON, DATA_DOCS, REPORT, latest_folder, link_pages, point_latest
+from timbre.tasks.release import Released
+from timbre.tasks.stage import Built
 
 
 def test_the_newest_report_is_linked_and_opened_by_name(home: Path) -> None:
@@ -28,6 +36,39 @@ def test_the_newest_report_is_linked_and_opened_by_name(home: Path) -> None:
     home.rename(home.with_name("moved"))
     assert (home.with_name("moved") / "latest" / "literary" / REPORT).read_text() == "two"
     home.with_name("moved").rename(home)
+
+
+def test_the_newest_report_says_which_version_it_is_and_leads_to_the_other_pages(home: Path) -> None:
+    contents: dict[str, dict[str, str]] = {
+        "verdict": {"report.html": f"<dl>{FACTS_HERE}</dl>{LINKS_HERE}<p>the rest</p>"},
+        "corpus": {"data_docs/index.html": "docs"},
+        "target": {"summary.json": "{}"},
+        "model": {"model.json": "{}"},
+    }
+
+    def made(name: str) -> Built:
+        def build(_: Frozen, __: Mapping[str, Input], work: Workspace) -> None:
+            for file, text in contents[name].items():
+                (work.output / file).parent.mkdir(exist_ok=True)
+                (work.output / file).write_text(text)
+
+        artifact = ArtifactStore(home, SILENT).build(Stage(name, 1, build), Frozen(), {})
+        return Built(step=name, digest=artifact.digest, cached=False, seconds=1.0)
+
+    built = {name: made(name) for name in contents}
+    released = Released(model="timbre-literary", verdict="PASS", version=3, champion=3, promoted=True)
+    with pytest.warns(UserWarning, match="target-.* could not be made"):  # this one is no target: a page that fails fails no release
+        link_pages("literary", built, released)
+    page = latest_folder("literary") / REPORT
+    text = page.read_text()
+    assert "<dt>version</dt><dd>v3, the champion</dd>" in text and "<dt>date</dt>" in text and "s for all steps" in text
+    places = re.findall('href="(.*?)"', text)
+    assert places == ["data_docs/index.html"] and all((page.parent / place).is_file() for place in places)
+    assert "<p>the rest</p>" in text and "href" not in built["verdict"].open().file(REPORT).read_text(), "the stored page stays as it is"
+
+    with pytest.warns(UserWarning):
+        link_pages("literary", built, released.model_copy(update={"version": 4, "champion": 3}))
+    assert "v4, not the champion" in page.read_text()
 
 
 @pytest.mark.usefixtures("home")

@@ -57,7 +57,9 @@ def test_gap_closed_is_the_summarys_against_the_base_that_it_names(pages: Any) -
     assert "sampled at temperature 1, nothing cut off)" in html and "sampled at temperature 1, nothing cut off)" in markdown
     sides = [Side("base", "base", scene().base_summary), Side("DFT", "candidate", scene().candidate_summary)]
     closed = {row["metric"]: row["closed"] for row in style_rows(sides)}
-    assert closed["mattr"] == 0.25 and closed["self bleu"] is None and closed["gzip ratio"] is None, "no second base in the column"
+    assert closed["variety of words"] == 0.25 and closed["phrases that texts share"] is None and closed["how far texts compress"] is None, (
+        "no second base in the column"
+    )
 
 
 def test_without_the_summarys_or_with_another_rival_the_page_counts_and_says_against_what(pages: Any) -> None:
@@ -74,7 +76,7 @@ def test_plain_samples_stand_beside_served_ones_and_only_where_there_are_any(pag
     table = html[html.index("Served, and sampled plainly") :]
     table = table[: table.index("</table>")]
     assert "<th>served</th><th>plain</th><th>base, plain</th>" in table
-    mattr = table[table.index("mattr") :]
+    mattr = table[table.index("variety of words") :]
     assert [mattr.index(number) for number in ("0.82", "1.12", "1.3")] == sorted(mattr.index(n) for n in ("0.82", "1.12", "1.3"))
     without, _ = pages(replace(scene(), candidate_summary=rich(0.02)))
     assert "sampled plainly" not in without

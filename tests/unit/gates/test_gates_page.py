@@ -56,6 +56,7 @@ def test_no_width_makes_the_page_scroll_sideways(page: Page, path: Path, width: 
 
 def test_every_drawing_has_a_name_that_assistive_technology_reads(page: Page, path: Path) -> None:
     page.open(path)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
     page.call("Accessibility.enable")
     nodes = page.call("Accessibility.getFullAXTree")["nodes"]
     images = [node for node in nodes if node["role"]["value"] in ("image", "img")]
