@@ -5,7 +5,7 @@ for piece in engine.stream("It was", max_new_tokens=80, seed=1):
     print(piece, end="", flush=True)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,7 @@ class Engine:
         seed: int = 0,
         steering: Steering | None = None,
         base: Decoder | None = None,
+        watch: Callable[[int], None] | None = None,
     ) -> Iterator[str]:
         """Pieces of the continuation of `prompt`, which itself is not repeated; whole characters only.
 
@@ -91,6 +92,7 @@ class Engine:
 
         Args:
             steering: how the base model is mixed in; `base` is its decoder (`timbre.tasks.bases`), needed unless nothing is mixed.
+            watch: told of every token that is drawn, when it is drawn.
 
         Raises:
             ValueError: at once, not at the first piece: the prompt is as long as the context or longer, is empty and the
@@ -104,7 +106,7 @@ class Engine:
         mixing = steering if steering is not None and not steering.idle else None
         if mixing is not None and base is None:
             raise ValueError("diversity and strength mix in the base model: give its decoder as `base`")
-        return self._write(self.prompt_ids(prompt), max_new_tokens, sampler, seed, mixing, base)
+        return self._write(self.prompt_ids(prompt), max_new_tokens, sampler, seed, mixing, base, watch)
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """The tokens a prompt is read as, behind the tokenizer's own start; special tokens written in it are plain text.
@@ -126,7 +128,14 @@ class Engine:
         return ids
 
     def _write(
-        self, ids: list[int], max_new_tokens: int, sampler: SamplerConfig, seed: int, steering: Steering | None, base: Decoder | None
+        self,
+        ids: list[int],
+        max_new_tokens: int,
+        sampler: SamplerConfig,
+        seed: int,
+        steering: Steering | None,
+        base: Decoder | None,
+        watch: Callable[[int], None] | None,
     ) -> Iterator[str]:
         random = np.random.default_rng(seed)
         text = Detokenizer(self.tokenizer, ids)
@@ -142,6 +151,8 @@ class Engine:
             token = int(sample(drawable, random.random(1), sampler)[0])
             if token in self.facts.eos_token_ids:
                 break
+            if watch is not None:
+                watch(token)
             if piece := text.push(token):
                 yield piece
             if left > 1:
