@@ -110,12 +110,15 @@ class StoreHeader(Frozen):
         if not path.exists():
             raise DamagedStoreError(f"{path} is missing: this is no finished target")
         try:
-            header = cls.model_validate_json(path.read_bytes())
+            written = path.read_bytes()
+            header = cls.model_validate_json(written)
         except (OSError, ValueError) as error:
             raise DamagedStoreError(f"{path}: not a readable header ({error}); fetch or build the target again") from error
         header.check()
         if header.digest != header._own_digest():
             raise DamagedStoreError(f"{path} is altered: its digest does not follow from what it says; fetch or build the target again")
+        if written != header.to_json():  # a field left out or named twice may come to the same values: no writer of ours did that
+            raise DamagedStoreError(f"{path} is altered: it is not spelled as it was written; fetch or build the target again")
         if not header.shards:
             raise DamagedStoreError(f"{path} names no shards: a target without passages; build it again")
         return header

@@ -1,5 +1,6 @@
 """A store whose bytes are not the ones that were written is refused by name before any of its rows is read."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,24 @@ def test_every_change_is_named_on_opening(attack: Attack, store: Path) -> None:
 def test_a_header_that_was_sealed_again_must_still_fit_its_shards(changes: dict[str, Any], store: Path) -> None:
     reseal(store, StoreHeader.read(store / HEADER).model_copy(update=changes))
     with pytest.raises(DamagedStoreError, match=r"00000\.arrow"):
+        TargetReader(store)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda text: text.replace('"coding": "topk",', ""),
+        lambda text: text.replace("{", '{"alpha": 0.9,', 1),
+        lambda text: text.replace("  ", " "),
+    ],
+    ids=["a field left out", "a field named twice", "other spaces"],
+)
+def test_a_header_that_comes_to_the_same_values_is_none_that_was_written(spelled: Callable[[str], str], store: Path) -> None:
+    path = store / HEADER
+    before = path.read_text()
+    path.write_text(spelled(before))
+    assert path.read_text() != before
+    with pytest.raises(DamagedStoreError, match=r"header\.json is altered"):
         TargetReader(store)
 
 
