@@ -28,6 +28,7 @@ from timbre.cli import (
     harness,
     init,
     judge,
+    monitor,
     pages,
     promotion,
     release,
@@ -47,7 +48,7 @@ programs on the same cores wait for each other's turning: writing texts was meas
 one, against a fifth slower alone with this value."""
 
 _EXTRA_OF = {
-    **dict.fromkeys(("run", "stage", "setup", "up", "status", "promote", "rollback", "compare", "deploy"), "run"),
+    **dict.fromkeys(("run", "stage", "setup", "up", "status", "promote", "rollback", "compare", "deploy", "monitor"), "run"),
     "serve": "serve",
     "target": "train",
 }
@@ -96,6 +97,7 @@ for module in (
     doctor,
     gc,
     handover,
+    monitor,
     setup,
     init,
 ):
@@ -103,6 +105,7 @@ for module in (
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")
 app.add_typer(judge.app, name="judge")
+app.add_typer(monitor.app, name="retrain")
 app.add_typer(stage.app, name="stage")
 
 

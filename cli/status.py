@@ -31,11 +31,14 @@ def status(
     from timbre.tasks.environment import prepare, running_server
 
     prepare(settings())
+    from timbre.tasks.monitor import waiting
     from timbre.tasks.overview import models
 
     rows, server = models(style), running_server(settings().home)
+    parked = [request for request in waiting() if style in (None, request.style)] if rows else []
     if json_output:
-        print(json.dumps({"models": rows, "server": server, "home": str(settings().home)}, indent=2))
+        requests = [request.as_json() for request in parked]
+        print(json.dumps({"models": rows, "retrain_requests": requests, "server": server, "home": str(settings().home)}, indent=2))
         return
     if not rows:
         print(f"No model {f'of {style} ' if style else ''}yet. `timbre run --style {style or 'literary'}` makes the first one.")
@@ -56,6 +59,8 @@ def status(
                     print(f"{row['model']} {name:9} {row[name]}")
             if row["problem"]:
                 print(f"timbre: {row['problem']}", file=sys.stderr)
+    for request in parked:
+        print(f"retrain request {request.id} waits for {request.model} v{request.version}: {request.reason}")
     print(f"home {settings().home}" + (f", Prefect {server['prefect']}, MLflow {server['mlflow']}" if server else ""))
 
 

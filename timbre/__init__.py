@@ -18,6 +18,7 @@ The rooms, ground floor first; a module imports only from those listed above its
     benchmarks, judging     public test sets; which of two texts judges and people prefer
     export, gates           ONNX bundles; verdicts
     registry, serving       champions and their history; text for applications
+    monitoring              what is served and handed in, beside its release
     pipeline                the steps of a release, declared once; finding, building and planning them
     api                     Distribution Fine-Tuning with plain values, for programs and notebooks
     tasks, flows, cli       Prefect tasks and the stores behind the ports; the main job; the command

@@ -1,0 +1,62 @@
+"""The page of a style's releases over time, and of what its monitor saw: one file that asks the network for nothing."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from timbre.config import Frozen
+from timbre.monitoring.findings import Check
+from timbre.page.charts import Line, curves
+from timbre.page.render import number, render
+
+_FEW = 2
+
+
+class Judgement(Frozen):
+    """A verdict of the ledger: when, what it says, which version became champion by it, and the figures of its gates."""
+
+    at: str
+    outcome: str
+    version: int | None
+    gates: dict[str, float]
+    titles: dict[str, str] = Field(default_factory=dict)
+
+
+class Report(Frozen):
+    """What one monitoring run saw."""
+
+    at: str
+    model: str
+    style: str
+    version: int
+    verdict: str
+    checks: tuple[Check, ...]
+    request: int | None = None
+    """The retrain request that was filed, or waits."""
+
+
+def trend_page(style: str, judgements: Sequence[Judgement], reports: Sequence[Report]) -> str:
+    """The page: the newest monitoring first, then every gate over the releases."""
+    titles: dict[str, str] = {}
+    for judgement in judgements:
+        titles |= {name: judgement.titles.get(name, name) for name in judgement.gates}
+    gates = [_gate(title, name, judgements) for name, title in titles.items()]
+    context: Mapping[str, Any] = {"style": style, "judgements": judgements, "reports": list(reversed(reports)), "gates": gates}
+    return render(Path(__file__).parent / "templates", "trend.html", context)
+
+
+def _gate(title: str, name: str, judgements: Sequence[Judgement]) -> dict[str, Any]:
+    """A gate's figures, and their drawing where there are two."""
+    points = [(float(place), one.gates[name]) for place, one in enumerate(judgements, start=1) if name in one.gates]
+    chart = curves([Line(title, "candidate", tuple(points))], f"{title} over the releases") if len(points) >= _FEW else None
+    values = [value for _, value in points]
+    return {
+        "name": name,
+        "title": title,
+        "chart": chart,
+        "low": number(min(values)),
+        "high": number(max(values)),
+        "last": number(values[-1]),
+    }
