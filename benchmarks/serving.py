@@ -10,10 +10,13 @@ first_token_ms              from the order to the first token, alone
 tokens_per_s_1, _8, _32     so many texts at once, after their prompts were read
 batch_gain_8                tokens_per_s_8 ÷ tokens_per_s_1
 control_overhead            min-p, top-h and dynamic temperature on ÷ off
+control_overhead_two        diversity on (the base model mixed in at every token) ÷ off; only for the champion
+speedup_fp32                tokens_per_s_1 ÷ that of transformers' `generate` on the merged weights (torch, KV cache, the same sampler and
+                            threads); only for the champion, where model and adapter are in this home
 watermark_overhead          the watermark on ÷ off
 cold_start_s                `timbre serve` until it answers (only for the champion)
 
-Not measured here yet: the ratios to torch (`latency.json` of the bundle has that of the export), int8 and int4, two distributions.
+Not measured here yet: int8 and int4.
 """
 
 import argparse
@@ -30,16 +33,30 @@ from typing import Any
 
 import numpy as np
 
+from timbre.artifacts import Artifact
+from timbre.export.session import Decoder
 from timbre.inference.sampling import Controls
+from timbre.inference.steering import Steering
 from timbre.inference.watermark import Watermark, keys_of
 from timbre.serving.engine import Engine
 from timbre.serving.writer import Bounds, Ended, Event, Order, Writer
 
 PROMPT_TOKENS = 64
-GOALS = {"first_token_ms": ("<=", 150.0), "batch_gain_8": (">=", 2.5), "control_overhead": ("<=", 1.1), "cold_start_s": ("<=", 5.0)}
+GOALS = {
+    "first_token_ms": ("<=", 150.0), "batch_gain_8": (">=", 2.5), "control_overhead": ("<=", 1.1), "cold_start_s": ("<=", 5.0),
+    "control_overhead_two": ("<=", 2.2), "speedup_fp32": (">=", 2.2),
+}  # fmt: skip
 
 
-def timed(writer: Writer, ids: list[int], texts: int, tokens: int, sampler: Controls, mark: Watermark | None = None) -> tuple[float, float]:
+def timed(
+    writer: Writer,
+    ids: list[int],
+    texts: int,
+    tokens: int,
+    sampler: Controls,
+    mark: Watermark | None = None,
+    base: Decoder | None = None,
+) -> tuple[float, float]:
     """Seconds to the first token of `texts` at once, and tokens a second after it."""
     done, left, first, began = threading.Event(), [texts], list[float](), time.perf_counter()
 
@@ -52,14 +69,20 @@ def timed(writer: Writer, ids: list[int], texts: int, tokens: int, sampler: Cont
                 done.set()
 
     seeds = [(7, number) for number in range(texts)]
-    writer.submit(Order(ids, tokens, sampler, seeds, sink, top=0, mark=mark))
+    steering = None if base is None else Steering(diversity=0.5)
+    writer.submit(Order(ids, tokens, sampler, seeds, sink, top=0, mark=mark, steering=steering, base=base))
     if not done.wait(600):
         raise RuntimeError("a text did not end within ten minutes")
     return first[0], texts * (tokens - 1) / (time.perf_counter() - began - first[0])
 
 
-def measure(engine: Engine, rounds: int, tokens: int) -> dict[str, float]:
-    """Every figure that one engine gives."""
+def measure(engine: Engine, rounds: int, tokens: int, base: Decoder | None = None, peer: Any = None) -> dict[str, float]:
+    """Every figure that one engine gives.
+
+    Args:
+        base: the base model's decoder, if two distributions are to be measured.
+        peer: the same model in torch, if it is to be compared with.
+    """
     random = np.random.default_rng(0)
     known = np.setdiff1d(np.arange(engine.facts.vocab_size), engine.unused)
     ids = random.choice(known, min(PROMPT_TOKENS, engine.facts.context - tokens - 1)).tolist()
@@ -76,6 +99,10 @@ def measure(engine: Engine, rounds: int, tokens: int) -> dict[str, float]:
         "8": lambda: timed(writer, ids, 8, tokens, plain),
         "32": lambda: timed(writer, ids, 32, tokens, plain),
     }
+    if base is not None:
+        kinds["two"] = lambda: timed(writer, ids, 1, tokens, plain, base=base)
+    if peer is not None:
+        kinds["torch"] = lambda: (0.0, generated(peer, ids, tokens, plain))
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
     for turn in range(rounds + 1):
         for name, action in kinds.items():
@@ -85,13 +112,52 @@ def measure(engine: Engine, rounds: int, tokens: int) -> dict[str, float]:
     writer.close()
     speed = {name: median(each for _, each in figures) for name, figures in found.items()}
     alone = [each for _, each in found["1"]]
-    against = {name: median(one / other for one, (_, other) in zip(alone, found[name], strict=True)) for name in ("controls", "watermark")}
+    against = {name: median(one / other for one, (_, other) in zip(alone, found[name], strict=True)) for name in found}
     gains = [eight / one for one, (_, eight) in zip(alone, found["8"], strict=True)]
-    return {
+    more = {"control_overhead_two": against["two"]} if "two" in against else {}
+    more |= {"speedup_fp32": against["torch"], "transformers_tokens_per_s": speed["torch"]} if "torch" in against else {}
+    return more | {
         "first_token_ms": 1000 * median(first for first, _ in found["1"]),
         "tokens_per_s_1": speed["1"], "tokens_per_s_8": speed["8"], "tokens_per_s_32": speed["32"], "batch_gain_8": median(gains),
         "control_overhead": against["controls"], "watermark_overhead": against["watermark"],
     }  # fmt: skip
+
+
+def generated(model: Any, ids: list[int], tokens: int, sampler: Controls) -> float:
+    """Tokens a second of transformers' `generate` after its first token."""
+    import torch
+
+    def seconds(count: int) -> float:
+        began = time.perf_counter()
+        with torch.inference_mode():
+            model.generate(
+                torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), min_new_tokens=count, max_new_tokens=count,
+                do_sample=True, temperature=sampler.temperature, top_p=sampler.top_p, top_k=sampler.top_k, pad_token_id=0,
+            )  # fmt: skip
+        return time.perf_counter() - began
+
+    first = seconds(1)
+    return (tokens - 1) / (seconds(tokens) - first)
+
+
+def champion_parts(engine: Engine, bundle: Artifact) -> tuple[Decoder | None, Any]:
+    """The base's decoder and the merged model in torch, where this home has what they are made of."""
+    import torch
+
+    from timbre.export.base import ONNX_FILE
+    from timbre.export.merge import merged_model
+    from timbre.settings import settings
+    from timbre.tasks.bases import base_of
+    from timbre.tasks.context import open_store
+
+    store, digests = open_store(), engine.facts.digests
+    try:
+        model, adapter = store.open("model", digests["model"]), store.open("adapter", digests["adapter"])
+    except ValueError as error:
+        print(f"not compared with torch: {error}", file=sys.stderr)
+        return None, None
+    torch.set_num_threads(settings().threads)
+    return Decoder.open(base_of(bundle).file(ONNX_FILE)), merged_model(model, adapter)
 
 
 def cold_start(style: str, model: str) -> float:
@@ -130,8 +196,10 @@ def main() -> None:
         figures["cold_start_s"] = median(cold_start(given.style, given.model) for _ in range(3))
     else:
         bundle = given.bundle
-    engine = Engine.open(bundle)
-    figures |= measure(engine, given.rounds, given.tokens)
+    artifact = Artifact.open(bundle)
+    engine = Engine.of(artifact)
+    base, peer = champion_parts(engine, artifact) if given.bundle is None else (None, None)
+    figures |= measure(engine, given.rounds, given.tokens, base, peer)
     misses = {
         name: f"{figures[name]:.3g}, goal {sign} {goal:g}" for name, (sign, goal) in GOALS.items()
         if name in figures and not (figures[name] <= goal if sign == "<=" else figures[name] >= goal)
