@@ -12,6 +12,7 @@ from timbre.cli.options import Json
 
 if TYPE_CHECKING:
     from timbre.artifacts import Artifact
+    from timbre.registry.chain import Checked
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(json_output: Json = False) -> None:
-    """Hash every artifact again, and say what is damaged, half-built, or in the way."""
+    """Hash every artifact again and follow the ledger's chain; say what is damaged, half-built, or in the way."""
     from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
     from timbre.settings import settings
 
@@ -36,18 +37,45 @@ def doctor(json_output: Json = False) -> None:
         else:
             others += _other_versions(artifact)
     live, stopped = _builds(home)
+    chains = _chains()
+    damaged += [f"ledger: {sentence}" for chain in chains.values() for sentence in chain.wrong]
     if json_output:
-        found = {"artifacts": len(paths), "damaged": damaged, "unfinished": stopped, "live": live, "other_versions": others}
+        ledger = {name: {"rows": chain.rows, "unchained": chain.unchained, "last": chain.last} for name, chain in chains.items()}
+        found = {
+            "artifacts": len(paths),
+            "damaged": damaged,
+            "unfinished": stopped,
+            "live": live,
+            "other_versions": others,
+            "ledger": ledger,
+        }
         print(json.dumps(found, indent=2))
     else:
         print(f"{len(paths)} artifacts read, {len(damaged)} damaged; {len(stopped)} builds can go on where they stopped")
         if live:
             print(f"being built now: {', '.join(live)}")
         _show_others(others)
+        for name, chain in chains.items():
+            said = f"chained, the last link is {chain.last[:16]}" if chain.last else "from before rows were chained"
+            print(f"ledger: {chain.rows} {name}, {said}")
         for line in damaged:
             print(f"damaged: {line}", file=sys.stderr)
     if damaged:
         raise typer.Exit(INTEGRITY)
+
+
+def _chains() -> "dict[str, Checked]":
+    """The ledger's rows against the links that were written with them; nothing where there is no ledger yet."""
+    from contextlib import closing
+
+    from timbre.registry.ledger import Ledger
+    from timbre.settings import settings
+
+    url = settings().ledger
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        return {}
+    with closing(Ledger(url)) as ledger:
+        return ledger.check()
 
 
 def _other_versions(artifact: "Artifact") -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """The ledger: who was champion when, on what evidence, and what it replaced; and every verdict that was ever reached.
 
-Append-only tables. A verdict is written whatever it says, so that whoever shares the ledger knows what did not pass, also where
-it was judged on another machine. A ledger from before there were verdicts gains their table when it is opened; its moves stay.
+Append-only tables, chained by hash (`timbre.registry.chain`). A verdict is written whatever it says, so that whoever shares the
+ledger knows what did not pass, also where it was judged on another machine. A ledger from before there were verdicts or links gains
+their tables when it is opened; its moves stay.
 
 Move n+1 of a model can be written once (a unique key on model and sequence), which makes every
 move a compare-and-set: two promoters that both saw move n cannot both win, on SQLite and PostgreSQL alike.
@@ -9,16 +10,22 @@ move a compare-and-set: two promoters that both saw move n cannot both win, on S
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import DateTime, Engine, String, UniqueConstraint, create_engine, select, update
+from sqlalchemy import DateTime, Engine, Select, String, UniqueConstraint, create_engine, select, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import IntegrityError as DuplicateKeyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from timbre.artifacts import IntegrityError
+from timbre.registry.chain import START, Checked, Link, check, link_of
 from timbre.statistics import Verdict
 
 TransitionKind = Literal["promote", "rollback"]
+
+
+_TURNS = 100
+"""How often a verdict makes way for others that are written at the same time."""
 
 
 class CompareAndSetLost(Exception):
@@ -62,6 +69,22 @@ class _VerdictRow(_Base):
     candidate: Mapped[str] = mapped_column(String(64))
     base: Mapped[str] = mapped_column(String(64))
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class _LinkRow(_Base):
+    __tablename__ = "links"
+    __table_args__ = (UniqueConstraint("model", "kind", "number"), UniqueConstraint("model", "kind", "row"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(String(200), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    number: Mapped[int]
+    row: Mapped[str] = mapped_column(String(64))
+    link: Mapped[str] = mapped_column(String(64))
+
+
+_Table = type[_Row] | type[_VerdictRow]
+_TABLES: tuple[_Table, ...] = (_Row, _VerdictRow)
 
 
 @dataclass(frozen=True)
@@ -158,11 +181,19 @@ class Ledger:
             reason=reason,
             at=datetime.now(UTC),
         )
+        row_sequence = row.sequence
         with Session(self._engine) as session:
+            _seal(session, row)
             session.add(row)
             try:
                 session.commit()
             except DuplicateKeyError as error:
+                session.rollback()
+                latest = self.latest(model)
+                if (0 if latest is None else latest.sequence) < row_sequence:
+                    raise IntegrityError(
+                        f"the ledger has a link of a later move of {model} and not the move: `timbre doctor` says more"
+                    ) from error
                 raise CompareAndSetLost(
                     f"{model}: another process moved the champion first; see `timbre history`, then try again"
                 ) from error
@@ -179,15 +210,23 @@ class Ledger:
 
         Raises:
             ValueError: a text is longer than its column.
+            IntegrityError: rows were removed from the ledger.
         """
-        row = _VerdictRow(**asdict(judged), at=datetime.now(UTC))
         _check_lengths(_VerdictRow, **{name: value for name, value in asdict(judged).items() if isinstance(value, str)})
-        with Session(self._engine) as session:
-            session.add(row)
-            try:
-                session.commit()
-            except DuplicateKeyError:  # it was written before, by this run or on another machine
-                session.rollback()
+        there = select(_VerdictRow.id).where(_VerdictRow.model == judged.model, _VerdictRow.verdict == judged.verdict)
+        for _ in range(_TURNS):
+            with Session(self._engine) as session:
+                if session.scalar(there) is not None:  # written before, by this run or on another machine
+                    return
+                row = _VerdictRow(**asdict(judged), at=datetime.now(UTC))
+                _seal(session, row)
+                session.add(row)
+                try:
+                    session.commit()
+                    return
+                except DuplicateKeyError:  # this verdict or another one came in between
+                    session.rollback()
+        raise IntegrityError(f"the ledger has a link of verdict {judged.verdict[:12]} and not the verdict: `timbre doctor` says more")
 
     def verdicts(self, model: str | None = None) -> list[tuple[Judged, datetime]]:
         """Every verdict of a model, or of all, in the order in which they were written, and when that was (UTC)."""
@@ -197,8 +236,54 @@ class Ledger:
         with Session(self._engine) as session:
             return [(_judged(row), _in_utc(row.at)) for row in session.scalars(query)]
 
+    def check(self) -> dict[str, Checked]:
+        """Whether every row is as it was written, by "moves of MODEL" and "verdicts of MODEL"; see `timbre.registry.chain`."""
+        with Session(self._engine) as session:
+            found: dict[str, Checked] = {}
+            for table in _TABLES:
+                kind = _kind_of(table)
+                linked = session.scalars(select(_LinkRow.model).where(_LinkRow.kind == kind))
+                for model in sorted({*session.scalars(select(table.model)), *linked}):
+                    rows = {_name(row): _words(row) for row in _rows(session, table, model)}
+                    links = [Link(link.number, link.row, link.link) for link in session.scalars(_links(kind, model))]
+                    found[f"{kind}s of {model}"] = check(f"{kind} of {model}", rows, links)
+            return found
+
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _rows(session: Session, table: _Table, model: str) -> list[_Row | _VerdictRow]:
+    return list(session.scalars(select(table).where(table.model == model).order_by(table.id)))
+
+
+def _seal(session: Session, row: _Row | _VerdictRow) -> None:
+    """Add the link of a row that is about to be written; rows from before there were links get theirs first."""
+    kind = _kind_of(type(row))
+    links = list(session.scalars(_links(kind, row.model)))
+    before, number = (links[-1].link, links[-1].number) if links else (START, 0)
+    earlier = [] if links else _rows(session, type(row), row.model)
+    for one in (*earlier, row):
+        before, number = link_of(before, _words(one)), number + 1
+        session.add(_LinkRow(model=row.model, kind=kind, number=number, row=_name(one), link=before))
+
+
+def _links(kind: str, model: str) -> Select[tuple[_LinkRow]]:
+    return select(_LinkRow).where(_LinkRow.kind == kind, _LinkRow.model == model).order_by(_LinkRow.number)
+
+
+def _kind_of(table: _Table) -> str:
+    return "move" if table is _Row else "verdict"
+
+
+def _name(row: _Row | _VerdictRow) -> str:
+    return str(row.sequence) if isinstance(row, _Row) else row.verdict
+
+
+def _words(row: _Row | _VerdictRow) -> dict[str, Any]:
+    """What a row says and will always say: not its id, and not whether the aliases have followed."""
+    columns = [column.name for column in type(row).__table__.columns if column.name not in {"id", "applied", "at"}]
+    return {name: getattr(row, name) for name in columns} | {"at": _in_utc(row.at).isoformat(timespec="microseconds")}
 
 
 def _check_lengths(table: type[_Base], **texts: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from timbre.artifacts import IntegrityError
 from timbre.registry.ledger import CompareAndSetLost, Judged, Ledger
 
 FACTS: dict[str, Any] = {
@@ -97,3 +98,92 @@ def test_processes_that_open_a_new_ledger_at_once_all_get_it(tmp_path: Path) -> 
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(opened, range(16))) == [0] * 16
+
+
+def filled(path: Path) -> Ledger:
+    """Three moves and two verdicts."""
+    ledger = Ledger(f"sqlite:///{path}")
+    seen = None
+    for version in (1, 2, 3):
+        seen = ledger.append(seen, reason=f"r{version}", **FACTS | {"version": version})
+        ledger.mark_applied(seen)
+    for name in "xy":
+        ledger.record(replace(JUDGED, verdict=name * 64))
+    return ledger
+
+
+def wrong(ledger: Ledger) -> list[str]:
+    return [sentence for chain in ledger.check().values() for sentence in chain.wrong]
+
+
+def test_rows_as_they_were_written_are_one_unbroken_chain(tmp_path: Path) -> None:
+    with closing(filled(tmp_path / "ledger.db")) as ledger:
+        before = ledger.check()
+        assert {name: chain.rows for name, chain in before.items()} == {"moves of timbre-literary": 3, "verdicts of timbre-literary": 2}
+        assert wrong(ledger) == [] and all(len(chain.last) == 64 and not chain.unchained for chain in before.values())
+        ledger.record(replace(JUDGED, verdict="x" * 64))  # once more
+        assert ledger.check() == before
+        ledger.record(replace(JUDGED, verdict="z" * 64))
+        assert wrong(ledger) == [] and ledger.check()["verdicts of timbre-literary"].last != before["verdicts of timbre-literary"].last
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE moves SET version = 9 WHERE sequence = 2", "move of timbre-literary 2 is not what was written"),
+        ("UPDATE moves SET at = '2020-01-01 00:00:00.000000' WHERE sequence = 1", "move of timbre-literary 1 is not"),
+        ("UPDATE moves SET reason = 'because' WHERE sequence = 3", "move of timbre-literary 3 is not"),
+        ("DELETE FROM moves WHERE sequence = 2", "move of timbre-literary 2 was removed"),
+        ("UPDATE verdicts SET outcome = 'PASS' WHERE id = 1", "verdict of timbre-literary xxxxxxxxxxxx is not what was written"),
+        ("DELETE FROM verdicts WHERE id = 2", "verdict of timbre-literary yyyyyyyyyyyy was removed"),
+        ("DELETE FROM links WHERE kind = 'move' AND number = 2", "the 2. link is missing: move of timbre-literary"),
+        (
+            "INSERT INTO moves SELECT 99, model, 4, kind, 7, verdict, policy, strictness, 3, reason, at, 1 FROM moves WHERE sequence = 3",
+            "move of timbre-literary 4 was written past Timbre",
+        ),
+    ],
+)
+def test_a_row_that_was_altered_removed_or_slipped_in_is_named(tmp_path: Path, statement: str, said: str) -> None:
+    with closing(filled(tmp_path / "ledger.db")) as ledger:
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+            assert database.execute(statement).rowcount == 1
+            database.commit()
+        assert any(said in sentence for sentence in wrong(ledger)), wrong(ledger)
+
+
+def test_a_ledger_from_before_the_chain_is_chained_from_its_first_row_on_when_it_is_next_written(tmp_path: Path) -> None:
+    filled(tmp_path / "ledger.db").close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        database.execute("DROP TABLE links")
+        database.commit()
+    with closing(Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
+        assert {chain.unchained for chain in ledger.check().values()} == {3, 2} and wrong(ledger) == []
+        ledger.append(ledger.latest("timbre-literary"), reason="r", **FACTS)
+        moves = ledger.check()["moves of timbre-literary"]
+        assert (moves.rows, moves.unchained, moves.wrong) == (4, 0, ())
+
+
+def test_many_processes_that_record_at_once_leave_one_chain(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    Ledger(url).close()
+
+    def record(number: int) -> None:
+        with closing(Ledger(url)) as ledger:
+            ledger.record(replace(JUDGED, verdict=f"{number:064}"))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(record, range(24)))
+    with closing(Ledger(url)) as ledger:
+        assert ledger.check()["verdicts of timbre-literary"].rows == 24 and wrong(ledger) == []
+
+
+def test_what_was_removed_cannot_be_written_again_as_if_it_had_never_been(tmp_path: Path) -> None:
+    with closing(filled(tmp_path / "ledger.db")) as ledger:
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+            database.execute("DELETE FROM moves WHERE sequence = 3")
+            database.execute("DELETE FROM verdicts WHERE id = 2")
+            database.commit()
+        with pytest.raises(IntegrityError, match="timbre doctor"):
+            ledger.append(ledger.latest("timbre-literary"), reason="r", **FACTS)
+        with pytest.raises(IntegrityError, match="timbre doctor"):
+            ledger.record(replace(JUDGED, verdict="y" * 64))
