@@ -162,7 +162,10 @@ def _show_contract(json_output: bool) -> None:
 
 
 def handout(
-    what: Annotated[Literal["corpus", "target"], typer.Argument(help="corpus: the documents; target: the distributions.")],
+    what: Annotated[
+        Literal["corpus", "target", "sequence"],
+        typer.Argument(help="corpus: the documents; target: the distributions; sequence: completions and their weights."),
+    ],
     style: Style = "literary",
     version: Annotated[int | None, typer.Option(min=1, help="Its number; the newest if not given.")] = None,
     datasheet: Annotated[Path | None, typer.Option(help="Write the datasheet (Markdown) to this file.")] = None,

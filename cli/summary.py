@@ -35,6 +35,7 @@ def as_json(outcome: "Outcome") -> dict[str, Any]:
         "steps": {name: built.model_dump() for name, built in outcome.steps.items()},
         "gates": verdict.json("verdict.json")["gates"],
         "corpus": {name: outcome.steps["corpus"].open().json("counts.json")[name] for name in ("read", "kept", "rejected")},
+        **({"sequence": outcome.steps["sequence"].open().json("admission.json")} if "sequence" in outcome.steps else {}),
         **places(outcome),
     }
 
@@ -96,6 +97,9 @@ def print_summary(config: "ReleaseConfig", outcome: "Outcome", plan: "Plan") -> 
         console.print(f"planned {_duration(expected)}, actual {_duration(sum(outcome.steps[name].seconds for name in run))}")
 
     console.print(corpus_line(outcome.steps["corpus"].open().json("counts.json")), highlight=False, soft_wrap=True)
+    if "sequence" in outcome.steps:
+        why = outcome.steps["sequence"].open().json("admission.json")["why"]
+        console.print(f"sequence level: {why}", markup=False, highlight=False, soft_wrap=True)
     print_gates(outcome.steps["verdict"].open().json("verdict.json")["gates"])
     print_release(config, outcome)
 

@@ -74,6 +74,8 @@ def _datasheet(facts: dict[str, Any], artifact: Artifact | None, commands: tuple
         lines += ["The data itself is not in this home; import it to read its own `datasheet.json`, `counts.json` or `summary.json`.", ""]
     elif facts["stage"] == "corpus":
         lines += _corpus_lines(artifact)
+    elif facts["stage"] == "sequence":
+        lines += _sequence_lines(artifact)
     else:
         lines += _target_lines(artifact)
     python = ["```python", "import dvc.api", "", f"with {commands[1]} as stream:", "    print(stream.read())", "```"]
@@ -112,6 +114,17 @@ def _target_lines(artifact: Artifact) -> list[str]:
         f"α = {header['alpha']:g}.",
         f"Made from corpus `{artifact.manifest.inputs['corpus'][:12]}` and model `{artifact.manifest.inputs['model'][:12]}` "
         f"with {config['train_tokens']:,} training tokens. A reader refuses another tokenizer (`{header['tokenizer_digest'][:12]}`).",
+        "",
+    ]
+
+
+def _sequence_lines(artifact: Artifact) -> list[str]:
+    config, admission = artifact.manifest.config, artifact.json("admission.json")
+    why = str(admission["why"])
+    return [
+        f"{admission['completions']:,} completions of {admission['prompts']:,} prompts from {admission['documents']:,} documents, "
+        f"weighted by {config['weights']}. {why[:1].upper()}{why[1:]}.",
+        f"Made from completions `{artifact.manifest.inputs['completions'][:12]}`, which are text of a model and not of people.",
         "",
     ]
 

@@ -80,24 +80,18 @@ def of_control(_: ReleaseConfig) -> Cost:
 
 def of_candidate(config: ReleaseConfig) -> Cost:
     """The candidate's adapter: trained from the start, or on from the token-level one."""
-    if config.target.level == "token":
-        return of_training(config)
-    sequence, target, training = config.target.sequence, config.target, config.training
-    steps = max(1.0, target.train_tokens / training.batch_tokens)
-    read = target.train_tokens + steps * sequence.completions_a_step * (sequence.prompt_tokens + sequence.new_tokens)
-    looks = sequence.epochs * steps / training.evaluate_every + 2
-    seconds = 15 + sequence.epochs * read / _rates().train + looks * training.validation_tokens / _rates().score
-    return Cost(seconds, f"{training.objective} and completions, {sequence.epochs} epochs")
+    return of_training(config) if config.target.level == "token" else _went_on(config, config.training.objective)
 
 
 def of_training(config: ReleaseConfig) -> Cost:
-    """The candidate's adapter."""
+    """An adapter trained from the start."""
     return _trained(config, config.training.objective)
 
 
 def of_baseline(config: ReleaseConfig) -> Cost:
-    """The baseline's adapter."""
-    return _trained(config, str(config.baseline.objective))
+    """The baseline's adapter, or the control arm's."""
+    objective = str(config.baseline.objective)
+    return _trained(config, objective) if config.target.level == "token" else _went_on(config, objective)
 
 
 def of_prompts(config: ReleaseConfig) -> Cost:
@@ -152,6 +146,15 @@ def of_bundle(config: ReleaseConfig) -> Cost:
 def of_verdict(config: ReleaseConfig) -> Cost:
     """The gates and the report."""
     return Cost(8, f"policy {config.gate.policy}", scales=False)
+
+
+def _went_on(config: ReleaseConfig, objective: str) -> Cost:
+    sequence, target, training = config.target.sequence, config.target, config.training
+    steps = max(1.0, target.train_tokens / training.batch_tokens)
+    read = target.train_tokens + steps * sequence.completions_a_step * (sequence.prompt_tokens + sequence.new_tokens)
+    looks = sequence.epochs * steps / training.evaluate_every + 2
+    seconds = 15 + sequence.epochs * read / _rates().train + looks * training.validation_tokens / _rates().score
+    return Cost(seconds, f"{objective} and completions, {sequence.epochs} epochs")
 
 
 def _trained(config: ReleaseConfig, objective: str) -> Cost:

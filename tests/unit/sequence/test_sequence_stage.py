@@ -170,3 +170,11 @@ def test_the_critic_at_inference_is_measured_against_a_plain_choice(level: Level
     admitted = {one["family"]: one for one in level.sequence.json("admission.json")["witnesses"]}
     for name, one in rows["drawn by weight"]["told_apart"].items():
         assert one["gain"] == pytest.approx(admitted[name]["gain"]) and one["auc"] == pytest.approx(admitted[name]["weighted_auc"])
+
+
+def test_the_datasheet_of_a_version_says_what_was_decided_on_what(level: Level) -> None:
+    from timbre.tasks.handover import _sequence_lines
+
+    said = "\n".join(_sequence_lines(level.sequence))
+    assert "120 completions of 40 prompts" in said and "weighted by tilt" in said and "text of a model" in said
+    assert level.sequence.json("admission.json")["why"][1:] in said
