@@ -1,11 +1,15 @@
 """The critic of a sequence-level target at inference: one completion drawn by weight, and the best of n, against a plain one.
 
     python -m benchmarks.sequence --style literary --json       from the completions that stand in the home; no model runs
+    python -m benchmarks.sequence --style literary --foretold   before any are drawn, from one text a prompt of a plain release
 
 Each prompt has N completions and a critic that never saw its document. Three ways to choose one of n: any; one drawn in proportion to its
 weight among the n (importance resampling); the one with the highest weight (best of n). Each is set against the human continuation by
 fresh classifiers of the families that the critic's features do not contain. The gain over any is a paired mean by document, with a
 one-sided 95% bound; the effective size is of the weights, and 1/n for the best of n.
+
+What is foretold: how well a critic of the text features (all but surprisal, for which a model would have to run) tells a release's texts
+from the human continuations, out of fold by document, and the effective size exp(−d′²) that its area lets expect.
 """
 
 import argparse
@@ -16,9 +20,14 @@ import numpy as np
 
 from timbre.artifacts import Artifact
 from timbre.sequence.admission import ROUNDS, WITNESSES, contributions
+from timbre.sequence.features import Text
+from timbre.sequence.features import measured as measured_features
 from timbre.sequence.pool import FILE
-from timbre.sequence.weights import effective_share, expected_share, resampled
+from timbre.sequence.weights import by_ratio, effective_share, expected_share, folds_by_document, resampled
 from timbre.statistics import clustered_bound
+from timbre.statistics.roc import clustered_auc
+
+_RIDGE = 0.02
 
 
 def main() -> None:
@@ -27,9 +36,21 @@ def main() -> None:
     parser.add_argument("--style", default="literary")
     parser.add_argument("--profile", default="quick")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="as `timbre run --set` has it")
+    parser.add_argument("--foretold", action="store_true", help="what a critic lets expect, from the texts of base and candidate")
     parser.add_argument("--json", action="store_true", help="the figures as one JSON object on the last line")
     given = parser.parse_args()
-    completions, sequence = _artifacts(given.style, given.profile, given.set)
+    if given.foretold:
+        built = _built(given.style, given.profile, given.set, ("base_generations", "generations"))
+        areas = {name: foretold(artifact.json_lines("generations.jsonl")) for name, artifact in built.items()}
+        for name, one in areas.items():
+            print(
+                f"{name:16} critic {one['auc']:.3f} [{one['low']:.3f}, {one['high']:.3f}], expected effective size {one['expected_ess']:.2f}"
+            )
+        if given.json:
+            print(json.dumps(areas))
+        return
+    built = _built(given.style, given.profile, ["target.level=sequence", *given.set], ("completions", "sequence"))
+    completions, sequence = built["completions"], built["sequence"]
     found = measured(completions, sequence)
     for row in found["rows"]:
         told = "  ".join(
@@ -84,17 +105,36 @@ def _row(plain_C: np.ndarray, chosen_C: np.ndarray, documents: list[str]) -> dic
     return {"auc": float(chosen_C.mean()), "gain": bound.mean, "low": bound.low, "high": bound.high}
 
 
-def _artifacts(style: str, profile: str, settings: list[str]) -> tuple[Artifact, Artifact]:
+def foretold(rows: list[dict[str, Any]], folds: int = 5, seed: int = 0) -> dict[str, float]:
+    """From lines of `generations.jsonl`: the critic's area with a 95% interval by document, and the effective size that it foretells."""
+    rows = [row for row in rows if row["kind"] == "style"]
+    found = measured_features([[Text(row["text"], ())] for row in rows], [Text(row["human"], ()) for row in rows])
+    documents = [row["cluster"] for row in rows]
+    fold_C, own_C, human_C = folds_by_document(documents, folds, seed), np.zeros(len(rows)), np.zeros(len(rows))
+    for fold in range(folds):
+        out = fold_C == fold
+        score = by_ratio(_RIDGE)(found.completions_CNF[~out], found.human_CF[~out])
+        own_C[out], human_C[out] = score(found.completions_CNF[out])[:, 0], score(found.human_CF[out])
+    area = clustered_auc(human_C, own_C, documents, documents, seed=seed)
+    return {
+        "auc": area.mean, "low": area.low, "high": area.high, "expected_ess": expected_share(area.mean),
+        "expected_ess_low": expected_share(max(area.high, 0.5)), "expected_ess_high": expected_share(max(area.low, 0.5)),
+        "prompts": len(rows), "documents": len(set(documents)),
+    }  # fmt: skip
+
+
+def _built(style: str, profile: str, settings: list[str], names: tuple[str, ...]) -> dict[str, Artifact]:
     from timbre import pipeline
     from timbre.artifacts import ArtifactStore
     from timbre.cli.options import resolve
     from timbre.settings import settings as environment
 
-    config = resolve(style, profile, 1, "smollm2-135m-instruct", ["target.level=sequence", *settings])
+    config = resolve(style, profile, 1, "smollm2-135m-instruct", settings)
     built = pipeline.find(config, ArtifactStore(environment().home))
-    if "sequence" not in built:
-        raise SystemExit(f"no completions yet: `timbre run --style {style} --profile {profile} --set target.level=sequence` draws them")
-    return built["completions"], built["sequence"]
+    if missing := [name for name in names if name not in built]:
+        said = " ".join(f"--set {each}" for each in settings)
+        raise SystemExit(f"no {missing[0]} yet: `timbre run --style {style} --profile {profile} {said}` makes them")
+    return {name: built[name] for name in names}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _CLIP = 5.0
 
 @dataclass(frozen=True)
 class Text:
-    """A text, and log p₀ of each of its tokens in nats."""
+    """A text, and log p₀ of each of its tokens in nats; without them its surprisal is 0, and no feature."""
 
     text: str
     log_probs: Sequence[float]

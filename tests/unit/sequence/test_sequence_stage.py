@@ -172,6 +172,23 @@ def test_the_critic_at_inference_is_measured_against_a_plain_choice(level: Level
         assert one["gain"] == pytest.approx(admitted[name]["gain"]) and one["auc"] == pytest.approx(admitted[name]["weighted_auc"])
 
 
+def test_what_a_critic_foretells_needs_no_completions() -> None:
+    """Texts that are human text in another order are told apart by nothing; texts with a manner are, and little would be left of them."""
+    from benchmarks.sequence import foretold
+
+    rng = np.random.default_rng(0)
+
+    def text(mean: float) -> str:
+        return " ".join(f"{' '.join(['word'] * max(2, round(rng.normal(mean, 3))))}." for _ in range(8))
+
+    def rows(mean: float) -> list[dict[str, object]]:
+        return [{"kind": "style", "cluster": f"d{n % 20}", "text": text(mean), "human": text(12)} for n in range(100)]
+
+    near, far = foretold(rows(12)), foretold(rows(18))
+    assert near["low"] < 0.5 < near["high"] and near["expected_ess"] > 0.8
+    assert far["auc"] > 0.95 and far["expected_ess"] < 0.05
+
+
 def test_the_datasheet_of_a_version_says_what_was_decided_on_what(level: Level) -> None:
     from timbre.tasks.handover import _sequence_lines
 
