@@ -43,9 +43,7 @@ def main() -> None:
         built = _built(given.style, given.profile, given.set, ("base_generations", "generations"))
         areas = {name: foretold(artifact.json_lines("generations.jsonl")) for name, artifact in built.items()}
         for name, one in areas.items():
-            print(
-                f"{name:16} critic {one['auc']:.3f} [{one['low']:.3f}, {one['high']:.3f}], expected effective size {one['expected_ess']:.2f}"
-            )
+            print(f"{name:16} critic {one['auc']:.3f} [{one['low']:.3f}, {one['high']:.3f}], leaves {one['expected_ess']:.2f}")
         if given.json:
             print(json.dumps(areas))
         return
