@@ -41,6 +41,9 @@ def serve(
         Literal["request", "start", "off"],
         typer.Option(help="The base model, for diversity and strength: loaded at the first request of it, at the start, or never."),
     ] = "request",
+    trust: Annotated[
+        Path | None, typer.Option(help="Public key: only bundles signed with it are served (docs/how-to/serving.md). Default: any.")
+    ] = None,
     limit: Annotated[
         list[str] | None, typer.Option(help="A bound, e.g. --limit max_tokens=512 (repeatable; docs/how-to/serving.md).")
     ] = None,
@@ -64,7 +67,7 @@ def serve(
         print(json.dumps({"file": str(secret)}) if json_output else secret)
         return
     marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "request" else None)
-    _serve(style or ["literary"], model, host, port, path, limit or [], marking, steering, json_output)
+    _serve(style or ["literary"], model, host, port, path, limit or [], marking, steering, trust, json_output)
 
 
 def _serve(
@@ -76,6 +79,7 @@ def _serve(
     limit: list[str],
     marking: tuple[str, Path | None],
     steering: str,
+    trust: Path | None,
     json_output: bool,
 ) -> None:
     from timbre.config import ModelConfig
@@ -94,7 +98,7 @@ def _serve(
     check_address(host, known, path)
     prepare(settings())
     styles = Styles(
-        LedgerChampions(ModelConfig(name=model)),
+        LedgerChampions(ModelConfig(name=model), trust),
         Bounds(rows=limits.rows, waiting=limits.waiting, cache_bytes=limits.cache_mib << 20),
         open_store().hashes,
     )

@@ -7,6 +7,7 @@ from timbre.config import ModelConfig
 from timbre.export.base import ONNX_FILE
 from timbre.export.hostile import check_bundle
 from timbre.registry.ledger import Ledger
+from timbre.registry.signing import check_signature
 from timbre.serving.champions import Champion
 from timbre.settings import settings
 from timbre.tasks.bases import base_of
@@ -17,8 +18,9 @@ from timbre.tasks.context import open_ledger, registered_name
 class LedgerChampions:
     """Implements `timbre.serving.champions.Champions` for one base model."""
 
-    def __init__(self, model: ModelConfig) -> None:
-        self._model = model
+    def __init__(self, model: ModelConfig, trusted: Path | None = None) -> None:
+        """`trusted`: the public key that every bundle has to be signed with; None asks for no signature."""
+        self._model, self._trusted = model, trusted
         self._names: dict[str, str] = {}
         self._ledger: Ledger | None = None
 
@@ -37,6 +39,8 @@ class LedgerChampions:
         served = bundle_of(style, self._model, champion.version)
         if served.version != champion.version:
             raise ValueError(f"{champion.model} v{champion.version} is not to be had under {settings().home}")
+        if self._trusted is not None:
+            check_signature(settings().home, served.artifact.digest, self._trusted)
         return served.artifact.path
 
     def base(self, bundle: Artifact) -> Path:

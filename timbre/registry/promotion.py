@@ -15,6 +15,7 @@ from typing import Any
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore, IntegrityError
 from timbre.registry.ledger import Judged, Ledger, Transition
 from timbre.registry.ports import CHALLENGER, CHAMPION, PREVIOUS, ModelRegistry, Version
+from timbre.registry.signing import sign_promoted
 from timbre.registry.strictness import policy_in_force, why_weaker
 from timbre.registry.voice import why_further
 from timbre.statistics import Verdict
@@ -138,6 +139,7 @@ def promote(version: Version, registry: ModelRegistry, ledger: Ledger, store: Ar
         raise PromotionRefused(f"{version.model} v{version.number} passed policy {policy['name']!r}, but {weaker}", "PASS")
     if further := why_further(verdict, transitions, store):
         raise PromotionRefused(f"{version.model} v{version.number} passed policy {policy['name']!r}, but {further}", "PASS")
+    sign_promoted(store.home, version.bundle)  # before anybody sees a champion
     transition = ledger.append(
         seen,
         model=version.model,

@@ -259,3 +259,22 @@ def test_timbre_up_refuses_a_style_without_a_champion_before_it_starts_anything(
     )  # fmt: skip
     assert done.returncode == 2 and "timbre-oratory has no champion yet" in done.stderr
     assert not (place.home / "logs").exists()
+
+
+def test_a_server_that_trusts_a_key_serves_what_it_signed_and_goes_on_with_it(promotions: Callable[[], Promotions]) -> None:
+    from timbre.registry import signing
+
+    place = promotions()
+    key = signing.key_file(place.home)
+    signing.new_key(key)
+    trusting = ("--trust", str(key.with_name("key.pub")))
+    code, said = refused(place.home, *trusting)
+    assert code == 6 and "is not signed" in said
+    signing.sign(place.home, place.bundles[1].digest, key)
+    with serving(place.home, *trusting) as server:
+        assert server.text(PROMPT, max_tokens=4)["timbre"]["version"] == 1
+        place.promote(2)  # by a hand without the key
+        until(lambda: "not signed" in server.get("/ready").text)
+        assert server.text(PROMPT, max_tokens=4)["timbre"]["version"] == 1
+        signing.sign(place.home, place.bundles[2].digest, key)
+        until(lambda: server.text(PROMPT, max_tokens=4)["timbre"]["version"] == 2)
