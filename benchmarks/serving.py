@@ -16,7 +16,9 @@ speedup_fp32                tokens_per_s_1 ÷ that of transformers' `generate` o
 watermark_overhead          the watermark on ÷ off
 cold_start_s                `timbre serve` until it answers (only for the champion)
 
-Not measured here yet: int8 and int4.
+speedup_int8                the same with weights in 8 bits; only where `timbre quantise` has made them
+
+Not measured here yet: int4.
 """
 
 import argparse
@@ -44,7 +46,7 @@ from timbre.serving.writer import Bounds, Ended, Event, Order, Writer
 PROMPT_TOKENS = 64
 GOALS = {
     "first_token_ms": ("<=", 150.0), "batch_gain_8": (">=", 2.5), "control_overhead": ("<=", 1.1), "cold_start_s": ("<=", 5.0),
-    "control_overhead_two": ("<=", 2.2), "speedup_fp32": (">=", 2.2),
+    "control_overhead_two": ("<=", 2.2), "speedup_fp32": (">=", 2.2), "speedup_int8": (">=", 3.5),
 }  # fmt: skip
 
 
@@ -76,19 +78,26 @@ def timed(
     return first[0], texts * (tokens - 1) / (time.perf_counter() - began - first[0])
 
 
-def measure(engine: Engine, rounds: int, tokens: int, base: Decoder | None = None, peer: Any = None) -> dict[str, float]:
+def measure(
+    engine: Engine, rounds: int, tokens: int, base: Decoder | None = None, peer: Any = None, rounded: Decoder | None = None
+) -> dict[str, float]:
     """Every figure that one engine gives.
 
     Args:
         base: the base model's decoder, if two distributions are to be measured.
         peer: the same model in torch, if it is to be compared with.
+        rounded: its weights in 8 bits, if there are any.
     """
     random = np.random.default_rng(0)
     known = np.setdiff1d(np.arange(engine.facts.vocab_size), engine.unused)
     ids = random.choice(known, min(PROMPT_TOKENS, engine.facts.context - tokens - 1)).tolist()
-    writer = Writer(
-        engine.decoder, engine.tokenizer, vocab_size=engine.facts.vocab_size, unused=engine.unused, eos=(), bounds=Bounds(rows=32)
-    )  # fmt: skip
+
+    def writing(decoder: Decoder) -> Writer:
+        return Writer(
+            decoder, engine.tokenizer, vocab_size=engine.facts.vocab_size, unused=engine.unused, eos=(), bounds=Bounds(rows=32)
+        )  # fmt: skip
+
+    writer, other = writing(engine.decoder), None if rounded is None else writing(rounded)
     plain = Controls.model_validate(engine.facts.sampler.model_dump())
     controlled = plain.model_copy(update={"min_p": 0.01, "top_h": 0.9, "dynamic_temperature": 0.5})
     mark = Watermark(keys_of(b"benchmark"))
@@ -101,6 +110,8 @@ def measure(engine: Engine, rounds: int, tokens: int, base: Decoder | None = Non
     }
     if base is not None:
         kinds["two"] = lambda: timed(writer, ids, 1, tokens, plain, base=base)
+    if other is not None:
+        kinds["int8"] = lambda: timed(other, ids, 1, tokens, plain)
     if peer is not None:
         kinds["torch"] = lambda: (0.0, generated(peer, ids, tokens, plain))
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
@@ -109,13 +120,19 @@ def measure(engine: Engine, rounds: int, tokens: int, base: Decoder | None = Non
             figure = action()
             if turn:
                 found[name].append(figure)
-    writer.close()
+    for each in (writer, other):
+        if each is not None:
+            each.close()
     speed = {name: median(each for _, each in figures) for name, figures in found.items()}
     alone = [each for _, each in found["1"]]
     against = {name: median(one / other for one, (_, other) in zip(alone, found[name], strict=True)) for name in found}
     gains = [eight / one for one, (_, eight) in zip(alone, found["8"], strict=True)]
     more = {"control_overhead_two": against["two"]} if "two" in against else {}
     more |= {"speedup_fp32": against["torch"], "transformers_tokens_per_s": speed["torch"]} if "torch" in against else {}
+    if "int8" in found:
+        more["tokens_per_s_1_int8"] = speed["int8"]
+        if "torch" in found:
+            more["speedup_int8"] = median(one / torch for (_, one), (_, torch) in zip(found["int8"], found["torch"], strict=True))
     return more | {
         "first_token_ms": 1000 * median(first for first, _ in found["1"]),
         "tokens_per_s_1": speed["1"], "tokens_per_s_8": speed["8"], "tokens_per_s_32": speed["32"], "batch_gain_8": median(gains),
@@ -140,24 +157,31 @@ def generated(model: Any, ids: list[int], tokens: int, sampler: Controls) -> flo
     return (tokens - 1) / (seconds(tokens) - first)
 
 
-def champion_parts(engine: Engine, bundle: Artifact) -> tuple[Decoder | None, Any]:
-    """The base's decoder and the merged model in torch, where this home has what they are made of."""
+def champion_parts(engine: Engine, bundle: Artifact) -> tuple[Decoder | None, Any, Decoder | None]:
+    """The base's decoder, the merged model in torch, and weights in 8 bits, where this home has them or what they are made of."""
     import torch
 
     from timbre.export.base import ONNX_FILE
     from timbre.export.merge import merged_model
+    from timbre.export.quantised import served_file
     from timbre.settings import settings
     from timbre.tasks.bases import base_of
     from timbre.tasks.context import open_store
+    from timbre.tasks.quantised import quantised_of
 
     store, digests = open_store(), engine.facts.digests
     try:
         model, adapter = store.open("model", digests["model"]), store.open("adapter", digests["adapter"])
     except ValueError as error:
         print(f"not compared with torch: {error}", file=sys.stderr)
-        return None, None
+        return None, None, None
     torch.set_num_threads(settings().threads)
-    return Decoder.open(base_of(bundle).file(ONNX_FILE)), merged_model(model, adapter)
+    try:
+        rounded = Decoder.open(served_file(quantised_of(bundle, build=False)))
+    except ValueError as error:
+        print(f"no weights in 8 bits: {error}", file=sys.stderr)
+        rounded = None
+    return Decoder.open(base_of(bundle).file(ONNX_FILE)), merged_model(model, adapter), rounded
 
 
 def cold_start(style: str, model: str) -> float:
@@ -198,8 +222,8 @@ def main() -> None:
         bundle = given.bundle
     artifact = Artifact.open(bundle)
     engine = Engine.of(artifact)
-    base, peer = champion_parts(engine, artifact) if given.bundle is None else (None, None)
-    figures |= measure(engine, given.rounds, given.tokens, base, peer)
+    parts = champion_parts(engine, artifact) if given.bundle is None else (None, None, None)
+    figures |= measure(engine, given.rounds, given.tokens, *parts)
     misses = {
         name: f"{figures[name]:.3g}, goal {sign} {goal:g}" for name, (sign, goal) in GOALS.items()
         if name in figures and not (figures[name] <= goal if sign == "<=" else figures[name] >= goal)

@@ -41,6 +41,9 @@ def serve(
         Literal["request", "start", "off"],
         typer.Option(help="The base model, for diversity and strength: loaded at the first request of it, at the start, or never."),
     ] = "request",
+    precision: Annotated[
+        Literal["fp32", "int8"], typer.Option(help="Numbers of the weights; int8 is faster, and made beforehand by `timbre quantise`.")
+    ] = "fp32",
     trust: Annotated[
         Path | None, typer.Option(help="Public key: only bundles signed with it are served (docs/how-to/serving.md). Default: any.")
     ] = None,
@@ -67,7 +70,7 @@ def serve(
         print(json.dumps({"file": str(secret)}) if json_output else secret)
         return
     marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "request" else None)
-    _serve(style or ["literary"], model, host, port, path, limit or [], marking, steering, trust, json_output)
+    _serve(style or ["literary"], model, host, port, path, limit or [], marking, steering, (trust, precision), json_output)
 
 
 def _serve(
@@ -79,7 +82,7 @@ def _serve(
     limit: list[str],
     marking: tuple[str, Path | None],
     steering: str,
-    trust: Path | None,
+    source: tuple[Path | None, str],
     json_output: bool,
 ) -> None:
     from timbre.config import ModelConfig
@@ -98,7 +101,7 @@ def _serve(
     check_address(host, known, path)
     prepare(settings())
     styles = Styles(
-        LedgerChampions(ModelConfig(name=model), trust),
+        LedgerChampions(ModelConfig(name=model), source[0], quantised=source[1] == "int8"),
         Bounds(rows=limits.rows, waiting=limits.waiting, cache_bytes=limits.cache_mib << 20),
         open_store().hashes,
     )

@@ -6,6 +6,7 @@ from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
 from timbre.export.base import ONNX_FILE
 from timbre.export.hostile import check_bundle
+from timbre.export.quantised import served_file
 from timbre.registry.ledger import Ledger
 from timbre.registry.signing import check_signature
 from timbre.serving.champions import Champion
@@ -13,14 +14,20 @@ from timbre.settings import settings
 from timbre.tasks.bases import base_of
 from timbre.tasks.bundles import bundle_of
 from timbre.tasks.context import open_ledger, registered_name
+from timbre.tasks.quantised import quantised_of
 
 
 class LedgerChampions:
     """Implements `timbre.serving.champions.Champions` for one base model."""
 
-    def __init__(self, model: ModelConfig, trusted: Path | None = None) -> None:
-        """`trusted`: the public key that every bundle has to be signed with; None asks for no signature."""
-        self._model, self._trusted = model, trusted
+    def __init__(self, model: ModelConfig, trusted: Path | None = None, *, quantised: bool = False) -> None:
+        """Where champions come from.
+
+        Args:
+            trusted: the public key that every bundle has to be signed with; None asks for no signature.
+            quantised: serve weights in 8 bits.
+        """
+        self._model, self._trusted, self._quantised = model, trusted, quantised
         self._names: dict[str, str] = {}
         self._ledger: Ledger | None = None
 
@@ -42,6 +49,9 @@ class LedgerChampions:
         if self._trusted is not None:
             check_signature(settings().home, served.artifact.digest, self._trusted)
         return served.artifact.path
+
+    def weights(self, bundle: Artifact) -> Path | None:
+        return served_file(quantised_of(bundle, build=False)) if self._quantised else None
 
     def base(self, bundle: Artifact) -> Path:
         base = base_of(bundle)

@@ -52,6 +52,15 @@ class Champions(Protocol):
         """
         ...
 
+    def weights(self, bundle: Artifact) -> Path | None:
+        """The ONNX file that runs instead of the bundle's own, or None.
+
+        Raises:
+            ValueError: it cannot be had.
+            IntegrityError: it is damaged.
+        """
+        ...
+
     def base(self, bundle: Artifact) -> Path:
         """The ONNX file of the base model that a bundle was made of, verified.
 
@@ -192,7 +201,7 @@ class Styles:
 
     def _load(self, style: str, champion: Champion) -> Loaded:
         artifact = Artifact.open(self._champions.bundle(style, champion), self._hashes)
-        engine = Engine.of(artifact)
+        engine = Engine.of(artifact, self._champions.weights(artifact))
         facts, name = engine.facts, f"{champion.model} v{champion.version}"
         writer = Writer(
             engine.decoder, engine.tokenizer, vocab_size=facts.vocab_size, unused=engine.unused, eos=facts.eos_token_ids,

@@ -53,8 +53,14 @@ class Engine:
         return cls.of(Artifact.open(bundle, hashes))
 
     @classmethod
-    def of(cls, artifact: Artifact) -> "Engine":
-        """Load a bundle that was verified, unless it leads out of its folder (`timbre.export.hostile`). Raises: as `open`."""
+    def of(cls, artifact: Artifact, weights: Path | None = None) -> "Engine":
+        """Load a bundle that was verified, unless it leads out of its folder (`timbre.export.hostile`).
+
+        Args:
+            weights: another form of its decoder (`timbre.export.quantised`); None for its own.
+
+        Raises: as `open`.
+        """
         from tokenizers import Tokenizer
 
         if artifact.stage != "bundle":
@@ -65,7 +71,7 @@ class Engine:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True  # "<|im_end|>" in a prompt is text like any other
-        return cls(facts, tokenizer, Decoder.open(artifact.file(facts.onnx)), artifact.digest)
+        return cls(facts, tokenizer, Decoder.open(weights or artifact.file(facts.onnx)), artifact.digest)
 
     @property
     def provider(self) -> str:

@@ -1,0 +1,74 @@
+"""Weights in 8 bits: how far they are from fp32 is measured on held-out text, and what is too far is not served."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from timbre.artifacts import Artifact, ArtifactStore
+from timbre.export.quantised import (
+    FIGURES_FILE,
+    ONNX_FILE,
+    STAGE,
+    Quantised,
+    QuantisedConfig,
+    compared,
+    find_quantised,
+    resolve_quantised,
+    served_file,
+)
+from timbre.export.session import Decoder
+from timbre.serving.engine import Engine
+
+CONFIG = QuantisedConfig(tokens=300, window=40)
+
+
+@pytest.fixture(scope="module")
+def quantised(tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tiny_store: ArtifactStore) -> Artifact:
+    return resolve_quantised(CONFIG, tiny_bundle, tiny_parts["corpus"], tiny_store)
+
+
+def test_the_distance_is_that_of_both_distributions_on_held_out_text(
+    quantised: Artifact, tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tiny_store: ArtifactStore
+) -> None:
+    figures = Quantised.read(quantised)
+    assert 0 < figures.kl <= figures.kl_99 < 0.02 and figures.passes and figures.tokens == 320  # whole passages
+    itself = compared(CONFIG, tiny_bundle, tiny_parts["corpus"], tiny_bundle.file("model.onnx"))
+    assert itself.kl == pytest.approx(0, abs=1e-9)
+    assert find_quantised(CONFIG, tiny_bundle, tiny_parts["corpus"], tiny_store) == quantised
+    sizes = [
+        sum((artifact.path / name).stat().st_size for name in (ONNX_FILE, f"{ONNX_FILE}.data")) for artifact in (quantised, tiny_bundle)
+    ]
+    assert sizes[0] < sizes[1]
+
+
+def test_it_writes_beside_and_as_the_bundle_does(quantised: Artifact, tiny_bundle: Artifact) -> None:
+    exact, rounded = Engine.open(tiny_bundle.path), Engine.of(tiny_bundle, served_file(quantised))
+    ids = np.array([exact.prompt_ids("Beyond the grey water, the old")], np.int64)
+    logits = [engine.decoder.step(ids, engine.decoder.empty_cache(1))[0] for engine in (exact, rounded)]
+    assert 0 < np.abs(logits[0] - logits[1]).max() < 0.2
+    assert rounded.digest == exact.digest and len("".join(rounded.stream("Beyond", max_new_tokens=20, seed=1))) > 5
+
+
+def test_weights_that_are_too_far_are_not_served(quantised: Artifact, tmp_path: Path, make_artifact: Callable[..., Artifact]) -> None:
+    far = Quantised.read(quantised).model_copy(update={"kl": 0.021})
+
+    def write(folder: Path) -> None:
+        shutil.copytree(quantised.path, folder, dirs_exist_ok=True)
+        (folder / "manifest.json").unlink()
+        (folder / FIGURES_FILE).write_text(far.model_dump_json())
+
+    with pytest.raises(ValueError, match=r"0\.021 nats a token from fp32, and 0\.02 is the most"):
+        served_file(make_artifact(ArtifactStore(tmp_path), STAGE.name, CONFIG, write))
+
+
+def test_a_corpus_without_a_long_enough_document_is_refused(tiny_bundle: Artifact, tiny_parts: dict[str, Artifact]) -> None:
+    with pytest.raises(ValueError, match="no test document has 100000 tokens"):
+        compared(QuantisedConfig(window=100_000), tiny_bundle, tiny_parts["corpus"], tiny_bundle.file("model.onnx"))
+
+
+def test_both_forms_share_one_shape_of_cache(quantised: Artifact, tiny_bundle: Artifact) -> None:
+    exact, rounded = Decoder.open(tiny_bundle.file("model.onnx")), Decoder.open(quantised.file(ONNX_FILE))
+    assert (exact.kv_shape, exact.cache_parts) == (rounded.kv_shape, rounded.cache_parts)

@@ -1,0 +1,170 @@
+"""The stage "quantised": a bundle's decoder with weights of 8 bits, and how far it is from the fp32 one on held-out text.
+
+model.onnx, model.onnx.data   the same graph; each weight matrix in blocks of `block` numbers with a scale of their own (ONNX Runtime's
+                              MatMulNBits), activations rounded to 8 bits block by block while multiplying; the rest is fp32
+quantised.json                `Quantised`: mean and 99% quantile of KL(fp32 ‖ quantised), nats a token, over test documents
+
+Its bundle stays what was judged. Whether the voice is kept is measured here by the distance of the distributions alone.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, Stage, Workspace
+from timbre.config import Frozen
+from timbre.export.facts import BundleFacts
+from timbre.export.session import Decoder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ONNX_FILE, FIGURES_FILE = "model.onnx", "quantised.json"
+LIMIT = 0.02
+"""Largest mean KL to fp32, nats a token, at which quantised weights are served."""
+
+
+class QuantisedConfig(Frozen):
+    """How weights are stored, and how much text tells what that costs."""
+
+    bits: Literal[8] = 8
+    block: Literal[16, 32, 64, 128] = 32
+    tokens: int = Field(4608, ge=1, description="Held-out tokens to compare on; fewer where the test documents have fewer.")
+    window: int = Field(256, ge=2, description="Tokens of a passage.")
+
+
+class Quantised(Frozen):
+    """`quantised.json`."""
+
+    bits: int
+    block: int
+    kl: float
+    """Mean over tokens, nats."""
+    kl_99: float
+    """Its 99% quantile."""
+    tokens: int
+    limit: float = LIMIT
+    provider: str
+
+    @property
+    def passes(self) -> bool:
+        return self.kl <= self.limit
+
+    @classmethod
+    def read(cls, artifact: Artifact) -> "Quantised":
+        return cls.model_validate_json(artifact.file(FIGURES_FILE).read_bytes())
+
+
+def _build(config: QuantisedConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
+    bundle, corpus = inputs["bundle"], inputs["corpus"]
+    assert isinstance(bundle, Artifact) and isinstance(corpus, Artifact)
+    work = workspace.progress.track(("round", "compare"), f"quantise {bundle.digest[:8]}")
+    next(work)
+    _write(config, bundle.file(BundleFacts.read(bundle).onnx), workspace.output / ONNX_FILE)
+    next(work)
+    figures = compared(config, bundle, corpus, workspace.output / ONNX_FILE)
+    (workspace.output / FIGURES_FILE).write_text(json.dumps(figures.model_dump(mode="json"), indent=2, sort_keys=True) + "\n")
+    next(work, None)
+
+
+STAGE: Stage[QuantisedConfig] = Stage("quantised", 1, _build)
+
+
+def resolve_quantised(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, store: ArtifactStore) -> Artifact:
+    """The quantised decoder of a bundle: found, or built (which needs the package onnx).
+
+    Raises:
+        ValueError: the corpus has no test passage of `config.window` tokens.
+    """
+    return store.build(STAGE, config, {"bundle": bundle, "corpus": corpus})
+
+
+def find_quantised(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, store: ArtifactStore) -> Artifact | None:
+    """The same, if it was built. Raises: IntegrityError: it is there, but damaged."""
+    return store.find(STAGE.name, STAGE.key(config, {"bundle": bundle, "corpus": corpus}))
+
+
+def served_file(quantised: Artifact) -> Path:
+    """The ONNX file of quantised weights that may be served.
+
+    Raises:
+        ValueError: they are farther from fp32 than `LIMIT`.
+        IntegrityError: the file leads out of its folder (`timbre.export.hostile`).
+    """
+    from timbre.export.hostile import check_bundle
+
+    figures = Quantised.read(quantised)
+    if not figures.passes:
+        far = f"{figures.kl:.3g} nats a token from fp32, and {LIMIT:g} is the most"
+        raise ValueError(f"its weights in {figures.bits} bits are {far}: serve fp32")
+    check_bundle(quantised, ONNX_FILE)
+    return quantised.file(ONNX_FILE)
+
+
+def compared(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, quantised: Path) -> Quantised:
+    """KL(fp32 ‖ quantised) at every token of passages of test documents, half of each read at once and half on the cache.
+
+    Raises:
+        ValueError: no test document has `config.window` tokens.
+    """
+    vocabulary = BundleFacts.read(bundle).vocab_size
+    exact, rounded = Decoder.open(bundle.file(BundleFacts.read(bundle).onnx)), Decoder.open(quantised)
+    found = []
+    for row in _passages(config, bundle, corpus):
+        log_p, log_q = (_log_probabilities(decoder, row)[:, :vocabulary] for decoder in (exact, rounded))
+        found.append((np.exp(log_p) * (log_p - log_q)).sum(-1))
+    if not found:
+        raise ValueError(f"no test document has {config.window} tokens to compare quantised weights on: add longer ones to the corpus")
+    kl = np.concatenate(found)
+    if not np.isfinite(kl).all():
+        raise IntegrityError("quantised weights gave a number that is none")
+    mean, high = float(kl.mean()), float(np.quantile(kl, 0.99))
+    return Quantised(bits=config.bits, block=config.block, kl=mean, kl_99=high, tokens=len(kl), provider=rounded.provider)
+
+
+def _passages(config: QuantisedConfig, bundle: Artifact, corpus: Artifact) -> "Iterator[NDArray[np.int64]]":
+    from tokenizers import Tokenizer
+
+    from timbre.corpus.documents import read_documents
+    from timbre.models.tokens import backend_text_ids
+
+    tokenizer = Tokenizer.from_file(str(bundle.file("tokenizer.json")))
+    tokenizer.no_truncation()
+    rows = [backend_text_ids(document.text, tokenizer) for document in read_documents(corpus, "test")]
+    left = -(-config.tokens // config.window)
+    for place in range(0, max(map(len, rows), default=0), config.window):
+        for row in rows:
+            if left and len(row) >= place + config.window:
+                left -= 1
+                yield np.array([row[place : place + config.window]], np.int64)
+
+
+def _log_probabilities(decoder: Decoder, row: "NDArray[np.int64]") -> "NDArray[np.float64]":
+    half, cache, parts = row.shape[1] // 2, decoder.empty_cache(1), []
+    for part in (row[:, :half], row[:, half:]):
+        logits, cache = decoder.step(part, cache)
+        parts.append(logits[0].astype(np.float64))
+    wide = np.concatenate(parts)
+    wide -= wide.max(-1, keepdims=True)
+    log_p: NDArray[np.float64] = wide - np.log(np.exp(wide).sum(-1, keepdims=True))
+    return log_p
+
+
+def _write(config: QuantisedConfig, source: Path, target: Path) -> None:
+    import onnx
+    from onnxruntime.quantization import matmul_nbits_quantizer as nbits
+
+    from timbre.export.graph import scrub
+
+    logging.getLogger(nbits.__name__).setLevel(logging.WARNING)  # a line a node
+    quantizer = nbits.MatMulNBitsQuantizer(
+        onnx.load(str(source)), bits=config.bits, block_size=config.block, is_symmetric=True, accuracy_level=4
+    )  # fmt: skip
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(target), True)
+    scrub(target)
