@@ -65,8 +65,8 @@ def generate(
     start = time.perf_counter() - began
     steering = Steering(strength=strength, diversity=diversity)
     base = None if steering.idle and beside is None else _base(served.artifact)
-    asked: dict[str, Any] = {"max_new_tokens": tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    tuned = Timed(engine, prompt, **asked, steering=steering, base=base)
+    drawing: dict[str, Any] = {"max_new_tokens": tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    tuned = Timed(engine, prompt, **drawing, steering=steering, base=base)
     if beside is None and not json_output:
         print(f"{served.model} v{served.version} on {engine.provider}", file=sys.stderr)
         print(prompt, end="", flush=True)
@@ -76,7 +76,7 @@ def generate(
         print(f"{tuned.sentence()}; seed {seed}; engine ready in {start:.1f} s", file=sys.stderr)
         return
     text = "".join(tuned)
-    untuned = None if beside is None or base is None else Timed(Engine(engine.facts, engine.tokenizer, base, "base"), prompt, **asked)
+    untuned = None if beside is None or base is None else Timed(Engine(engine.facts, engine.tokenizer, base, "base"), prompt, **drawing)
     other = None if untuned is None else "".join(untuned)
     if json_output:
         answer: dict[str, Any] = {

@@ -18,7 +18,7 @@ from timbre.corpus.handins import HandIn, Outcome, Terms, folder_of, in_order, k
 from timbre.corpus.loading import raw_documents
 from timbre.corpus.shelf import as_it_stood
 from timbre.corpus.sources import Source, SourceInput, find_source, find_style, style_paths
-from timbre.corpus.validation import Material, Validated, of_no_text, validate
+from timbre.corpus.validation import SourceDocuments, Validated, of_no_text, validate
 from timbre.settings import settings
 from timbre.tasks.context import open_store
 from timbre.tasks.stores.dvc import DataRegistry
@@ -138,13 +138,13 @@ def _validated(
             )  # fmt: skip
             return None, of_no_text(error.unread, str(error)), (unread,)
     with tempfile.TemporaryDirectory(prefix="timbre-") as scratch:
-        materials, by_date = _materials(config, examined, Path(scratch))
+        datasets, by_date = _datasets(config, examined, Path(scratch))
         place = Path(scratch) / "data_docs" if dry_run else folder
-        validated = validate(config, materials, contract, place, split_by_date=by_date)
-    return examined, validated, _terms({name: material.source for name, material in materials.items()})
+        validated = validate(config, datasets, contract, place, split_by_date=by_date)
+    return examined, validated, _terms({name: dataset.source for name, dataset in datasets.items()})
 
 
-def _materials(config: CorpusConfig, examined: Examined | None, scratch: Path) -> tuple[dict[str, Material], bool]:
+def _datasets(config: CorpusConfig, examined: Examined | None, scratch: Path) -> tuple[dict[str, SourceDocuments], bool]:
     """The sources of the style as they will be, in order, with the new one in its place; and whether the style splits by date."""
     style = config.style
     names: tuple[str, ...] = ()
@@ -153,13 +153,13 @@ def _materials(config: CorpusConfig, examined: Examined | None, scratch: Path) -
         preset = find_style(style)[1]
         names, by_date = preset.sources, preset.split_by_date
     fresh = examined.source.name if examined is not None else ""
-    found: dict[str, Material] = {}
+    found: dict[str, SourceDocuments] = {}
     for name in dict.fromkeys([*names, *([fresh] if fresh else [])]):
         if examined is not None and name == fresh:
-            found[name] = Material(examined.source, examined.documents())
+            found[name] = SourceDocuments(examined.source, examined.documents())
         else:
             path, source = find_source(name)
-            found[name] = Material(source, raw_documents(SourceInput(path, source), scratch))
+            found[name] = SourceDocuments(source, raw_documents(SourceInput(path, source), scratch))
     return found, by_date
 
 

@@ -148,8 +148,8 @@ def rule_name(entry: dict[str, Any]) -> str:
     what = str(entry["type"]).removeprefix("expect_").removeprefix("column_").removeprefix("table_").replace("_", " ")
     column = entry["kwargs"].get("column")
     rest = {name: value for name, value in entry["kwargs"].items() if name not in ("column", "column_list")}
-    asked = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in rest.items())
-    return (f"column {column}: " if column else "") + what + (f" ({asked})" if asked else "")
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in rest.items())
+    return (f"column {column}: " if column else "") + what + (f" ({told})" if told else "")
 
 
 def _place(entry: dict[str, Any]) -> tuple[str, Any]:

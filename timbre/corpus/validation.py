@@ -73,7 +73,7 @@ class Validated(Frozen):
 
 
 @dataclass(frozen=True)
-class Material:
+class SourceDocuments:
     """A source of the style and its documents."""
 
     source: Source
@@ -81,16 +81,16 @@ class Material:
 
 
 def validate(
-    config: CorpusConfig, materials: Mapping[str, Material], contract: Contract, folder: Path, *, split_by_date: bool = False,
+    config: CorpusConfig, datasets: Mapping[str, SourceDocuments], contract: Contract, folder: Path, *, split_by_date: bool = False,
     track: Track = _silent,
 ) -> Validated:  # fmt: skip
     """Hold the corpus that these sources make to the contract; write Data Docs to `folder`. Changes nothing else."""
-    sources = {name: material.source for name, material in materials.items()}
+    sources = {name: dataset.source for name, dataset in datasets.items()}
     with tempfile.TemporaryDirectory(prefix="timbre-") as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what there is to say stands among the findings
         spool = Spool(Path(scratch))
         try:
-            raw = {name: material.documents for name, material in materials.items()}
+            raw = {name: dataset.documents for name, dataset in datasets.items()}
             sifted = sift(raw, sources, config, spool, track=track)
             rules, findings, left_out = _limits(sifted, contract.rules.limits)
             documents = Path(scratch) / "documents.parquet"
@@ -188,15 +188,15 @@ def _breached(breach: dict[str, Any]) -> list[Finding]:
 
 
 def _fix(breach: dict[str, Any]) -> str:
-    kind, asked = breach["type"], breach["kwargs"]
-    column = asked.get("column", "")
+    kind, terms = breach["type"], breach["kwargs"]
+    column = terms.get("column", "")
     if "row_count" in kind:
-        bounds = [f"{word} {asked[name]:g}" for word, name in (("at least", "min_value"), ("at most", "max_value")) if asked.get(name)]
+        bounds = [f"{word} {terms[name]:g}" for word, name in (("at least", "min_value"), ("at most", "max_value")) if terms.get(name)]
         return f"hand in {' and '.join(bounds)} documents that are kept"
     if "not_match_regex" in kind:
-        return f"take out of the {column} what matches {asked['regex']}, or take the document out"
+        return f"take out of the {column} what matches {terms['regex']}, or take the document out"
     if "match_regex" in kind:
-        return f"write the {column} so that it matches {asked['regex']}"
+        return f"write the {column} so that it matches {terms['regex']}"
     if "unique" in kind and "count" not in kind:
         return f"take out all but one of the documents with this {column}"
     if "null" in kind or ("length" in kind and column != "text"):

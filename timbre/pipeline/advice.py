@@ -25,11 +25,11 @@ def advice(config: ReleaseConfig) -> str:
     if config.training.objective != "forward_kl" or not path.is_file():
         return ""
     found: Mapping[str, Any] = json.loads(path.read_bytes())
-    asked = config.target.train_tokens
-    sizes = {int(tokens): figures for tokens, figures in found["sizes"].items() if 1 / _NEAR <= int(tokens) / asked <= _NEAR}
+    budget = config.target.train_tokens
+    sizes = {int(tokens): figures for tokens, figures in found["sizes"].items() if 1 / _NEAR <= int(tokens) / budget <= _NEAR}
     if not sizes:
         return ""
-    nearest = min(sizes, key=lambda tokens: abs(math.log(tokens / asked)))
+    nearest = min(sizes, key=lambda tokens: abs(math.log(tokens / budget)))
     if sizes[nearest]["pays"]:
         return ""
     told = "; ".join(

@@ -71,8 +71,8 @@ def judge(
     rng = np.random.default_rng(seed)
     plain_CR = rng.permuted(np.tile(np.arange(size), (len(completions), 1)), axis=1)[:, :rounds]
     drawn_CR = resampled(weighted.weights_CN, rounds, seed)
-    asked = progress.track(WITNESSES, "asking witnesses")
-    witnesses = tuple(_witness(name, completions, human, documents, plain_CR, drawn_CR, seed) for name in asked)
+    names = progress.track(WITNESSES, "asking witnesses")
+    witnesses = tuple(_witness(name, completions, human, documents, plain_CR, drawn_CR, seed) for name in names)
     ess = weighted.ess
     return SequenceAdmission(
         admitted=ess >= LEAST_ESS and all(one.low is not None and one.low > 0 for one in witnesses), why=_why(ess, witnesses), ess=ess,

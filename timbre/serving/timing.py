@@ -13,9 +13,9 @@ class Timed:
     The clock starts when the first piece is asked for: opening the engine is counted by whoever opens it.
     """
 
-    def __init__(self, engine: Engine, prompt: str, **asked: Any) -> None:
+    def __init__(self, engine: Engine, prompt: str, **options: Any) -> None:
         """Arguments as `Engine.stream`, and its errors: at once, not at the first piece."""
-        self._pieces = engine.stream(prompt, watch=self._drawn, **asked)
+        self._pieces = engine.stream(prompt, watch=self._drawn, **options)
         self._start = self._first = self._last = 0.0
         self.tokens = 0
         """Drawn, without the end token."""
