@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from timbre.api import Model, Targets, Tuned, generate, load, loss, make_targets, train
     from timbre.config import SamplerConfig, TargetConfig, TrainingConfig
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Model",

@@ -40,7 +40,9 @@ def built_by(inputs: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         inputs: input name -> what the manifest of that artifact says of its own libraries.
     """
-    return {"timbre": _version(["timbre"]), "commit": own_commit(), "libraries": dict(versions()), "libraries_of_inputs": dict(inputs)}
+    from timbre import __version__  # its own word: what an installer noted is older where an editable install went on
+
+    return {"timbre": __version__, "commit": own_commit(), "libraries": dict(versions()), "libraries_of_inputs": dict(inputs)}
 
 
 def release(version: str) -> str:

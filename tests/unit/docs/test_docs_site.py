@@ -69,3 +69,7 @@ def test_the_files_that_a_stranger_looks_for_agree_with_the_package() -> None:
     assert ".ci/run" in [step.get("run") for step in workflow["jobs"]["test"]["steps"]]
     changes = (ROOT / "CHANGELOG.md").read_text()
     assert changes.startswith("# Changelog\n") and "\n## Unreleased\n" in changes
+    released = re.findall(r"^## \[(.+)\] - (\d{4}-\d\d-\d\d)$", changes, re.MULTILINE)
+    assert released[0] == (__version__, str(citation["date-released"])) and released == sorted(released, reverse=True)
+    kinds = re.findall(r"^### (.+)$", changes, re.MULTILINE)
+    assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"} and "Fixed" in kinds

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import timbre
 from timbre import versions as own
 from timbre.artifacts import Artifact, ArtifactStore, Stage, Workspace
 from timbre.config import Frozen
@@ -27,7 +28,7 @@ def built(home: Path, **inputs: Artifact) -> Artifact:
 def test_a_manifest_says_who_built_it_and_with_what(tmp_path: Path) -> None:
     first = built(tmp_path)
     second = built(tmp_path, before=first)
-    assert first.manifest.built["timbre"] == metadata.version("timbre")
+    assert first.manifest.built["timbre"] == timbre.__version__
     assert set(first.libraries) == set(LIBRARIES)
     assert first.libraries["torch"] == metadata.version("torch")
     assert second.manifest.built["libraries_of_inputs"] == {"before": first.libraries}
