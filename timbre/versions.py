@@ -12,6 +12,7 @@ days, and rarely changes a result. When it does matter is a policy of its own (d
 
 import os
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -40,9 +41,8 @@ def built_by(inputs: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         inputs: input name -> what the manifest of that artifact says of its own libraries.
     """
-    from timbre import __version__  # its own word: what an installer noted is older where an editable install went on
-
-    return {"timbre": __version__, "commit": own_commit(), "libraries": dict(versions()), "libraries_of_inputs": dict(inputs)}
+    own = sys.modules[__name__.partition(".")[0]]  # its own word: what an installer noted is older where an editable install went on
+    return {"timbre": own.__version__, "commit": own_commit(), "libraries": dict(versions()), "libraries_of_inputs": dict(inputs)}
 
 
 def release(version: str) -> str:
