@@ -17,17 +17,19 @@ def register(app: typer.Typer) -> None:
 
 def open_page(
     what: Annotated[
-        Literal["report", "data-docs", "comparison"],
-        typer.Argument(help="report; data-docs: what the corpus was checked for; comparison: against the champion that it met."),
+        Literal["report", "data", "data-docs", "target", "comparison"],
+        typer.Argument(
+            help="report; data: what the corpus holds; data-docs: its checks; target: a passage; comparison: with the champion it met."
+        ),
     ] = "report",
     style: Style = "literary",
     show: Annotated[bool, typer.Option("--print", help="Print the path only, and open nothing.")] = False,
     json_output: Json = False,
 ) -> None:
     """Open the newest report of a style in a browser, and print where it lies."""
-    from timbre.tasks.latest import COMPARISON, DATA_DOCS, REPORT, latest_page
+    from timbre.tasks.latest import COMPARISON, DATA, DATA_DOCS, REPORT, TARGET, latest_page
 
-    page = latest_page(style, {"report": REPORT, "data-docs": DATA_DOCS, "comparison": COMPARISON}[what])
+    page = latest_page(style, {"report": REPORT, "data": DATA, "data-docs": DATA_DOCS, "target": TARGET, "comparison": COMPARISON}[what])
     page = page / "index.html" if page.is_dir() else page
     opened = not show and not json_output and _opened(page)
     if json_output:

@@ -47,7 +47,8 @@ def places(outcome: "Outcome") -> dict[str, str]:
     style = str(outcome.steps["corpus"].open().manifest.config["style"])
     found = {
         "report": str(latest_folder(style) / "report.html"),
-        "data_docs": str(outcome.steps["corpus"].open().path / "data_docs" / "index.html"),
+        "data": str(latest_folder(style) / "data.html"),
+        "data_docs": str(latest_folder(style) / "data_docs" / "index.html"),
         "bundle": str(outcome.steps["bundle"].open().path),
     }
     return found | ({"compared": outcome.released.comparison} if outcome.released.comparison else {})

@@ -8,11 +8,11 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timbre.artifacts import write_atomically
+from timbre.artifacts import Artifact, write_atomically
 from timbre.gates.made import Release, with_release
 from timbre.settings import settings
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from timbre.tasks.release import Released
     from timbre.tasks.stage import Built
 
-REPORT, DATA_DOCS, COMPARISON, TARGET = "report.html", "data_docs", "comparison.html", "target.html"
+REPORT, DATA, DATA_DOCS, COMPARISON, TARGET = "report.html", "data.html", "data_docs", "comparison.html", "target.html"
 
 
 def latest_folder(style: str) -> Path:
@@ -54,11 +54,11 @@ def point_latest(style: str, places: Mapping[str, Path | None]) -> Path:
 def link_pages(style: str, built: Mapping[str, "Built"], released: "Released") -> None:
     """Write the report of a release that just ended, and link Data Docs, comparison, and a passage of the target beside it."""
     comparison = Path(released.comparison) if released.comparison else None
-    docs = built["corpus"].open().path / "data_docs"
+    data, docs = data_pages(built["corpus"].open())
     target = _made_once(f"target-{built['target'].digest[:12]}.html", lambda page: _target_page(built, page))
-    pages = {DATA_DOCS: docs, COMPARISON: comparison, TARGET: target}
-    folder = point_latest(style, pages)
+    folder = point_latest(style, {DATA: data, DATA_DOCS: docs, COMPARISON: comparison, TARGET: target})
     words = {
+        DATA: ("The data: sources, lengths, what was rejected, passages", data),
         f"{DATA_DOCS}/index.html": ("Data Docs: what the corpus was checked for", docs),
         TARGET: ("A passage of the target, token by token", target),
         COMPARISON: (f"Compared with v{released.compared_with}", comparison),
@@ -73,15 +73,40 @@ def _facts(built: Mapping[str, "Built"], released: "Released") -> tuple[tuple[st
     """Which version it is, when it was judged, and how long all its steps took, on what."""
     manifests = [one.open().manifest for one in built.values()]
     judged = built["verdict"].open().manifest.built
-    at = datetime.fromisoformat(str(judged["at"]))
     holder = "" if released.version is None else ", the champion" if released.champion == released.version else ", not the champion"
     ran = next((one.precision.sentence() for one in manifests if one.precision is not None), "")
     took = _spoken(sum(float(one.built.get("seconds", 0)) for one in manifests))
     return (
         ("version", f"v{released.version}{holder}" if released.version is not None else "not registered"),
-        ("date", f"{at.day} {at:%B %Y}"),
+        ("date", _day(str(judged["at"]))),
         ("cost", f"{took} for all steps{f' ({ran})' if ran else ''}"),
     )
+
+
+def data_pages(corpus: Artifact) -> tuple[Path | None, Path | None]:
+    """The data page of a corpus and its Data Docs with the time of the check, made once under `<home>/pages`."""
+    from timbre.corpus.data_page import data_page
+    from timbre.corpus.docs_shown import shown_docs
+
+    place, built = f"corpus-{corpus.digest[:12]}", str(corpus.manifest.built["at"])
+    at = f"{_day(built)}, {datetime.fromisoformat(built).astimezone(UTC):%H:%M} UTC"
+
+    def docs(page: Path) -> None:
+        fresh = page.parents[1] / f".data_docs.{os.getpid()}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        shown_docs(corpus, fresh, at)
+        fresh.rename(page.parent)
+
+    def data(page: Path) -> None:
+        write_atomically(page, data_page(corpus, at=at, docs=f"{DATA_DOCS}/index.html" if index is not None else "").encode())
+
+    index = _made_once(f"{place}/{DATA_DOCS}/index.html", docs)
+    return _made_once(f"{place}/{DATA}", data), None if index is None else index.parent
+
+
+def _day(at: str) -> str:
+    moment = datetime.fromisoformat(at).astimezone(UTC)
+    return f"{moment.day} {moment:%B %Y}"
 
 
 def _spoken(seconds: float) -> str:
@@ -98,7 +123,8 @@ def _made_once(name: str, make: Callable[[Path], None]) -> Path | None:
     if page.is_file():
         return page
     try:
-        page.parent.mkdir(parents=True, exist_ok=True)
+        folder = page.parents[1] if page.parent.name == DATA_DOCS else page.parent
+        folder.mkdir(parents=True, exist_ok=True)
         make(page)
     except Exception as error:
         warnings.warn(f"{name} could not be made: {type(error).__name__}: {error}", stacklevel=2)

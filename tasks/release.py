@@ -14,6 +14,7 @@ from timbre.registry.ledger import Ledger, Transition
 from timbre.registry.ports import CHAMPION, Version
 from timbre.registry.promotion import PromotionRefused, publish, repair
 from timbre.settings import settings
+from timbre.tasks.candidates import run_page, short_tags
 from timbre.tasks.comparison import compare_with_champion, comparison_page
 from timbre.tasks.context import base_of, open_store, publishing, registered_name
 from timbre.tasks.stage import Built
@@ -126,6 +127,8 @@ def _publish(
     except PromotionRefused as error:
         refused = str(error)
         version = next(item for item in store.versions(name) if item.verdict == verdict.digest)
+    if version is not None:
+        store.describe(version, run_page(config, steps).note)
     store.end_run(run)
     return version, transition, refused
 
@@ -138,12 +141,13 @@ def _record(config: ReleaseConfig, steps: dict[str, Built], verdict: Artifact, s
     if store.tag(run, "timbre.verdict") != verdict.digest:
         gates = verdict.json("verdict.json")["gates"]
         figures = {f"gate/{gate['name']}": float(gate["value"]) for gate in gates if gate.get("value") is not None}
+        store.show(run, run_page(config, steps))
         store.log_outcome(run, verdict, figures, {"timbre.outcome": outcome, "timbre.verdict": verdict.digest})
     return run
 
 
 def _lineage(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str, str]) -> dict[str, str]:
-    digests = {f"timbre.{name}": built.digest for name, built in steps.items()}
+    digests = {f"timbre.{name}": built.digest for name, built in steps.items()} | short_tags(steps)
     tags = {f"timbre.data.{stage}": tag for stage, tag in data_tags.items()}
     return (
         digests

@@ -15,6 +15,7 @@ from timbre.registry.ports import Version
 from timbre.settings import Settings
 from timbre.tasks.stores.pyfunc import DATA, write_mlmodel
 from timbre.tasks.stores.relocation import ARTIFACTS, relocate
+from timbre.tasks.stores.run_page import KIND, RunPage, describe_experiment, show_run
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -117,6 +118,14 @@ class MlflowStore:
         for name in ("verdict.json", "report.html", "report.md"):
             self._client.log_artifact(run, str(verdict.file(name)))
 
+    def show(self, run: str, page: RunPage) -> None:
+        """Words, figures of both models, data and samples of a finished candidate."""
+        show_run(self._client, run, page)
+
+    def describe(self, version: Version, words: str) -> None:
+        """What the registry's page says of a version."""
+        self._client.update_model_version(version.model, str(version.number), words)
+
     def end_run(self, run: str, *, ok: bool = True) -> None:
         _going.pop(run, None)
         self._client.set_terminated(run, "FINISHED" if ok else "FAILED")
@@ -169,7 +178,7 @@ class MlflowStore:
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.create_registered_model(model, description="A style learnt by Distribution Fine-Tuning.")
+            self._client.create_registered_model(model, description=_about(model))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -198,13 +207,22 @@ class MlflowStore:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self._client.create_experiment(name, artifact_location=self._location and f"{self._location}/{name}"))
+                made = str(self._client.create_experiment(name, artifact_location=self._location and f"{self._location}/{name}"))
+                describe_experiment(self._client, made, name.removeprefix("timbre-"))
+                return made
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
                 found = self._client.get_experiment_by_name(name)  # another run made it meanwhile
         assert found is not None
+        if KIND not in found.tags:  # of a version before
+            describe_experiment(self._client, str(found.experiment_id), name.removeprefix("timbre-"))
         return str(found.experiment_id)
+
+
+def _about(model: str) -> str:
+    style = model.removeprefix("timbre-").partition("--")[0]
+    return f"Writes in the style {style!r}, learnt by Distribution Fine-Tuning. The alias champion is what is served."
 
 
 def fail_runs() -> None:

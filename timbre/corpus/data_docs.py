@@ -14,7 +14,7 @@ from typing import Any
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _WHEN = re.compile(r"\b(?!20000101T)20\d{6}T\d{6}\.\d+Z|\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00| UTC)?")
 """Any time but the fixed one of the run, which names the folder that the index leads to."""
-_NO_TIME = "at each build"
+NO_TIME = "at each build"
 """What stands where a time stood: the same documents give the same pages whenever they are built."""
 _TOUR = re.compile(r"\S+\.gif")
 _SCRIPT = re.compile(r"<script\b.*?</script\s*>\s*", re.DOTALL | re.IGNORECASE)
@@ -55,7 +55,7 @@ def settle(built: Path, home: Path, style: str) -> None:
         target = home / path.relative_to(built)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".html":
-            text = _WHEN.sub(_NO_TIME, _UUID.sub(number, path.read_text(encoding="utf-8")))
+            text = _WHEN.sub(NO_TIME, _UUID.sub(number, path.read_text(encoding="utf-8")))
             target.write_text(_titled(offline(text), style), encoding="utf-8")
         else:
             shutil.copyfile(path, target)
