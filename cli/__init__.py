@@ -41,6 +41,8 @@ from timbre.cli import (
     up,
 )
 from timbre.cli import target as data
+from timbre.cli.terminal import WholeHelp, show_any_letter
+from timbre.loopback import spare_loopback
 
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS = 20.0
@@ -58,6 +60,7 @@ _EXTRA_OF = {
 
 app = typer.Typer(
     name="timbre",
+    cls=WholeHelp,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -152,6 +155,8 @@ def main() -> None:
     """Run the command; turn what went wrong into one sentence and an exit code."""
     from timbre.cli.errors import INTERRUPTED, explain
 
+    show_any_letter()
+    spare_loopback(os.environ)
     os.environ.setdefault(*_SPINS)  # read when torch is imported, here and in every process that is started
     for number in _INTERRUPTIONS:
         signal.signal(number, _interrupt)

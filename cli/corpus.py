@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from timbre.cli.options import Json
+from timbre.cli.terminal import WholeHelp
 
 if TYPE_CHECKING:
     from timbre.corpus.adding import Added
@@ -23,7 +24,7 @@ _UNASKED = (
 _WIDTH = 80
 _QUICK = 4_000_000
 
-app = typer.Typer(no_args_is_help=True, help="Bring texts of your own.", rich_markup_mode=None)
+app = typer.Typer(cls=WholeHelp, no_args_is_help=True, help="Bring texts of your own.", rich_markup_mode=None)
 
 
 @app.callback()

@@ -21,11 +21,13 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(json_output: Json = False) -> None:
-    """Hash every artifact again and follow the ledger's chain; say what is damaged, half-built, or in the way."""
+    """Hash every artifact again and follow the ledger's chain; say what is damaged, half-built or in the way, and what this
+    machine has. Mends a home that was moved."""
     from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
     from timbre.settings import settings
 
     home = settings().home
+    machine, moved = _machine(home), _mended(home)
     damaged: list[str] = []
     others: list[dict[str, Any]] = []
     paths = ArtifactStore(home).all()
@@ -41,7 +43,8 @@ def doctor(json_output: Json = False) -> None:
     damaged += [f"ledger: {sentence}" for chain in chains.values() for sentence in chain.wrong]
     if json_output:
         ledger = {name: {"rows": chain.rows, "unchained": chain.unchained, "last": chain.last} for name, chain in chains.items()}
-        found = {
+        found = machine | {
+            "moved_from": moved,
             "artifacts": len(paths),
             "damaged": damaged,
             "unfinished": stopped,
@@ -51,6 +54,11 @@ def doctor(json_output: Json = False) -> None:
         }
         print(json.dumps(found, indent=2))
     else:
+        libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+        print(f"timbre {machine['timbre']}, Python {machine['python']}; {libraries}")
+        print(f"{machine['cores']} cores; {machine['device']}; {machine['disk_free_gb']:.1f} GB free on the disk of {home}")
+        if moved:
+            print(f"this home was at {moved}: its places were brought along, and nothing is written there")
         print(f"{len(paths)} artifacts read, {len(damaged)} damaged; {len(stopped)} builds can go on where they stopped")
         if live:
             print(f"being built now: {', '.join(live)}")
@@ -76,6 +84,45 @@ def _chains() -> "dict[str, Checked]":
         return {}
     with closing(Ledger(url)) as ledger:
         return ledger.check()
+
+
+def _machine(home: Path) -> dict[str, Any]:
+    """Versions, cores, free disk, and where and in which numbers models run here."""
+    import os
+    import platform
+    import shutil
+
+    from timbre import __version__
+    from timbre.precision import precision
+    from timbre.versions import versions
+
+    try:
+        device = precision().sentence()
+    except (ValueError, ModuleNotFoundError) as error:  # of a device that there is not, or without torch
+        device = str(error)
+    there = next(folder for folder in (home, *home.resolve().parents) if folder.exists())
+    return {
+        "timbre": __version__, "python": platform.python_version(), "libraries": dict(versions()), "cores": os.cpu_count(),
+        "device": device, "disk_free_gb": round(shutil.disk_usage(there).free / 1e9, 1), "home": str(home),
+    }  # fmt: skip
+
+
+def _mended(home: Path) -> str | None:
+    """Where this home was before, if it was moved or copied; its places are brought along, and a server of the old one forgotten."""
+    from timbre.settings import settings
+    from timbre.tasks.environment import server_file
+    from timbre.tasks.stores.relocation import relocate
+
+    old = relocate(home / "mlflow.db", home) if settings().mlflow_tracking_uri is None else None
+    noted = server_file(home)
+    try:
+        other = str(json.loads(noted.read_bytes())["home"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return old
+    if other != str(home.resolve()):
+        noted.unlink(missing_ok=True)
+        return old or other
+    return old
 
 
 def _other_versions(artifact: "Artifact") -> list[dict[str, Any]]:

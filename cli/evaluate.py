@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -220,7 +221,8 @@ def _calibrated(style: str | None, model: str) -> "Calibrated | None":
     if not pointer.is_file():
         others = sorted(json.loads(each.read_bytes())["model"] for each in pointer.parent.glob("*.json"))
         raise ValueError(
-            f"{style} has not been calibrated here with {model}: `timbre evaluate --self-check --style {style} --model {model}` does that "
+            f"{style} has not been calibrated here with {model}: `timbre evaluate --self-check --style {style} "
+            f"--model {shlex.quote(model)}` does that "
             "once" + (f"; it has been with {', '.join(others)} (name one with --model)" if others else "")
         )
     artifact = ArtifactStore(settings().home).open("calibration", json.loads(pointer.read_bytes())["digest"])

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,13 +11,17 @@ import typer
 
 from timbre.cli.errors import INCONCLUSIVE
 from timbre.cli.options import DEFAULT_MODEL, Json, Model
+from timbre.cli.terminal import WholeHelp
 
 if TYPE_CHECKING:
     from timbre.judging.pairs import Paired
     from timbre.metrics.texts import Text
 
 app = typer.Typer(
-    no_args_is_help=True, help="Ask models and people which of two texts they prefer. Never a sole gate.", rich_markup_mode=None
+    cls=WholeHelp,
+    no_args_is_help=True,
+    help="Ask models and people which of two texts they prefer. Never a sole gate.",
+    rich_markup_mode=None,
 )
 
 A = Annotated[str, typer.Argument(metavar="A", help="Texts with prompts (folder, JSONL, …), or STYLE@N: a registered version.")]
@@ -104,7 +109,10 @@ def export_pages(
     pairs: Annotated[int, typer.Option(min=0, help="Pairs of the blind test; 0 leaves that page out.")] = 40,
     texts: Annotated[int, typer.Option(min=0, help="Texts of the form, 1–5 for fluency and creativity; 0 leaves it out.")] = 40,
     words: Words = 250,
-    question: Annotated[str, typer.Option(help="What raters are asked about a pair.")] = "Which text is better written?",
+    ask: Annotated[
+        Literal["better", "author"], typer.Option(help="better: which is better written; author: which of the two a person wrote.")
+    ] = "better",
+    question: Annotated[str | None, typer.Option(help="What raters are asked about a pair, in other words.")] = None,
     seed: Annotated[int | None, typer.Option(help="Draws pairs and sides; by default one that nobody can guess, kept in the key.")] = None,
     model: Model = DEFAULT_MODEL,
     json_output: Json = False,
@@ -116,12 +124,13 @@ def export_pages(
 
     \b
     timbre judge export literary@3 @human --out study/
+    timbre judge export literary@3 @human --ask author --out study/
     timbre judge import answers/*.json --key study/key.json
     """
     from timbre.judging.study import export_study
 
     names, paired = _paired(a, b, words, model)
-    study = export_study(paired.pairs, out, names=names, count=pairs, texts=texts, question=question, seed=seed)
+    study = export_study(paired.pairs, out, names=names, count=pairs, texts=texts, question=question, ask=ask, seed=seed)
     if json_output:
         pages = {kind: {"page": str(page), "study": study.studies[kind], "items": study.items[kind]} for kind, page in study.pages.items()}
         print(json.dumps({**_sides(names, paired), "pages": pages, "key": str(study.key)}, ensure_ascii=False))
@@ -129,7 +138,7 @@ def export_pages(
     for kind, page in study.pages.items():
         print(f"{page}  {study.items[kind]} {'pairs' if kind == 'pairs' else 'texts'}, for raters")
     print(f"{study.key}  which side is which: not for raters")
-    print(f"next: timbre judge import THEIR_FILES --key {study.key}")
+    print(f"next: timbre judge import THEIR_FILES --key {shlex.quote(str(study.key))}")
 
 
 @app.command("import")

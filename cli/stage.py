@@ -13,13 +13,14 @@ import typer
 
 from timbre.cli.errors import GATE_FAIL, INCONCLUSIVE
 from timbre.cli.options import Chosen, Json, names_a_release, read_release, refuse_beside
+from timbre.cli.terminal import WholeHelp
 from timbre.pipeline import STEP, STEPS
 
 if TYPE_CHECKING:
     from timbre.config import ReleaseConfig
     from timbre.flows.release import Outcome
 
-app = typer.Typer(no_args_is_help=True, help="Build one stage.", rich_markup_mode=None)
+app = typer.Typer(cls=WholeHelp, no_args_is_help=True, help="Build one stage.", rich_markup_mode=None)
 
 Params = Annotated[Path, typer.Option(help="The parameter file, with a `styles` section.")]
 StyleName = Annotated[str, typer.Option(help="A style of the parameter file.")]

@@ -48,7 +48,7 @@ def status(
 
         table = Table(box=None, pad_edge=False)
         for column in ("model", "champion", "previous", "challenger", "versions", "policy", "since"):
-            table.add_column(column, overflow="fold", no_wrap=column == "model")
+            table.add_column(column, overflow="fold", min_width=len(column) if column != "model" else 16)
         for row in rows:
             shown = row | {"since": row["since"] and row["since"][:10]}  # the day fits 80 columns; --json and `history` say when
             table.add_row(*(_shown(shown[str(column.header)], every) for column in table.columns))

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from timbre.cli.options import DEFAULT_MODEL, Chosen, Json, Model, Profile, Seed, Set, names_a_release, resolve
+from timbre.cli.terminal import WholeHelp
 
 if TYPE_CHECKING:
     from timbre.artifacts import Artifact
     from timbre.config import ReleaseConfig
 
-app = typer.Typer(no_args_is_help=True, help="Look into target distributions, blend styles, pack targets away.", rich_markup_mode=None)
+app = typer.Typer(
+    cls=WholeHelp, no_args_is_help=True, help="Look into target distributions, blend styles, pack targets away.", rich_markup_mode=None
+)
 
 
 @app.callback()

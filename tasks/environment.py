@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from timbre.loopback import spare_loopback
 from timbre.settings import Settings
 from timbre.settings import settings as current
 
@@ -46,6 +47,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def prepare(settings: Settings) -> None:
     """Apply `environment` here. Call it before the first import of Prefect, MLflow, DVC or Great Expectations."""
+    spare_loopback(os.environ)
     os.environ.update(environment(settings))
     warnings.filterwarnings("ignore", message=_RENAMED, category=FutureWarning)
     if server_file(settings.home).exists() and running_server(settings.home) is None:
@@ -58,7 +60,11 @@ def start_api() -> None:
 
     It lies in our process group. If Ctrl-C ended it before us, Prefect would wait for it in vain while it writes down
     that the run was interrupted.
+
+    Raises:
+        ValueError: the server that PREFECT_API_URL names does not answer.
     """
+    _require_answer(os.environ.get("PREFECT_API_URL", ""))
     from prefect.client.orchestration import get_client
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -67,6 +73,23 @@ def start_api() -> None:
             pass
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _require_answer(address: str) -> None:
+    """A named server must be there: without this Prefect tries for minutes, and then names none of its settings."""
+    if not address:
+        return
+    try:
+        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=10):
+            pass
+    except urllib.error.HTTPError:
+        pass  # it answers; whether it lets us in is for Prefect to say
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", error)
+        raise ValueError(
+            f"PREFECT_API_URL is {address}, and nothing answers there ({why}): start that server, or unset the variable, and the run "
+            "brings a Prefect of its own"
+        ) from error
 
 
 def server_file(home: Path) -> Path:

@@ -1,5 +1,6 @@
 """What a judge is asked about two texts, and how its words are read."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,8 +31,21 @@ _PROMPT = """
 {prompt}
 [End of what both continue]
 """
-_ANSWER = re.compile(r"(?:(?:final )?(?:answer|verdict|choice)(?: is)?\s*:?\s*)?(?:text )?(a|b|tie)")
-_THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_NAMED = r"(?:(?:the )?(?:text|option|passage) )?(a|b|tie|a tie)"
+_SAID = "answer|verdict|choice|winner|judgement|judgment|preference"
+_ANSWER = re.compile(
+    r"(?:(?:so|therefore|thus|hence),? )?(?:(?:my|the|final|best|correct|overall)(?: final)? )?"
+    rf"(?:(?:{_SAID})(?: is| would be)?\s*[:=]?\s*)?{_NAMED}"
+    rf"|(?:i )?(?:choose|pick|prefer|would choose|would pick|say|go with)\s*:? {_NAMED}"
+    r"|(?:the )?(?:text|option|passage) (a|b) (?:is|reads|was) (?:the )?(?:better|best)(?: written)?(?: one| text)?"
+    r"|(?:it is |it's |its )?a (tie)"
+)
+"""One line that is a choice and nothing else, in lower case and without marks."""
+_FIELDS = ("answer", "choice", "verdict", "winner", "preference", "better", "result", "final_answer")
+_THOUGHT = re.compile(r"^.*</(?:think(?:ing)?|reasoning|thought|analysis)>", re.DOTALL | re.IGNORECASE)
+_UNFINISHED = re.compile(r"<(?:think(?:ing)?|reasoning|thought|analysis)>.*$", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"^```[\w-]*\s*$", re.MULTILINE)
+_BOXED = re.compile(r"\\boxed\s*\{(?:\\text\s*\{)?([^{}]*)\}?\}")
 
 
 @dataclass(frozen=True)
@@ -74,13 +88,38 @@ def question_text(pair: Pair, order: Order, criterion: str = CRITERION) -> str:
 
 
 def read_choice(said: str) -> Choice | None:
-    """The choice if the last line of what was said is one and nothing else; None otherwise.
+    """The choice, if what was said ends with one and nothing else; None otherwise.
 
-    "A", "**B**", "Answer: tie." and "text A" are answers. "A is better" is not: an article begins like that as well.
+    "A", "**B**", "Answer: tie.", "The answer is B.", "Text A is better", `{"answer": "B"}` (in a fence or not) and "\\boxed{A}" are
+    answers. "A is better" is not: an article begins like that as well. What stands in a reasoning block is never read, and a
+    block that was cut off before it closed leaves no answer.
     """
-    lines = [line for line in _THOUGHT.sub("", said).splitlines() if line.strip()]
-    if not lines:
+    told = _FENCE.sub("", _UNFINISHED.sub("", _THOUGHT.sub("", said))).strip()
+    if not told:
         return None
-    plain = re.sub(r"[*_`\"'“”‘’()\[\]<>{}]", "", lines[-1]).strip().strip(".!:").strip().lower()
-    found = _ANSWER.fullmatch(plain)
-    return {"a": "first", "b": "second", "tie": "tie"}[found.group(1)] if found else None  # type: ignore[return-value]
+    if (named := _of_json(told)) is not None:
+        return _of_line(named)
+    last = _BOXED.sub(r"\1", told.splitlines()[-1].replace("$", ""))
+    return _of_line(last)
+
+
+def _of_json(told: str) -> str | None:
+    """What the object at the end of the text names as its answer; None where it ends with no object."""
+    for start in (place for place, letter in enumerate(told) if letter == "{"):
+        try:
+            found = json.loads(told[start:])
+        except ValueError:
+            continue
+        if not isinstance(found, dict):
+            return ""
+        fields = {str(name).strip().lower(): value for name, value in found.items()}
+        given = {str(fields[name]) for name in _FIELDS if isinstance(fields.get(name), str)}
+        return given.pop() if len(given) == 1 else ""
+    return None
+
+
+def _of_line(line: str) -> Choice | None:
+    plain = re.sub(r"[*_`\"'“”‘’()\[\]<>{}#|]", "", line).strip().strip(".!:,").strip().lower()
+    found = _ANSWER.fullmatch(re.sub(r"\s+", " ", plain))
+    named = next((part for part in found.groups() if part), "") if found else ""
+    return {"a": "first", "b": "second", "tie": "tie", "a tie": "tie"}.get(named)  # type: ignore[return-value]

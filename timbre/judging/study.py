@@ -14,6 +14,8 @@ from timbre.artifacts import canonical_json, digest_json, write_atomically
 from timbre.judging.pairs import Pair, spread
 
 Kind = Literal["pairs", "form"]
+Ask = Literal["better", "author"]
+QUESTIONS: dict[Ask, str] = {"better": "Which text is better written?", "author": "Which is the author's?"}
 SCALES = ("fluency", "creativity")
 PAGES: dict[Kind, str] = {"pairs": "pairs.html", "form": "form.html"}
 KEY = "key.json"
@@ -41,7 +43,8 @@ def export_study(
     names: tuple[str, str],
     count: int = 40,
     texts: int = 40,
-    question: str = "Which text is better written?",
+    question: str | None = None,
+    ask: Ask = "better",
     seed: int | None = None,
 ) -> Study:
     """Write pairs.html, form.html and key.json.
@@ -52,6 +55,8 @@ def export_study(
 
     Args:
         names: what sides A and B are called in the key and the results, never on a page.
+        ask: "better", or "author": which of the two a person wrote; the page says so, and the key and the results keep it.
+        question: what stands above a pair; None takes that of `ask`.
         count, texts: pairs of the test, and texts of the form; 0 leaves a page out.
         seed: None draws one that nobody can guess, and keeps it in the key.
 
@@ -62,6 +67,7 @@ def export_study(
         raise ValueError("a study needs a pair at least: raise --pairs or --texts")
     if (folder / KEY).exists():
         raise ValueError(f"{folder} holds a study already, whose answers need its key: choose another folder")
+    question = QUESTIONS[ask] if question is None else question
     seed = secrets.randbits(64) if seed is None else seed
     salt = digest_json([seed, [[pair.pair_id, pair.prompt, pair.a, pair.b] for pair in pairs]])
     chance = random.Random(salt)
@@ -74,11 +80,11 @@ def export_study(
     key: dict[str, Any] = {"format": 1, "seed": seed, "names": list(names), "studies": {}}
     written: dict[Kind, Path] = {}
     for kind, (items, sides) in pages.items():
-        payload = {"kind": kind, "question": question, "items": items}
+        payload = {"kind": kind, "ask": ask, "question": question, "items": items}
         if kind == "form":
             payload |= {"question": "Read the text, then rate it.", "scales": [{"name": name} | _SAID[name] for name in SCALES]}
         digest = digest_json(payload)
-        key["studies"][digest] = {"kind": kind, "items": sides}
+        key["studies"][digest] = {"kind": kind, "ask": ask, "items": sides}
         written[kind] = folder / PAGES[kind]
         write_atomically(written[kind], study_page(payload | {"study": digest}).encode())
     key["check"] = digest_json(key)
@@ -96,7 +102,13 @@ def study_page(payload: dict[str, Any]) -> str:
     script = (_TEMPLATES / "study.js").read_text(encoding="utf-8")
     data = canonical_json(payload).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     fingerprint = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    context = {"kind": payload["kind"], "script": Markup(script), "data": Markup(data), "fingerprint": fingerprint}
+    context = {
+        "kind": payload["kind"],
+        "ask": payload.get("ask", "better"),
+        "script": Markup(script),
+        "data": Markup(data),
+        "fingerprint": fingerprint,
+    }
     return render(_TEMPLATES, "study.html", context | {"count": len(payload["items"])})
 
 

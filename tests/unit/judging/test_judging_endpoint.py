@@ -186,6 +186,12 @@ def test_questions_are_spaced_where_a_rate_is_given() -> None:
     [
         ("A", "first"), (" b. ", "second"), ("**Tie**", "tie"), ("Answer: B", "second"), ("Both are fine.\n\nFinal verdict: A", "first"),
         ("Text B", "second"), ("<think>B B B</think>A", "first"), ("“A”", "first"),
+        ("The answer is B.", "second"), ("The better text is clear.\n\n**The answer is: A**", "first"), ("It's a tie.", "tie"),
+        ("Text B is better.", "second"), ('{"answer": "B"}', "second"), ("### Verdict: **B**", "second"), ("(B)", "second"),
+        ('```json\n{"reasoning": "A is fine", "answer": "tie"}\n```', "tie"), ("I choose A.", "first"),
+        ("My final answer is text B", "second"), ("$\\boxed{A}$", "first"), ("<think>The answer is A.</think>\n**B**", "second"),
+        ("<think>The answer is A.\nA", None), ('{"A": "good", "B": "better"}', None), ('{"reasoning": "B"}', None),
+        ("<reasoning>B</reasoning>", None), ('{"answer": "A", "winner": "B"}', None), ("The answer is not B.", None),
         ("A is better", None), ("", None), ("A or B", None), ("AB", None), ("neither", None), ("A\nbut then B is good too", None),
     ],
 )  # fmt: skip

@@ -210,3 +210,12 @@ def test_commands_export_and_import_within_eighty_columns(home: Path, sides: tup
 
 def test_pairs_of_the_fixture_differ_in_length() -> None:
     assert {(one > other) - (one < other) for one, other in (pair.words() for pair in made_pairs(24))} == {1, -1}
+
+
+def test_raters_can_be_asked_which_text_is_the_authors(tmp_path: Path) -> None:
+    made = export_study(made_pairs(4), tmp_path / "study", names=("model", "human"), count=4, texts=0, ask="author")
+    page = made.pages["pairs"].read_text()
+    assert "Which is the author\\u0027s?" in page or "Which is the author's?" in page
+    assert "I cannot tell" in page and "One of each pair was written by a person" in page and "which one you prefer" not in page
+    plain = export_study(made_pairs(4), tmp_path / "plain", names=("model", "human"), count=4, texts=0).pages["pairs"].read_text()
+    assert "which one you prefer" in plain and "written by a person" not in plain

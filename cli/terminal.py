@@ -1,0 +1,31 @@
+"""What the command asks of the terminal: whole sentences in its help, and letters that the terminal cannot show replaced."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    import click
+
+_LONGEST = 400
+
+
+class WholeHelp(TyperGroup):
+    """A group whose list of commands wraps their first sentence instead of cutting it."""
+
+    def format_commands(self, ctx: "click.Context", formatter: "click.HelpFormatter") -> None:
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(_LONGEST)) for name, command in commands if command is not None and not command.hidden]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+def show_any_letter() -> None:
+    """In a terminal that is not UTF-8, a letter that it lacks is a question mark, and no reason to stop."""
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "").replace("-", "").lower()
+        reconfigure = getattr(stream, "reconfigure", None)
+        if encoding not in ("utf8", "utf8sig") and reconfigure is not None:
+            reconfigure(errors="replace")

@@ -1,0 +1,91 @@
+"""Machines as they are: proxies, a dead server, terminals without UTF-8, a home that was moved, long names."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from timbre.cli import app
+from timbre.cli.summary import next_steps
+from timbre.config import release_config
+from timbre.loopback import spare_loopback
+from timbre.settings import PROJECT_ROOT
+from timbre.tasks.environment import server_file, start_api
+from timbre.tasks.release import Released
+
+
+def test_a_proxy_never_stands_before_this_machines_own_addresses() -> None:
+    given = {"HTTPS_PROXY": "http://proxy.example:8080", "NO_PROXY": "corp.example, 127.0.0.1"}
+    spare_loopback(given)
+    assert given["NO_PROXY"] == given["no_proxy"] == "corp.example,127.0.0.1,localhost,::1"
+    everything = {"http_proxy": "http://proxy.example:8080", "no_proxy": "*"}
+    spare_loopback(everything)
+    assert everything["no_proxy"] == "*"
+    plain: dict[str, str] = {}
+    spare_loopback(plain)
+    assert plain == {}, "nothing is set where no proxy is named"
+
+
+def test_a_prefect_server_that_is_gone_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    with pytest.raises(ValueError, match=r"PREFECT_API_URL is http://127.0.0.1:9/api, and nothing answers there .* unset the variable"):
+        start_api()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_a_letter_shows_another_and_stops_nothing(encoding: str, home: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "TIMBRE_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-m", "timbre.cli", "corpus", "show", "источник"],
+        env=environment,
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2 and b"timbre: " in done.stderr and b"Traceback" not in done.stderr and b"?" in done.stderr
+
+
+def test_help_cuts_no_sentence() -> None:
+    for command in ([], ["corpus"], ["judge"], ["target"], ["stage"]):
+        _, commands = CliRunner().invoke(app, [*command, "--help"]).output.split("Commands:")
+        assert "..." not in commands and "…" not in commands and max(map(len, commands.splitlines())) <= 80
+
+
+def test_commands_to_type_next_name_a_folder_with_spaces_as_a_shell_reads_it() -> None:
+    config = release_config("literary", "quick", 1, {"model.name": "/models/my base"})
+    released = Released(model="m", verdict="PASS", version=3, champion=3, promoted=True)
+    lines = [line.split(None, 1)[1] if line.startswith("next") else line.strip() for line in next_steps(config, released)]
+    assert lines[0] == "timbre generate --style literary --model '/models/my base' --beside base \"It was\""
+    assert "timbre open --style literary" in lines
+    refused = next_steps(config, released.model_copy(update={"champion": None, "version": None, "verdict": "FAIL"}))
+    assert [line.split(None, 1)[1] for line in refused] == ["timbre open --style literary"]
+
+
+def test_doctor_says_versions_device_and_disk(home: Path) -> None:
+    found = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    assert found["python"] and found["libraries"]["numpy"] and found["cores"] >= 1 and found["disk_free_gb"] > 0
+    assert "on cpu" in found["device"] or "on cuda" in found["device"] or "needs" in found["device"]
+    shown = CliRunner().invoke(app, ["doctor"]).stdout
+    assert "GB free on the disk of" in shown and "numpy" in shown
+
+
+def test_doctor_finds_and_mends_a_home_that_was_moved(home: Path) -> None:
+    old = "/somewhere/else/.timbre"
+    home.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(home / "mlflow.db") as base:
+        base.execute("CREATE TABLE experiments (name TEXT, artifact_location TEXT)")
+        base.execute("INSERT INTO experiments VALUES ('timbre-sea', ?)", (f"file://{old}/mlflow-artifacts/timbre-sea",))
+    server_file(home).write_text(json.dumps({"home": old, "processes": {}, "prefect": "http://127.0.0.1:9/api", "mlflow": "x"}))
+    found: dict[str, Any] = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    assert found["moved_from"] == old and not server_file(home).exists()
+    with sqlite3.connect(home / "mlflow.db") as base:
+        assert base.execute("SELECT artifact_location FROM experiments").fetchone() == (
+            (home / "mlflow-artifacts/timbre-sea").resolve().as_uri(),
+        )
+    assert json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)["moved_from"] is None, "once is enough"
