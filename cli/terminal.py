@@ -1,12 +1,9 @@
 """What the command asks of the terminal: whole sentences in its help, and letters that the terminal cannot show replaced."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
 from typer.core import TyperGroup
-
-if TYPE_CHECKING:
-    import click
 
 _LONGEST = 400
 
@@ -14,7 +11,7 @@ _LONGEST = 400
 class WholeHelp(TyperGroup):
     """A group whose list of commands wraps their first sentence instead of cutting it."""
 
-    def format_commands(self, ctx: "click.Context", formatter: "click.HelpFormatter") -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         rows = [(name, command.get_short_help_str(_LONGEST)) for name, command in commands if command is not None and not command.hidden]
         if rows:
