@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from timbre.cli import (
+    backup,
     benchmark,
     compare,
     corpus,
@@ -107,6 +108,7 @@ for module in (
     gc,
     handover,
     monitor,
+    backup,
     setup,
     init,
 ):

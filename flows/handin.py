@@ -2,7 +2,7 @@
 
     timbre handin essays/ --style essays --by "Data team" --author "A. Writer" --licence "own work"     the same, without Prefect
 
-Started by hand, or by the event `timbre.corpus.arrived`. What is refused fails the run, whose page says what to fix.
+Started by hand, or by the event `timbre-corpus.arrived`. What is refused fails the run, whose page says what to fix.
 """
 
 from pathlib import Path

@@ -2,7 +2,7 @@
 
     timbre monitor --style literary     the same, without Prefect
 
-What moved raises the event `timbre.monitor.moved` and files a retrain request; nothing is retrained unless somebody approves it
+What moved raises the event `timbre-monitor.moved` and files a retrain request; nothing is retrained unless somebody approves it
 (`timbre retrain approve`), or `data/monitor.toml` says that it is automatic.
 """
 
@@ -34,7 +34,7 @@ def monitor_champion(style: Style = "literary", model: str = "smollm2-135m-instr
     report = monitor(style, ModelConfig(name=model), datetime.now(UTC).toordinal() if seed is None else seed)
     create_markdown_artifact(_markdown(report), key=f"monitor-{style}")
     emit_event(
-        event="timbre.monitor.moved" if report.verdict == "FAIL" else "timbre.monitor.looked",
+        event="timbre-monitor.moved" if report.verdict == "FAIL" else "timbre-monitor.looked",
         resource={"prefect.resource.id": f"timbre.model.{report.model}", "prefect.resource.name": report.model},
         payload={"style": style, "version": report.version, "verdict": report.verdict, "request": report.request},
     )

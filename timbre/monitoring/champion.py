@@ -116,14 +116,16 @@ def facts(engine: Engine, probes: Sequence[Probe], released: Mapping[str, tuple[
 
 
 def _likelihood(engine: Engine, text: str) -> float:
-    """Log-probability of a text behind the tokenizer's own start, nats."""
-    ids = [*engine.facts.start_token_ids, *backend_text_ids(text, engine.tokenizer)]
+    """Log-probability of a text, nats, behind what `timbre.models.tokens.boundary_ids` puts before it, as in the release."""
+    begin = engine.facts.bos_token_id
+    start = engine.facts.start_token_ids or (() if begin is None else (begin,))
+    ids = [*start, *backend_text_ids(text, engine.tokenizer)]
     logits, _ = engine.decoder.step(np.array([ids], np.int64), engine.decoder.empty_cache(1))
     scores_TV = logits[0, :-1, : engine.facts.vocab_size].astype(np.float64)
     top_T = scores_TV.max(axis=-1)
     total_T = top_T + np.log(np.exp(scores_TV - top_T[:, None]).sum(axis=-1))
     chosen_T = scores_TV[np.arange(len(ids) - 1), ids[1:]]
-    first = max(0, len(engine.facts.start_token_ids) - 1)
+    first = max(0, len(start) - 1)
     return float((chosen_T - total_T)[first:].sum())
 
 
