@@ -43,6 +43,18 @@ REGULARISERS = (
     _arm("decay", "weight decay of 5, at 1e-3, three epochs", weight_decay=5.0, **SHORT, learning_rate=1e-3),
 )
 
+BASELINES = (
+    _arm("gem", "GEM, β = .7, at 1e-3, three epochs", "gem", **SHORT, learning_rate=1e-3),
+    _arm(
+        "resident-teacher",
+        "the base as the teacher, α = .75, at 1e-3, three epochs",
+        "resident_teacher",
+        teacher_alpha=0.75,
+        **SHORT,
+        learning_rate=1e-3,
+    ),
+)
+
 
 def _soft(name: str, why: str, alpha: float, **training: float | str) -> Recipe:
     return Recipe(name, why, target={"alpha": alpha}, training=_PLAIN | training, top_p=0.95)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.little_text.arms import Cell, State
-from benchmarks.little_text.design import DFT, RIVALS, STUDENTS
+from benchmarks.little_text.design import DFT, STOPPED, STUDENTS
 from benchmarks.little_text.students import best_look, curve, state_of, student
 from benchmarks.recipes import Recipe
 from benchmarks.trial import Trial
@@ -43,7 +43,7 @@ def students_of(cell: Cell) -> tuple[Recipe, ...]:
 
 def state_read(cell: Cell) -> State:
     """SFT is stopped early, as whoever uses it would; DFT takes its epochs, and what is over-trained its ten."""
-    return "best" if cell.arm in RIVALS else "last"
+    return "best" if cell.arm in STOPPED else "last"
 
 
 def configuration(cell: Cell, place: Trial, folds: int = 2) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.little_text.arms import (
+    BASELINES,
     REGULARISERS,
     SECOND_SIZE,
     SECOND_STYLE,
@@ -24,6 +25,8 @@ from benchmarks.little_text.arms import (
 from benchmarks.recipes import Recipe
 
 RIVALS = ("sft", "regularised")
+STOPPED = (*RIVALS, "gem", "resident-teacher")
+"""Read at the best look, as whoever uses them would stop."""
 ARMS = ("dft", *RIVALS)
 LONG = ("dft-over-trained", "sft-over-trained")
 """Ten epochs at the same rate, read after the last."""
@@ -31,7 +34,7 @@ DFT = SOFT[1]
 """On validation documents (the pilot) it is as likely as the better SFT and told apart as little; at half the rate it is less likely."""
 STUDENTS: dict[str, tuple[Recipe, ...]] = {
     "base": (), "dft": (DFT,), "sft": SFT_RATES, "regularised": (REGULARISERS[0],),
-    "dft-over-trained": (SOFT_LONG[0],), "sft-over-trained": (SFT_LONG[0],),
+    "dft-over-trained": (SOFT_LONG[0],), "sft-over-trained": (SFT_LONG[0],), "gem": (BASELINES[0],), "resident-teacher": (BASELINES[1],),
 }  # fmt: skip
 """Of several the one likelier on validation documents, at its best look, is read."""
 
@@ -85,13 +88,21 @@ def cells() -> list[Cell]:
     return found + [Cell(arm, SECOND_SIZE, seed, SECOND_STYLE) for seed in SEEDS for arm in ARMS]
 
 
+LARGE_SIZES = (16_384, 65_536)
+LARGE_BASELINES = ("gem", "resident-teacher")
+
+
+def large_cells() -> list[Cell]:
+    """What a GPU is wanted for, by the same code: more text, other baselines."""
+    found = [Cell(arm, tokens, seed) for tokens in LARGE_SIZES for seed in SEEDS for arm in ARMS]
+    return found + [Cell(arm, tokens, seed) for tokens in SIZES for seed in SEEDS for arm in LARGE_BASELINES]
+
+
 LARGE = (
-    "16,384 and 65,536 tokens",
     "references of K = 4 and 8 folds",
     "ensembles of references",
     "leave-one-document-out n-grams and a cache of the document's names",
     "a larger model as the reference",
     "α rising to 1 along training",
-    "GEM, EMO and a resident teacher as baselines",
 )
-"""What `--large` would run; none of it has been."""
+"""What would need more than another cell; none of it has been run."""

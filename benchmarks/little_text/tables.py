@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.little_text.analysis import Difference, Figures, differences, pays
 from benchmarks.little_text.arms import SECOND_SIZE, SECOND_STYLE, SEEDS, SIZES, STYLE, Cell
 from benchmarks.little_text.cells import FAMILIES, RESULTS
-from benchmarks.little_text.design import LARGE, LONG, RIVALS, cells
+from benchmarks.little_text.design import LARGE, LARGE_BASELINES, LARGE_SIZES, LONG, RIVALS, cells, large_cells
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "little-text.md"
 EVIDENCE = Path(__file__).resolve().parents[2] / "data" / "evidence" / "little-text.json"
@@ -26,7 +26,7 @@ Row = list[str]
 
 def stored() -> dict[Cell, Figures]:
     """The cells whose figures are committed, by what they are."""
-    known = {cell.name: cell for cell in cells()}
+    known = {cell.name: cell for cell in (*cells(), *large_cells())}
     found = {}
     for path in sorted(RESULTS.glob("*-*-*.json")):
         figures = json.loads(path.read_bytes())
@@ -35,9 +35,9 @@ def stored() -> dict[Cell, Figures]:
     return found
 
 
-def missing(found: Mapping[Cell, Figures]) -> list[Cell]:
+def missing(found: Mapping[Cell, Figures], *, large: bool = False) -> list[Cell]:
     """What is not run yet, in the order in which it would be."""
-    return [cell for cell in cells() if cell not in found]
+    return [cell for cell in (*cells(), *(large_cells() if large else ())) if cell not in found]
 
 
 def arm_rows(found: Mapping[Cell, Figures], tokens: int, style: str) -> list[Row]:
@@ -135,8 +135,20 @@ def markdown(found: Mapping[Cell, Figures]) -> str:
         parts.append(floor + "\n")
     absent = missing(found)
     parts.append(f"Cells not run: {', '.join(cell.name for cell in absent) or 'none'}.\n")
-    parts.append("`--large`, not run: " + "; ".join(LARGE) + ".\n")
+    parts.append("`--large`, not run: " + "; ".join(not_run(found)) + ".\n")
     return "\n".join(parts)
+
+
+def _groups(found: Mapping[Cell, Figures]) -> list[str]:
+    """Large cells that are missing, a size or arm each."""
+    absent = [cell for cell in large_cells() if cell not in found]
+    sizes = dict.fromkeys(f"{cell.tokens:,} tokens" for cell in absent if cell.tokens in LARGE_SIZES)
+    return [*sizes, *dict.fromkeys(f"the baseline {cell.arm}" for cell in absent if cell.arm in LARGE_BASELINES)]
+
+
+def not_run(found: Mapping[Cell, Figures]) -> list[str]:
+    """What of `--large` is not run."""
+    return [*_groups(found), *LARGE]
 
 
 def _floors(found: Mapping[Cell, Figures]) -> str | None:
