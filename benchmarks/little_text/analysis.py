@@ -57,11 +57,13 @@ def differences(cells: Mapping[Cell, Figures], names: Figures, tokens: int, styl
 
 
 def pays(found: Sequence[Difference]) -> bool | None:
-    """What the rule says of a size; None where a rival or all but one seed are missing."""
+    """What the rule says of a size. One rival that is not beaten on all seeds decides, whatever the other would show; else None
+    where a rival or a seed is missing."""
     asked = [each for each in found if each.hypothesis.name in PAYS]
-    if {each.rival for each in asked} != set(RIVALS) or any(len(each.seeds) < len(SEEDS) for each in asked):
-        return None
-    return all(each.holds for each in asked)
+    whole = [each for each in asked if len(each.seeds) == len(SEEDS)]
+    if any(not each.holds for each in whole):
+        return False
+    return True if len(whole) == len(asked) and {each.rival for each in asked} == set(RIVALS) else None
 
 
 def _difference(hypothesis: Hypothesis, rival: str, both: Sequence[tuple[Figures, Figures]], names: Figures) -> Difference:

@@ -64,6 +64,8 @@ def test_nothing_is_claimed_before_every_seed_and_rival_is_there() -> None:
     assert tables.evidence(found)["sizes"] == {}
     without = {cell: each for cell, each in trial({"nll": 4.0, "area": 0.7}).items() if cell.arm != "regularised"}
     assert pays(differences(without, NAMES, 4_096, STYLE)) is None
+    beaten = {cell: each for cell, each in trial({"nll": 4.2, "area": 0.7}).items() if cell.arm != "regularised"}
+    assert pays(differences(beaten, NAMES, 4_096, STYLE)) is False, "what one rival decides needs no other"
 
 
 def test_differences_are_of_the_one_that_is_tried_and_a_seed_that_turns_round_makes_no_claim() -> None:
