@@ -26,13 +26,13 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, `not worse` or `open`, as the hypothesis and its margin have it; better and worse need every seed."""
+        """`better`, `not worse` (than the margin, where one was set), `worse` or `open`; better and worse need every seed."""
         low, high = self.interval.low, self.interval.high
         if low > 0 and min(self.seeds) > 0:
             return "better"
-        if high < 0 and max(self.seeds) < 0:
-            return "worse"
-        return "not worse" if self.hypothesis.kind == "not worse" and low > -self.hypothesis.margin else "open"
+        if self.hypothesis.kind == "not worse" and low > -self.hypothesis.margin:
+            return "not worse"
+        return "worse" if high < 0 and max(self.seeds) < 0 else "open"
 
     @property
     def holds(self) -> bool:
