@@ -55,4 +55,4 @@ def verdict_document(judgement: "Judgement", policy: "Policy", policy_digest: st
     }
 
 
-STAGE: Stage[GateConfig] = Stage("verdict", 6, _build)
+STAGE: Stage[GateConfig] = Stage("verdict", 7, _build)
