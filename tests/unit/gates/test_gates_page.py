@@ -54,6 +54,14 @@ def test_no_width_makes_the_page_scroll_sideways(page: Page, path: Path, width: 
     assert page.evaluate("[...document.querySelectorAll('.wide')].every(box => box.tabIndex === 0 && box.getAttribute('aria-label'))")
 
 
+def test_base_tuned_and_human_stand_beside_one_another_or_below_one_another_where_there_is_no_room(page: Page, path: Path) -> None:
+    tops = "[...document.querySelector('.columns.three').children].map(e => e.getBoundingClientRect().top)"
+    for width, rows in ((1280, 1), (400, 3)):
+        page.size(width, 800)
+        page.open(path)
+        assert len(set(page.evaluate(tops))) == rows
+
+
 def test_every_drawing_has_a_name_that_assistive_technology_reads(page: Page, path: Path) -> None:
     page.open(path)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
