@@ -21,6 +21,8 @@ from timbre import pipeline
 from timbre.artifacts import Artifact, ArtifactStore, FileInput
 from timbre.benchmarks.stage import BenchmarkConfig, score_benchmark
 from timbre.config import ReleaseConfig, SequenceConfig
+from timbre.export.base import resolve_base
+from timbre.export.quantised import QuantisedConfig, resolve_quantised
 from timbre.progress import SILENT
 from timbre.settings import PROJECT_ROOT, settings
 from timbre.versions import versions
@@ -116,6 +118,9 @@ def walk(folder: Path, model: Path, texts: list[tuple[str, str]]) -> dict[str, L
             level = config.model_copy(update={"target": config.target.model_copy(update=SEQUENCE_LEVEL)})
             built[step] = pipeline.build(step, level, store, built | {"token_adapter": built["adapter"]})
             needs[step] = ("target", "corpus", "model", "adapter") if step == "completions" else ("completions",)
+        built["base"] = resolve_base(built["model"], built["decoder"], store)
+        built["quantised"] = resolve_quantised(QuantisedConfig(tokens=256, window=32), built["bundle"], built["corpus"], store)
+        needs |= {"base": ("model", "decoder"), "quantised": ("bundle", "corpus")}
         (root / "pairs.csv").write_text(PAIRS)
         benchmark = BenchmarkConfig(benchmark="crows-pairs")
         built["benchmark"] = score_benchmark(benchmark, built["model"], None, FileInput(root / "pairs.csv"), store)
