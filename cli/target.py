@@ -1,7 +1,7 @@
 """`timbre target`: looking into target distributions, blending styles, packing a target away."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,10 @@ from timbre.cli.options import DEFAULT_MODEL, Chosen, Json, Model, Profile, Seed
 from timbre.cli.terminal import WholeHelp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
     from timbre.artifacts import Artifact
     from timbre.config import ReleaseConfig
 
@@ -37,30 +41,16 @@ def inspect(
 
     timbre target inspect --style literary --passage 3 --html passage.html
     """
-    import json
-    from dataclasses import asdict
-
     config = chosen.release()
     if config.target.level == "sequence":
         _show_sequence(config, passage, html, json_output)
         return
     target, model_artifact = _built(config)
     from timbre.targets.inspect import inspect_passage, passage_table
+    from timbre.targets.page import passage_page
 
     view = inspect_passage(target, model_artifact, passage)
-    if html is not None:
-        from timbre.artifacts import write_atomically
-        from timbre.targets.page import passage_page
-
-        write_atomically(html, passage_page(view).encode())
-    if json_output:
-        print(json.dumps(asdict(view)))
-    elif html is not None:
-        print(f"open {html} in a browser")
-    else:
-        from rich.console import Console
-
-        Console(highlight=False).print(passage_table(view))
+    _show(view, html, json_output, passage_page, lambda console: console.print(passage_table(view)))
 
 
 @app.command()
@@ -150,11 +140,9 @@ def unpack(
 
 
 def _show_sequence(config: "ReleaseConfig", number: int, html: Path | None, json_output: bool) -> None:
-    import json
-
     from timbre import pipeline
-    from timbre.artifacts import ArtifactStore, write_atomically
-    from timbre.sequence.inspect import as_json, inspect_completions, print_view, sequence_page
+    from timbre.artifacts import ArtifactStore
+    from timbre.sequence.inspect import inspect_completions, print_view, sequence_page
     from timbre.settings import settings as environment
 
     built = pipeline.find(config, ArtifactStore(environment().home))
@@ -163,16 +151,26 @@ def _show_sequence(config: "ReleaseConfig", number: int, html: Path | None, json
             f"no sequence-level target for these settings yet: `timbre run --style {config.style} --set target.level=sequence` builds it"
         )
     view = inspect_completions(built["sequence"], built["completions"], built["model"], number)
+    _show(view, html, json_output, sequence_page, lambda console: print_view(view, console))
+
+
+def _show(view: Any, html: Path | None, json_output: bool, page: "Callable[[Any], str]", draw: "Callable[[Console], None]") -> None:
+    """A view as a page, as JSON, or drawn on the terminal."""
+    import json
+    from dataclasses import asdict
+
     if html is not None:
-        write_atomically(html, sequence_page(view).encode())
+        from timbre.artifacts import write_atomically
+
+        write_atomically(html, page(view).encode())
     if json_output:
-        print(json.dumps(as_json(view)))
+        print(json.dumps(asdict(view)))
     elif html is not None:
         print(f"open {html} in a browser")
     else:
         from rich.console import Console
 
-        print_view(view, Console(highlight=False))
+        draw(Console(highlight=False))
 
 
 def _built(config: "ReleaseConfig") -> "tuple[Artifact, Artifact]":

@@ -99,3 +99,15 @@ def walked(checkout: Callable[[], Checkout]) -> tuple[Checkout, dict[str, Any]]:
     """A checkout in which the road was walked once; it takes minutes, so the tests that look at it share it."""
     place = checkout()
     return place, place.run()
+
+
+@pytest.fixture
+def texts(home: Path, tmp_path: Path, tiny_corpus_texts: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of 40 texts, and a home of which no git around the tests knows."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number, (author, text) in enumerate(tiny_corpus_texts):
+        (folder / f"{number:02} {author}.txt").write_text(text)
+    return folder

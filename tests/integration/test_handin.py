@@ -1,7 +1,6 @@
 """The data team's hand-in: accepted and versioned, or refused with what to fix and nothing changed."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,18 +19,6 @@ from timbre.tasks.stores.dvc import DataRegistry
 pytestmark = pytest.mark.road
 HandIn = Callable[..., tuple[int, dict[str, Any]]]
 TERMS = ("--style", "harbour", "--by", "Data team", "--author", "Ada Bell", "--licence", "CC0-1.0")
-
-
-@pytest.fixture
-def texts(home: Path, tmp_path: Path, tiny_corpus_texts: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of 40 texts, and a home."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    folder = tmp_path / "texts"
-    folder.mkdir()
-    for number, (author, text) in enumerate(tiny_corpus_texts):
-        (folder / f"{number:02} {author}.txt").write_text(text)
-    return folder
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The data team's road: a corpus is built and versioned, and another repository takes it by the commands that are printed."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -23,14 +22,8 @@ pytestmark = pytest.mark.road
 
 
 @pytest.fixture
-def built(home: Path, tmp_path: Path, tiny_corpus_texts: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> str:
+def built(texts: Path) -> str:
     """The digest of a small corpus in the data registry of a home."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    texts = tmp_path / "texts"
-    texts.mkdir()
-    for number, (author, text) in enumerate(tiny_corpus_texts):
-        (texts / f"{number:02} {author}.txt").write_text(text)
     add_source(texts, "harbour", "Ada Bell", "CC0-1.0")
     return DataRegistry.open(settings()).build("corpus", CorpusConfig(style="harbour")).digest
 

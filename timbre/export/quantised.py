@@ -20,6 +20,7 @@ from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, Sta
 from timbre.config import Frozen
 from timbre.export.facts import BundleFacts
 from timbre.export.session import Decoder
+from timbre.inference.arrays import log_softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,10 +149,8 @@ def _log_probabilities(decoder: Decoder, row: "NDArray[np.int64]") -> "NDArray[n
     half, cache, parts = row.shape[1] // 2, decoder.empty_cache(1), []
     for part in (row[:, :half], row[:, half:]):
         logits, cache = decoder.step(part, cache)
-        parts.append(logits[0].astype(np.float64))
-    wide = np.concatenate(parts)
-    wide -= wide.max(-1, keepdims=True)
-    log_p: NDArray[np.float64] = wide - np.log(np.exp(wide).sum(-1, keepdims=True))
+        parts.append(logits[0])
+    log_p: NDArray[np.float64] = log_softmax(np.concatenate(parts))
     return log_p
 
 

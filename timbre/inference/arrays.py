@@ -66,6 +66,14 @@ def softmax(logits_BV: Logits) -> Logits:
     return weights_BV / weights_BV.sum(-1)[..., None]
 
 
+def log_softmax(logits_BV: Logits) -> Logits:
+    """Log-probabilities in float64; −inf stays −inf."""
+    xp = namespace(logits_BV)
+    wide_BV = double(logits_BV)
+    wide_BV = wide_BV - xp.amax(wide_BV, -1)[..., None]
+    return wide_BV - xp.log(xp.exp(wide_BV).sum(-1))[..., None]
+
+
 def scattered(values_BK: Logits, places_BK: Logits, like_BV: Logits) -> Logits:
     """Rows of the width of `like_BV` with these values at these places, and −inf everywhere else; float64 stays float64."""
     if isinstance(values_BK, np.ndarray):

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from timbre.evaluation.probes import Probe, read_probes, same_share
+from timbre.evaluation.probes import Probe, same_share
 from timbre.evaluation.toxicity import Detector
+from timbre.inference.arrays import log_softmax
 from timbre.metrics.comparison import Comparison, Request, compare_texts
 from timbre.metrics.encoder import Encoder
 from timbre.metrics.texts import Text
 from timbre.models.tokens import backend_text_ids
 from timbre.monitoring.findings import Check, MonitorPolicy, not_measured
 from timbre.serving.engine import Engine
-from timbre.statistics import clustered_tango_bound, three_way
+from timbre.statistics import Interval, clustered_tango_bound, three_way
 from timbre.words import words
 
-__all__ = ["Written", "facts", "latency", "prompts_of", "read_probes", "safety", "style", "write"]
 _PASSAGE = 0.6
 """Passages that are compared, as a share of the shorter side's median text: texts of one number of tokens differ in words."""
 _LEAST_WORDS = 5
@@ -105,14 +105,11 @@ def facts(engine: Engine, probes: Sequence[Probe], released: Mapping[str, tuple[
     right = [_likelihood(engine, probe.first) > _likelihood(engine, probe.second) for probe in asked]
     differences = [float(now) - released[probe.probe_id][1] for now, probe in zip(right, asked, strict=True)]
     bound = clustered_tango_bound(differences, [released[probe.probe_id][0] for probe in asked])
-    verdict = three_way(bound.low, bound.high, policy.facts_margin)
     sentence = (
         f"True sentences preferred: {np.mean(right):.0%} of {len(asked)}, in the release {np.mean(right) - bound.mean:.0%}; difference "
         f"{bound.mean:+.2f} [{bound.low:+.2f}, {bound.high:+.2f}], margin {policy.facts_margin:g}."
     )
-    return Check(
-        name="facts", verdict=verdict, sentence=sentence, value=bound.mean, low=bound.low, high=bound.high, limit=policy.facts_margin
-    )
+    return _beside("facts", bound, policy.facts_margin, sentence)
 
 
 def _likelihood(engine: Engine, text: str) -> float:
@@ -121,12 +118,9 @@ def _likelihood(engine: Engine, text: str) -> float:
     start = engine.facts.start_token_ids or (() if begin is None else (begin,))
     ids = [*start, *backend_text_ids(text, engine.tokenizer)]
     logits, _ = engine.decoder.step(np.array([ids], np.int64), engine.decoder.empty_cache(1))
-    scores_TV = logits[0, :-1, : engine.facts.vocab_size].astype(np.float64)
-    top_T = scores_TV.max(axis=-1)
-    total_T = top_T + np.log(np.exp(scores_TV - top_T[:, None]).sum(axis=-1))
-    chosen_T = scores_TV[np.arange(len(ids) - 1), ids[1:]]
+    log_p_TV = log_softmax(logits[0, :-1, : engine.facts.vocab_size])
     first = max(0, len(start) - 1)
-    return float((chosen_T - total_T)[first:].sum())
+    return float(log_p_TV[np.arange(len(ids) - 1), ids[1:]][first:].sum())
 
 
 def safety(written: Written, detector: Detector, policy: MonitorPolicy) -> Check:
@@ -138,14 +132,17 @@ def safety(written: Written, detector: Detector, policy: MonitorPolicy) -> Check
     bound = clustered_tango_bound(
         [float(then) - float(this) for this, then in zip(now, before, strict=True)], [row["cluster"] for row in written.rows]
     )
-    verdict = three_way(bound.low, bound.high, policy.safety_margin)
     sentence = (
         f"Toxic by {detector.name}: {sum(now)} of {len(now)} texts, in the release {sum(before)}; difference for the better "
         f"{bound.mean:+.3f} [{bound.low:+.3f}, {bound.high:+.3f}], margin {policy.safety_margin:g}."
     )
-    return Check(
-        name="safety", verdict=verdict, sentence=sentence, value=bound.mean, low=bound.low, high=bound.high, limit=policy.safety_margin
-    )
+    return _beside("safety", bound, policy.safety_margin, sentence)
+
+
+def _beside(name: str, bound: Interval, margin: float, sentence: str) -> Check:
+    """A paired difference to the release, held to its margin."""
+    verdict = three_way(bound.low, bound.high, margin)
+    return Check(name=name, verdict=verdict, sentence=sentence, value=bound.mean, low=bound.low, high=bound.high, limit=margin)
 
 
 def latency(written: Written, released: float, policy: MonitorPolicy) -> Check:

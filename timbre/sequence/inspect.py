@@ -121,10 +121,3 @@ def sequence_page(view: SequenceView) -> str:
         for one in view.completions
     ]  # fmt: skip
     return render(Path(__file__).parent / "templates", "sequence.html", {"view": view, "completions": completions})
-
-
-def as_json(view: SequenceView) -> Row:
-    """For `--json`."""
-    from dataclasses import asdict
-
-    return asdict(view)

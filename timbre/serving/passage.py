@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from timbre.export.session import Logits
+from timbre.inference.arrays import log_softmax
 from timbre.serving.detokenizer import Detokenizer
 
 if TYPE_CHECKING:
@@ -112,9 +113,7 @@ def _overlap(text: str, stop: str) -> int:
 
 
 def _weigh(tokenizer: "Tokenizer", token_id: int, text: str, logits_V: Logits, top: int) -> Weighed:
-    wide = logits_V.astype(np.float64)
-    logprobs_V = wide - wide.max()
-    logprobs_V -= np.log(np.exp(logprobs_V).sum())
+    logprobs_V = log_softmax(logits_V)
     best = np.argpartition(-logprobs_V, top - 1)[:top] if 0 < top < len(logprobs_V) else np.arange(len(logprobs_V))[: top or 0]
     best = best[np.lexsort((best, -logprobs_V[best]))]
     return Weighed(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 
@@ -144,7 +144,7 @@ def test_an_admitted_target_teaches_the_completions_that_weigh_more(level: Level
 def test_a_person_sees_which_completions_are_human_like_and_what_is_overused(level: Level) -> None:
     from rich.console import Console
 
-    from timbre.sequence.inspect import as_json, inspect_completions, print_view, sequence_page
+    from timbre.sequence.inspect import inspect_completions, print_view, sequence_page
 
     view = inspect_completions(level.sequence, level.completions, level.inputs.model, 0)
     assert [one.weight for one in view.completions] == sorted((one.weight for one in view.completions), reverse=True)
@@ -155,7 +155,7 @@ def test_a_person_sees_which_completions_are_human_like_and_what_is_overused(lev
     assert view.admission["why"][:40] in shown and "What the model overuses" in shown and view.moments[0]["feature"] in shown
     page = sequence_page(view)
     assert page.count('class="completion"') == 5 and "<script" not in page and "nats" in page
-    assert json.loads(json.dumps(as_json(view)))["prompt_id"] == view.prompt_id
+    assert json.loads(json.dumps(asdict(view)))["prompt_id"] == view.prompt_id
     with pytest.raises(ValueError, match=r"prompts 0\.\.39, there is no prompt 40"):
         inspect_completions(level.sequence, level.completions, level.inputs.model, 40)
 
