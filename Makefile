@@ -33,9 +33,11 @@ docs: install  ## the documentation as a site in build/site, links checked
 coverage: setup  ## the tests, and which lines of timbre/ they run; at least 85 of 100
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov=timbre --cov-report=term:skip-covered --cov-fail-under=85
 
-check: install  ## formatting, lint, types, import rules, container files
+check: install  ## formatting, lint, types, import rules, container files, unsafe calls, known vulnerabilities; bill of materials
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 	@$(BIN)/hadolint infra/Dockerfile && $(BIN)/check-jsonschema --builtin-schema vendor.compose-spec infra/compose.yaml
+	@$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml timbre cli flows tasks infra benchmarks
+	@$(BIN)/python infra/materials.py && $(BIN)/python infra/audit.py
 
 mutants: install  ## break things on purpose; each must break a test
 	@$(BIN)/python -m tests.mutants

@@ -60,6 +60,6 @@ def _move(connection: sqlite3.Connection, old: str, new: str) -> None:
         known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         for column in known.intersection(columns):
             connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # nosec B608: names of our own table
                 (new, len(old) + 1, len(old) + 1, f"{old}/"),
             )

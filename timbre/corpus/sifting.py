@@ -219,7 +219,7 @@ def _filter(config: CorpusConfig, sources: Mapping[str, Source], result: Sifted,
         result.languages[name] = wanted
         marks = ",".join("?" * len(wanted))
         spool.base.execute(
-            f"UPDATE draft SET reason = ?, detail = language WHERE source = ? AND reason IS NULL AND language NOT IN ({marks})",
+            f"UPDATE draft SET reason = ?, detail = language WHERE source = ? AND reason IS NULL AND language NOT IN ({marks})",  # nosec B608: question marks
             (Reason.LANGUAGE.value, name, *wanted),
         )
 

@@ -62,7 +62,7 @@ class Spool:
     def raw(self, source: str) -> Iterator[tuple[int, RawDocument | Unread]]:
         """What the readers gave of a source, with its number."""
         columns = "n, name, text, author, date, names, kind, characters, encoding, unread"
-        query = f"SELECT {columns} FROM raw WHERE source = ? AND n > ? ORDER BY n LIMIT ?"
+        query = f"SELECT {columns} FROM raw WHERE source = ? AND n > ? ORDER BY n LIMIT ?"  # nosec B608: the names above
         for row in self._pages(query, source):
             number, name, text, author, date, names, kind, characters, encoding, unread = row
             if unread is not None:
@@ -79,11 +79,12 @@ class Spool:
 
     def put_draft(self, *values: Any) -> None:
         """Keep a cleaned document: the columns of `DRAFT`."""
-        self.base.execute(f"INSERT INTO draft ({DRAFT}) VALUES ({','.join('?' * 13)})", values)
+        self.base.execute(f"INSERT INTO draft ({DRAFT}) VALUES ({','.join('?' * 13)})", values)  # nosec B608: a constant
 
     def drafts(self, columns: str, where: str = "1") -> Iterator[tuple[Any, ...]]:
         """(number, *columns) of the drafts that fit."""
-        yield from self._pages(f"SELECT n, {columns} FROM draft WHERE ({where}) AND n > ? ORDER BY n LIMIT ?")
+        query = f"SELECT n, {columns} FROM draft WHERE ({where}) AND n > ? ORDER BY n LIMIT ?"  # nosec B608: our callers' constants
+        yield from self._pages(query)
 
     def reject(self, numbers: Iterable[tuple[int, str, str]]) -> None:
         """Say of drafts why they are left out: (number, reason, detail)."""

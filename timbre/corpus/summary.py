@@ -62,9 +62,10 @@ def summarise(sifted: Sifted) -> Summary:
 def _samples(sifted: Sifted, where: str, arguments: Sequence[str]) -> list[Sample]:
     """First, middle and last of what fits, shortened."""
     base = sifted.spool.base
-    count = int(sifted.spool.one(f"SELECT COUNT(*) FROM draft WHERE {where}", *arguments))
+    count = int(sifted.spool.one(f"SELECT COUNT(*) FROM draft WHERE {where}", *arguments))  # nosec B608: our own conditions
     places = sorted({0, count // 2, count - 1}) if count else []
-    query = f"SELECT doc_id, SUBSTR(text, 1, 400), characters, LENGTH(text), detail FROM draft WHERE {where} ORDER BY n LIMIT 1 OFFSET ?"
+    columns = "doc_id, SUBSTR(text, 1, 400), characters, LENGTH(text), detail"
+    query = f"SELECT {columns} FROM draft WHERE {where} ORDER BY n LIMIT 1 OFFSET ?"  # nosec B608: our own conditions
     rows = [base.execute(query, (*arguments, place)).fetchone() for place in places]
     return [
         Sample(doc_id.partition(":")[2] or doc_id, _beginning(text), into, kept, detail or "") for doc_id, text, into, kept, detail in rows

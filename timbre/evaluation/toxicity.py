@@ -193,8 +193,10 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
 
     where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        model: Any = AutoModelForSequenceClassification.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32, **where)
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **where)
+        model: Any = AutoModelForSequenceClassification.from_pretrained(  # nosec B615: a local folder
+            str(folder), use_safetensors=True, dtype=torch.float32, **where
+        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **where)  # nosec B615: a local folder
     except (OSError, KeyError, ValueError) as error:
         own_code = "auto_map" in json.loads((folder / CONFIG).read_bytes())
         why = "it needs code from its folder, which is never run" if own_code else str(error).split("\n")[0]

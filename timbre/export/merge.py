@@ -36,7 +36,7 @@ def _base(model: Artifact) -> "PreTrainedModel":
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the stage shows one bar of its own
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(  # nosec B615: a local folder
         str(model.path), dtype=torch.float32, attn_implementation="eager", local_files_only=True, trust_remote_code=False
     )
     if getattr(loaded.config, "_experts_implementation", None) and loaded._can_set_experts_implementation():

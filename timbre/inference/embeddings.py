@@ -116,7 +116,7 @@ class MiniLM:
             tokenizer.no_padding()
             tokenizer.enable_truncation(_LONGEST)
             tokenizer.encode_special_tokens = True  # text that spells one of its control tokens is text
-            model = AutoModel.from_pretrained(
+            model = AutoModel.from_pretrained(  # nosec B615: a local folder
                 str(self._folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
             )
             self._loaded = tokenizer, model.eval()

@@ -149,7 +149,9 @@ def load_folder(folder: Path, dtype: torch.dtype | str = torch.float32) -> "PreT
     disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would stand between ours
 
     try:
-        found: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, output_loading_info=True, **_LOCAL)
+        found: Any = AutoModelForCausalLM.from_pretrained(  # nosec B615: a local folder
+            str(folder), dtype=dtype, output_loading_info=True, **_LOCAL
+        )
     except (SafetensorError, RuntimeError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"the model's weights cannot be loaded ({str(error).splitlines()[0]})") from error
     loaded, report = found
@@ -185,7 +187,7 @@ def tokenizer_of(folder: Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), **_LOCAL)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), **_LOCAL)  # nosec B615: a local folder
     except Exception as error:  # transformers raises nearly anything for a tokenizer it cannot read
         raise ValueError(f"the model's tokenizer cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]})") from error
     _follow_settings(tokenizer, folder)

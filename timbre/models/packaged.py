@@ -41,7 +41,7 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
-    loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), dtype=torch.float32, **source)
+    loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), dtype=torch.float32, **source)  # nosec B615: a local folder
     # A model read from GGUF carries a quantisation that cannot be saved: its weights go into a plain one.
     config = loaded.config
     if hasattr(config, "quantization_config"):
@@ -51,4 +51,4 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     plain.load_state_dict(loaded.state_dict())
     plain.generation_config = loaded.generation_config
     plain.save_pretrained(str(folder))
-    AutoTokenizer.from_pretrained(str(gguf.parent), **source).save_pretrained(str(folder))
+    AutoTokenizer.from_pretrained(str(gguf.parent), **source).save_pretrained(str(folder))  # nosec B615: a local folder
