@@ -6,7 +6,7 @@ BIN := .venv/bin
 STYLE ?= literary
 PROFILE ?= quick
 
-.PHONY: help setup install run test test-slow docs coverage check mutants golden calibration lock
+.PHONY: help setup install run test test-slow docs coverage check mutants golden calibration proof lock
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -47,6 +47,9 @@ golden: install  ## record anew what each stage stores (tests/golden_records), a
 
 calibration: setup  ## texts of the untuned base for the Style Diversity Score, and its self-check; STYLE=…
 	@$(BIN)/timbre evaluate --self-check --style $(STYLE)
+
+proof: setup  ## cells of the proof that are missing, then its tables; goes on where it was ended
+	@$(BIN)/python -m benchmarks.proof
 
 lock: install  ## resolve requirements.lock; what is locked stays, but for UPGRADE="name …" (or all)
 	@UPGRADE="$(UPGRADE)" $(BIN)/python infra/lock.py

@@ -63,13 +63,15 @@ class Size:
     prompts: int
     prompt_tokens: int
     new_tokens: int
+    formats: tuple[str, ...] = ("continuation",)
+    """How passages are put, as `target.formats` has it."""
 
     def target(self, recipe: Recipe, seed: int) -> TargetConfig:
         """The target that a recipe learns from; rows that learn from the observed token share the plain one."""
         values: dict[str, Any] = {
             "train_tokens": self.train_tokens, "passage_tokens": self.passage_tokens, "top_k": self.top_k, "seed": seed,
             "admission_tokens": self.admission_tokens, "reference_epochs": self.reference_epochs,
-            "reference_learning_rate": self.learning_rate, "batch_tokens": self.batch_tokens,
+            "reference_learning_rate": self.learning_rate, "batch_tokens": self.batch_tokens, "formats": self.formats,
         }  # fmt: skip
         return TargetConfig.model_validate(values | dict(recipe.target))
 

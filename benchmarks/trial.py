@@ -155,13 +155,13 @@ def _build_likelihood(config: Likelihood, inputs: Mapping[str, Input], workspace
     documents = read_documents(_artifact(inputs, "corpus"), config.split)
     passages = select_passages(documents, tokenizer, budget_tokens=config.tokens, passage_tokens=config.passage_tokens, seed=0)
     groups = batches([passage for passage in passages if len(passage.token_ids) > 1], lambda passage: len(passage.token_ids), 1_024)
-    rows = [row for group in workspace.progress.track(groups, "likelihood") for row in _scored(scorer, group, config.temperatures)]
+    rows = [row for group in workspace.progress.track(groups, "likelihood") for row in scored_at(scorer, group, config.temperatures)]
     rows.sort(key=lambda row: (row["temperature"], row["item"]))
     (workspace.output / "rows.json").write_bytes(canonical_json(rows))
 
 
-def _scored(scorer: Any, passages: Sequence[Passage], temperatures: Sequence[float]) -> list[dict[str, Any]]:
-    """A row a passage and temperature; the passages go through the network once."""
+def scored_at(scorer: Any, passages: Sequence[Passage], temperatures: Sequence[float]) -> list[dict[str, Any]]:
+    """A row a passage and temperature; the passages go through the network once, and their prompts, if any, are not scored."""
     import torch
 
     from timbre.inference.scorer import right_padded
@@ -170,14 +170,14 @@ def _scored(scorer: Any, passages: Sequence[Passage], temperatures: Sequence[flo
         ids_BT, mask_BT = right_padded([passage.token_ids.tolist() for passage in passages], scorer.device)
         hidden_BTD, rows = scorer.hidden(ids_BT, mask_BT), []
         for place, passage in enumerate(passages):
-            n = len(passage.token_ids)
+            n, first = len(passage.token_ids), passage.first_label
             for temperature in temperatures:  # (h/T)·Wᵀ = logits/T: these heads have no bias
-                hidden_TD = hidden_BTD[place, : n - 1] / temperature
-                log_prob_T, entropy_T = scorer.scores(hidden_TD, ids_BT[place, 1:n], entropy=True)
+                hidden_TD = hidden_BTD[place, first - 1 : n - 1] / temperature
+                log_prob_T, entropy_T = scorer.scores(hidden_TD, ids_BT[place, first:n], entropy=True)
                 rows.append(
                     {
                         "item": f"{passage.doc_id}#{passage.index}", "cluster": passage.doc_id, "temperature": temperature,
-                        "nll": -float(log_prob_T.sum()), "entropy": float(entropy_T.sum()), "tokens": n - 1,
+                        "nll": -float(log_prob_T.sum()), "entropy": float(entropy_T.sum()), "tokens": n - first,
                     }
                 )  # fmt: skip
     return rows

@@ -14,10 +14,10 @@ a cell that was cut short goes on. A cell takes two to six minutes on two idle c
 
 import argparse
 import json
-import time
-from typing import Any
 
+from benchmarks.cells import run_in_turn
 from benchmarks.little_text import tables
+from benchmarks.little_text.arms import Cell, size
 from benchmarks.little_text.design import RIVALS
 from benchmarks.measuring import show_table
 
@@ -50,15 +50,13 @@ def main() -> None:
 def run_missing(minutes: float, *, large: bool = False) -> None:
     """Cell by cell in the order of the design."""
     from benchmarks.little_text.cells import run
-    from benchmarks.little_text.students import trial
+    from benchmarks.students import trial
 
-    started = time.monotonic()
-    for cell in tables.missing(tables.stored(), large=large):
-        if time.monotonic() - started > 60 * minutes:
-            return
-        began = time.monotonic()
-        figures: dict[str, Any] = run(cell, trial(cell.style, cell.tokens or _ANY, cell.seed))
-        print(f"{cell.name}: NLL {figures['read']['summary']['nll']:.3f} ({(time.monotonic() - began) / 60:.1f} minutes)", flush=True)
+    def one(cell: Cell) -> str:
+        place = trial("little-text", cell.style, size(cell.tokens or _ANY), cell.seed)
+        return f"NLL {run(cell, place)['read']['summary']['nll']:.3f}"
+
+    run_in_turn(tables.missing(tables.stored(), large=large), one, minutes)
 
 
 _ANY = 4_096

@@ -1,44 +1,11 @@
 """From cells to differences with bounds, to hypotheses, to the rule: nothing here needs a model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from benchmarks.cells import Figures
+from benchmarks.hypotheses import Difference, Paired, floats, gap_an_item, nll_an_item, over_seeds
 from benchmarks.little_text.arms import SEEDS, Cell
-from benchmarks.little_text.design import HYPOTHESES, LONG, PAYS, RIVALS, Hypothesis
-from timbre.statistics import Interval, clustered_bound
-
-Figures = Mapping[str, Any]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What DFT has over a rival at one size: the mean over seeds with bounds by document, and of every seed."""
-
-    hypothesis: Hypothesis
-    rival: str
-    interval: Interval
-    seeds: tuple[float, ...]
-
-    @property
-    def verdict(self) -> str:
-        """`better`, `not worse` (than the margin, where one was set), `worse` or `open`; better and worse need every seed."""
-        low, high = self.interval.low, self.interval.high
-        if low > 0 and min(self.seeds) > 0:
-            return "better"
-        if self.hypothesis.kind == "not worse" and low > -self.hypothesis.margin:
-            return "not worse"
-        return "worse" if high < 0 and max(self.seeds) < 0 else "open"
-
-    @property
-    def holds(self) -> bool:
-        """Whether the hypothesis does, on at least two seeds."""
-        wanted = ("better",) if self.hypothesis.kind == "superior" else ("better", "not worse")
-        return len(self.seeds) > 1 and self.verdict in wanted
+from benchmarks.little_text.design import HYPOTHESES, LONG, PAYS, RIVALS, LittleText
 
 
 def differences(cells: Mapping[Cell, Figures], names: Figures, tokens: int, style: str) -> list[Difference]:
@@ -66,31 +33,18 @@ def pays(found: Sequence[Difference]) -> bool | None:
     return True if len(whole) == len(asked) and {each.rival for each in asked} == set(RIVALS) else None
 
 
-def _difference(hypothesis: Hypothesis, rival: str, both: Sequence[tuple[Figures, Figures]], names: Figures) -> Difference:
-    values, clusters, weights = zip(*(_paired(hypothesis.figure, own, other, names) for own, other in both), strict=True)
-    interval = clustered_bound(np.mean(values, axis=0), clusters[0], weights=weights[0])
-    return Difference(hypothesis, rival, interval, tuple(float(np.average(each, weights=weights[0])) for each in values))
+def _difference(hypothesis: LittleText, rival: str, both: Sequence[tuple[Figures, Figures]], names: Figures) -> Difference:
+    pairs = [_paired(hypothesis.figure, own["read"], other["read"], names) for own, other in both]
+    return Difference(hypothesis, rival, over_seeds(pairs), tuple(pair.mean for pair in pairs))
 
 
-def _paired(figure: str, own: Figures, other: Figures, names: Figures) -> tuple[Floats, Sequence[str], Floats | None]:
-    """Differences an item, positive where DFT is better; their documents; and weights."""
-    mine, theirs, tokens = own["read"], other["read"], np.array(names["tokens"], float)
-    if figure == "nll":
-        return (np.array(theirs["nll"]) - np.array(mine["nll"])) / tokens, names["passages"], tokens
-    if figure == "gap":
-        return _gap(theirs, tokens) - _gap(mine, tokens), names["passages"], tokens
+def _paired(figure: str, mine: Figures, theirs: Figures, names: Figures) -> Paired:
+    tokens = floats(names["tokens"])
+    if figure in ("nll", "gap"):
+        of = nll_an_item if figure == "nll" else gap_an_item
+        return Paired(of(theirs, tokens) - of(mine, tokens), names["passages"], tokens)
     if figure in theirs["told_apart"]:
-        return _array(theirs["told_apart"][figure]["shares"]) - _array(mine["told_apart"][figure]["shares"]), names["prompts"], None
+        return Paired(floats(theirs["told_apart"][figure]["shares"]) - floats(mine["told_apart"][figure]["shares"]), names["prompts"])
     sign = 1 if figure == "fact_margin" else -1
     clusters = {"covered": "prompts", "fact_margin": "facts", "bias_gap": "bias"}[figure]
-    return sign * (_array(mine[figure]) - _array(theirs[figure])), names[clusters], None
-
-
-def _gap(read: Figures, tokens: Floats) -> Floats:
-    """Per passage, nats a token: NLL less entropy with the sign of the whole, so that the mean is its size."""
-    gap = (_array(read["nll"]) - _array(read["entropy"])) / tokens
-    return np.asarray(np.sign(np.average(gap, weights=tokens)) * gap, float)
-
-
-def _array(values: Sequence[float]) -> Floats:
-    return np.asarray(values, float)
+    return Paired(sign * (floats(mine[figure]) - floats(theirs[figure])), names[clusters])

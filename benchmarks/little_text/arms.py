@@ -6,12 +6,10 @@ look that found those likeliest (early stopping), `last` the one after the last 
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from benchmarks.recipes import Recipe, Size
 
 EPOCHS, BATCH, PASSAGE, RATE = 10, 512, 256, 5e-4
-State = Literal["best", "last"]
 
 SIZES = (4_096, 2_048, 8_192)
 """Training tokens, in the order in which they are run."""

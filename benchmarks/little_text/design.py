@@ -7,8 +7,8 @@ point the same way. What is within its margin and not beyond zero is a tie, and 
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
+from benchmarks.hypotheses import Hypothesis
 from benchmarks.little_text.arms import (
     BASELINES,
     REGULARISERS,
@@ -38,35 +38,27 @@ STUDENTS: dict[str, tuple[Recipe, ...]] = {
 }  # fmt: skip
 """Of several the one likelier on validation documents, at its best look, is read."""
 
-Kind = Literal["superior", "not worse"]
-
 
 @dataclass(frozen=True)
-class Hypothesis:
-    """DFT at its fixed setting, without early stopping, against a rival; a positive difference is DFT's."""
+class LittleText(Hypothesis):
+    """DFT at its fixed setting, without early stopping, against a rival."""
 
-    name: str
-    figure: str
-    kind: Kind
-    margin: float
-    """A superior one must exceed 0; one that is not worse must exceed −margin."""
-    sentence: str
     long: bool = False
     """Of both after ten epochs."""
 
 
 HYPOTHESES = (
-    Hypothesis("likelier", "nll", "superior", 0.0, "finds unseen text likelier, nats a token"),
-    Hypothesis("better calibrated", "gap", "superior", 0.0, "has NLL and entropy nearer to each other, nats a token"),
-    Hypothesis("voice, characters", "characters", "not worse", 0.02, "is told apart less by characters, area"),
-    Hypothesis("voice, words", "words", "not worse", 0.02, "is told apart less by words, area"),
-    Hypothesis("copies no more", "covered", "not worse", 0.005, "has less of its texts word for word from the corpus, share"),
-    Hypothesis("facts kept", "fact_margin", "not worse", 0.3, "keeps true statements ahead of false ones, nats"),
-    Hypothesis("bias kept", "bias_gap", "not worse", 0.3, "tells groups of people apart less, nats"),
-    Hypothesis(
+    LittleText("likelier", "nll", "superior", 0.0, "finds unseen text likelier, nats a token"),
+    LittleText("better calibrated", "gap", "superior", 0.0, "has NLL and entropy nearer to each other, nats a token"),
+    LittleText("voice, characters", "characters", "not worse", 0.02, "is told apart less by characters, area"),
+    LittleText("voice, words", "words", "not worse", 0.02, "is told apart less by words, area"),
+    LittleText("copies no more", "covered", "not worse", 0.005, "has less of its texts word for word from the corpus, share"),
+    LittleText("facts kept", "fact_margin", "not worse", 0.3, "keeps true statements ahead of false ones, nats"),
+    LittleText("bias kept", "bias_gap", "not worse", 0.3, "tells groups of people apart less, nats"),
+    LittleText(
         "likelier after ten epochs", "nll", "superior", 0.0, "finds unseen text likelier once over-trained, nats a token", long=True
     ),
-    Hypothesis("calibrated after ten epochs", "gap", "superior", 0.0, "is better calibrated once over-trained, nats a token", long=True),
+    LittleText("calibrated after ten epochs", "gap", "superior", 0.0, "is better calibrated once over-trained, nats a token", long=True),
 )
 
 RULE = (

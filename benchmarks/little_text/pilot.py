@@ -9,17 +9,16 @@ prompts are told apart from human ones. No test document is read.
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from benchmarks.little_text.arms import PILOT_SEED, REGULARISERS, SFT_LONG, SFT_RATES, SOFT, SOFT_LONG, STYLE
-from benchmarks.little_text.students import curve, state_of, student, trial
+from benchmarks.little_text.arms import PILOT_SEED, REGULARISERS, SFT_LONG, SFT_RATES, SOFT, SOFT_LONG, STYLE, size
+from benchmarks.little_text.cells import RESULTS
 from benchmarks.recipes import Recipe
+from benchmarks.students import State, curve, state_of, student, trial
 from benchmarks.trial import Trial
 from timbre.artifacts import Artifact, write_atomically
 from timbre.metrics.told_apart import Side, told_apart
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "little-text"
 TOKENS = 2_048
 HEARD = {"sft-5e-4": "best", "sft-1e-3": "best", "sft-5e-4-long": "best"} | dict.fromkeys(
     ("dft-75", "dft-75-1e-3", "dft-75-renorm", "dft-50-long", "dft-75-long"), "last"
@@ -29,7 +28,7 @@ HEARD = {"sft-5e-4": "best", "sft-1e-3": "best", "sft-5e-4-long": "best"} | dict
 
 def main() -> None:
     """Train, read, and write one JSON."""
-    path, place = RESULTS / "pilot.json", trial(STYLE, TOKENS, PILOT_SEED)
+    path, place = RESULTS / "pilot.json", trial("little-text", STYLE, size(TOKENS), PILOT_SEED)
     found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
     for recipe in (*SFT_RATES, *SFT_LONG, *SOFT, *SOFT_LONG, *REGULARISERS):
         if recipe.name in found or (sys.argv[1:] and recipe.name not in sys.argv[1:]):
@@ -42,7 +41,8 @@ def main() -> None:
 def _row(place: Trial, recipe: Recipe) -> dict[str, Any]:
     trained = student(place, recipe)
     row: dict[str, Any] = {"why": recipe.why, "curve": curve(trained)}
-    for state in ("best", "last"):
+    states: tuple[State, ...] = ("best", "last")
+    for state in states:
         adapter = state_of(place, trained, state)
         rows = place.likelihood(adapter, "validation", (1.0,))[1.0]
         tokens = sum(one["tokens"] for one in rows)

@@ -48,7 +48,7 @@ class PromptMaker:
         Raises:
             ValueError: the prompt alone fills the context.
         """
-        words, spoken = self._prompt(passage)
+        words, spoken = self.words(passage)
         ids = chat_ids([{"role": "user", "content": words}], self.tokenizer)
         answer = passage.text_ids[spoken:][: self.context - len(ids)]
         if len(answer) == 0:
@@ -57,7 +57,7 @@ class PromptMaker:
             )
         return replace(passage, token_ids=np.concatenate([np.asarray(ids, np.int32), answer]), first_label=len(ids), start=0)
 
-    def _prompt(self, passage: Passage) -> tuple[str, int]:
+    def words(self, passage: Passage) -> tuple[str, int]:
         """The words, and how many tokens of the passage they have said already."""
         title, keywords = _title(self.texts.get(passage.doc_id, "")), self._keywords(passage)
         kinds = [*(["title"] if title else []), *(["keywords"] if keywords else []), *(["opening"] if len(passage.text_ids) > 8 else [])]
@@ -76,6 +76,14 @@ class PromptMaker:
         telling = {word: count * math.log((1 + self.passages) / (1 + self.frequency.get(word, 0))) for word, count in counts.items()}
         best = sorted((word for word in telling if telling[word] > 0), key=lambda word: (-telling[word], word))[:_KEYWORDS]
         return best if len(best) == _KEYWORDS else []
+
+
+def maker_of(passages: Sequence[Passage], tokenizer: "PreTrainedTokenizerBase", texts: Mapping[str, str], context: int) -> PromptMaker:
+    """What makes the prompts of these passages: their words are telling beside each other's."""
+    frequency: Counter[str] = Counter()
+    for passage in passages:
+        frequency.update(words_of(str(tokenizer.decode(passage.text_ids))).keys())
+    return PromptMaker(tokenizer, texts, frequency, len(passages), context)
 
 
 def words_of(text: str) -> "Counter[str]":
@@ -100,10 +108,7 @@ def formatted(
             )
         warnings.warn("the tokenizer has no chat template: target.formats is cut to continuation, no instructions are learnt", stacklevel=2)
         return list(passages)
-    frequency: Counter[str] = Counter()
-    for passage in passages:
-        frequency.update(words_of(str(tokenizer.decode(passage.text_ids))).keys())
-    maker = PromptMaker(tokenizer, texts, frequency, len(passages), context)
+    maker = maker_of(passages, tokenizer, texts, context)
     turns = [config.formats[place % len(config.formats)] for place in range(len(passages))]
     return [maker.instruct(passage) if turn == "instruction" else passage for passage, turn in zip(passages, turns, strict=True)]
 

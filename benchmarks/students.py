@@ -1,19 +1,19 @@
 """Students by the release's own training, with the weights of their best look and of their last step, kept step by step.
 
-A student that was cut short goes on at its last checkpoint; finished ones are found under `<home>/benchmarks/little-text`.
+A student that was cut short goes on at its last checkpoint; finished ones are found in the trial's store, `<home>/benchmarks/<trial>`.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from benchmarks.little_text.arms import State, size
-from benchmarks.recipes import Recipe
+from benchmarks.recipes import Recipe, Size
 from benchmarks.trial import Trial
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace
 from timbre.config import Frozen, TrainingConfig, release_config
 from timbre.settings import settings
 
+State = Literal["best", "last"]
 WEIGHTS = "adapter/"
 
 
@@ -23,14 +23,19 @@ class Kept(Frozen):
     state: State
 
 
-def trial(style: str, tokens: int, seed: int) -> Trial:
-    """Model and corpus of a style, at one size and seed; texts and models come from packages that `make setup` fetches."""
+def trial(name: str, style: str, size: Size, seed: int, overrides: Mapping[str, Any] | None = None) -> Trial:
+    """Model and corpus of a style, at one size and seed; texts and models come from packages that `make setup` fetches.
+
+    Args:
+        name: of the trial, whose store is a folder of that name.
+        overrides: of the release's configuration, as {"corpus.folds": 4}.
+    """
     from timbre import pipeline
 
-    config, ours = release_config(style), ArtifactStore(settings().home)
-    built = {name: pipeline.build(name, config, ours, {}) for name in ("model", "corpus")}
-    store = ArtifactStore(settings().home / "benchmarks" / "little-text")
-    return Trial(size(tokens), built["model"], built["corpus"], settings().root / "data" / "replay" / "replay.jsonl", store, seed)
+    config, ours = release_config(style, overrides=dict(overrides or {})), ArtifactStore(settings().home)
+    built = {each: pipeline.build(each, config, ours, {}) for each in ("model", "corpus")}
+    store = ArtifactStore(settings().home / "benchmarks" / name)
+    return Trial(size, built["model"], built["corpus"], settings().root / "data" / "replay" / "replay.jsonl", store, seed)
 
 
 def student(place: Trial, recipe: Recipe) -> Artifact:
@@ -91,5 +96,5 @@ def _build_state(config: Kept, inputs: Mapping[str, Input], workspace: Workspace
             (workspace.output / (file or name)).write_bytes(trained.file(name).read_bytes())
 
 
-_STUDENT: Stage[TrainingConfig] = Stage("little-student", 1, _build_student, runs_model=True)
-_STATE: Stage[Kept] = Stage("little-adapter", 1, _build_state)
+_STUDENT: Stage[TrainingConfig] = Stage("trial-student", 1, _build_student, runs_model=True)
+_STATE: Stage[Kept] = Stage("trial-adapter", 1, _build_state)
