@@ -8,6 +8,7 @@ from benchmarks.proof.arms import ARMS, CORPUS, POOL, PROBES, SAMPLERS, Arm, Cel
 from benchmarks.proof.design import SET_FIGURES
 from benchmarks.proof.reading import QUESTIONS, SCORES, TEXTS, Format, Questions, Scores, Texts
 from benchmarks.readings import Figures, probe_files, probe_names, probed, rounded, told, training_text
+from benchmarks.sequence import measured
 from benchmarks.students import best_look, curve, state_of, student, trial
 from benchmarks.trial import Trial
 from timbre.artifacts import Artifact, FileInput, Input
@@ -93,8 +94,10 @@ def _measured(cell: Cell, arm: Arm, place: Trial) -> Figures:
     learnt = {"curve": curve(trained), "best": best_look(trained)}
     adapter = state_of(place, trained, arm.state)
     if arm.sequence:
-        sequence = _weighed(cell, place, adapter)
+        completions, sequence = _weighed(cell, place, adapter)
         admission = sequence.json("admission.json")
+        if admission["ess"] is not None:  # the same critic at inference, by families that it does not contain
+            learnt |= {"chosen": measured(completions, sequence, cell.seed)["rows"]}
         if not admission["admitted"]:
             return learnt | {"refused": {"level": "sequence"} | admission}
         adapter = _taught(arm, place, adapter, sequence)
@@ -102,12 +105,13 @@ def _measured(cell: Cell, arm: Arm, place: Trial) -> Figures:
     return learnt | {"read": read(cell, arm, place, adapter)}
 
 
-def _weighed(cell: Cell, place: Trial, adapter: Artifact) -> Artifact:
-    """Completions of the student, their weights, and whether those are admitted."""
+def _weighed(cell: Cell, place: Trial, adapter: Artifact) -> tuple[Artifact, Artifact]:
+    """Completions of the student; their weights, and whether those are admitted."""
     recipe, config = ARMS[cell.arm].recipe, sequence_of(cell)
     assert recipe is not None
     taught: dict[str, Input] = {"target": place.target(recipe), "corpus": place.corpus, "model": place.model, "adapter": adapter}
-    return place.store.build(SEQUENCE, config, {"completions": place.store.build(COMPLETIONS, config.of_completions(), taught)})
+    completions = place.store.build(COMPLETIONS, config.of_completions(), taught)
+    return completions, place.store.build(SEQUENCE, config, {"completions": completions})
 
 
 def _taught(arm: Arm, place: Trial, adapter: Artifact, sequence: Artifact) -> Artifact:

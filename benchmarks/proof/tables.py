@@ -74,6 +74,10 @@ def _rows_of(found: Found, arm: Arm, style: str, size: str) -> list[Row]:
     if not own:
         return [[f"{arm.title}: not run", *blank]]
     rows = [[f"{arm.title}: {_refusal(refused)} ({len(refused)} of {len(seeds)} seeds)", *blank]] if refused else []
+    if chosen := [each["chosen"] for each in own.values() if "chosen" in each]:
+        rows.append(
+            [f"the critic at inference, on unseen training documents: {_chosen(chosen)} ({len(chosen)} of {len(seeds)} seeds)", *blank]
+        )
     reads, names = readings(found, Setting(arm), style, size), items(found, style, size)
     if not reads or names is None:
         return rows
@@ -114,6 +118,15 @@ def _refusal(refused: Sequence[Figures]) -> str:
     area, ess = (float(np.mean([each[name] for each in refused])) for name in ("critic_auc", "ess"))
     told = ", ".join(f"{witness['family']} {witness['plain_auc']:.3f} → {witness['weighted_auc']:.3f}" for witness in first["witnesses"])
     return f"refused: critic's area {area:.3f}, effective sample size {ess:.2f}; {told}"
+
+
+def _chosen(seeds: Sequence[Sequence[Figures]]) -> str:
+    """How well completions are told apart that are any, drawn by weight, or the best of n."""
+    said = []
+    for place, way in enumerate(seeds[0]):
+        areas = {name: float(np.mean([rows[place]["told_apart"][name]["auc"] for rows in seeds])) for name in way["told_apart"]}
+        said.append(f"{way['how']} {', '.join(f'{name} {area:.3f}' for name, area in areas.items())}")
+    return "; ".join(said)
 
 
 def difference_rows(against: Sequence[Against]) -> list[Row]:

@@ -62,6 +62,7 @@ def test_nothing_is_claimed_before_every_seed_and_rival_is_there() -> None:
     found = trial({"nll": 4.0, "area": 0.7}, seeds=(1, 2))
     assert pays(differences(found, NAMES, 4_096, STYLE)) is None and "says nothing yet" in tables.answer(found, 4_096, STYLE)
     assert tables.evidence(found)["sizes"] == {}
+    assert {each.verdict for each in differences(found, NAMES, 4_096, STYLE)} == {"too few seeds"}
     without = {cell: each for cell, each in trial({"nll": 4.0, "area": 0.7}).items() if cell.arm != "regularised"}
     assert pays(differences(without, NAMES, 4_096, STYLE)) is None
     beaten = {cell: each for cell, each in trial({"nll": 4.2, "area": 0.7}).items() if cell.arm != "regularised"}

@@ -93,9 +93,11 @@ def test_a_refused_level_is_a_row_with_its_figures() -> None:
     witness = [{"family": "words", "plain_auc": 0.835, "weighted_auc": 0.845}]
     for seed in SEEDS:
         refused = {"level": "sequence", "critic_auc": 0.8, "ess": 0.28, "why": "refused: too few", "witnesses": witness}
-        found[Cell("dft-sequence", STYLE, "cpu", seed)] = {"refused": refused}
+        chosen = [{"how": "best of 4", "told_apart": {"words": {"auc": 0.8 + seed / 100}}}]
+        found[Cell("dft-sequence", STYLE, "cpu", seed)] = {"refused": refused, "chosen": chosen}
     rows = [row[0] for row in tables.arm_rows(found, STYLE, "cpu")]
     assert "DFT and sequence level: refused: critic's area 0.800, effective sample size 0.28; words 0.835 → 0.845 (3 of 3 seeds)" in rows
+    assert "the critic at inference, on unseen training documents: best of 4 words 0.820 (3 of 3 seeds)" in rows
     assert "GEM, β = .7: not run" in rows
 
 
@@ -149,6 +151,7 @@ def test_cells_are_made_by_the_release_s_own_stages_and_found_again(style: str, 
     )  # fmt: skip
     monkeypatch.setitem(arms.SIZES, "cpu", tiny)
     monkeypatch.setitem(arms.PROBES, "cpu", 6)
+    monkeypatch.setitem(arms.POOL, "cpu", (40, 2))
     monkeypatch.setattr(made, "SHELF", replace(made.SHELF, folder=tmp_path))
     monkeypatch.setattr(made, "packaged_encoder", lambda: None)
     replay = settings().root / "data" / "replay" / "replay.jsonl"
@@ -156,9 +159,15 @@ def test_cells_are_made_by_the_release_s_own_stages_and_found_again(style: str, 
         made, "trial", lambda name, style, size, seed, _: Trial(size, tiny_model(store), tiny_corpus(store), replay, store, seed)
     )
     ours = [Cell("base", style, "cpu", 0), Cell("sft-high", style, "cpu", 1), Cell("dft", style, "cpu", 1)]
+    if style == STYLE:
+        ours += [Cell("base-asked", style, "cpu", 0), Cell("dft-sequence", style, "cpu", 1)]
     found = {cell: made.run(cell) for cell in ours}
     if "refused" in found[ours[2]]:
         pytest.fail(found[ours[2]]["refused"]["why"])
+    if style == STYLE:
+        level = found[ours[-1]]
+        assert ("refused" in level) is not ("read" in level), "refused with its figures, or taught and read"
+        assert [row["how"] for row in level["chosen"]] == ["any", "drawn by weight", "best of 2"]
     monkeypatch.setattr(tables, "SHELF", made.SHELF)
     assert tables.stored().keys() == set(ours)
     rows = tables.arm_rows(tables.stored(), style, "cpu")
