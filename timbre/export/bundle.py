@@ -1,6 +1,7 @@
 """What is in a bundle, and writing it.
 
 model.onnx, model.onnx.data   decoder with key-value cache (timbre.export.decoder)
+serving.onnx                  the same on the same weights, its cache in place (timbre.export.inplace); where the architecture allows it
 tokenizer.json, …             the model's tokenizer files, and generation_config.json
 bundle.json                   `BundleFacts`: all that an engine needs to know
 parity.json                   evidence for the gates
@@ -70,16 +71,17 @@ def write_bundle(config: ExportConfig, parts: Parts, folder: Path, scratch: Path
     decoder = Decoder.open(folder / facts.onnx)
     facts = facts.model_copy(update={"provider": decoder.provider})
     trial, against_merged, latency = _measure_merged(config, parts, folder, facts, decoder)
+    facts, served = _in_place(folder, facts, trial)
     next(work)
     against_adapter = largest_difference(unmerged_model(parts.model, parts.adapter), trial.rows, trial.logits, facts.vocab_size)
     next(work)
     latency |= _against_base(parts, scratch, decoder, trial.rows[0][: facts.context // 2], _latency_tokens(config, facts))
     next(work)
-    difference = max(against_merged, against_adapter)
+    difference = max(against_merged, against_adapter, served or 0.0)
     tied = trial.tied(min(difference, TOLERANCE))
     parity = Parity(
         max_abs_logit_difference=difference, against_merged=against_merged, against_adapter=against_adapter,
-        greedy_equal=trial.equal, greedy_tied=tied, greedy_agreed=trial.equal + tied, greedy_total=len(trial.rows),
+        against_serving=served, greedy_equal=trial.equal, greedy_tied=tied, greedy_agreed=trial.equal + tied, greedy_total=len(trial.rows),
         greedy_tokens=trial.tokens, provider=decoder.provider,
     )  # fmt: skip
     _write_json(folder / FACTS_FILE, facts.model_dump(mode="json"))
@@ -110,6 +112,18 @@ def _export(config: ExportConfig, parts: Parts, folder: Path) -> BundleFacts:
         eos_token_ids=tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,),
         provider="", digests=parts.digests, sampler=config.sampler,
     )  # fmt: skip
+
+
+def _in_place(folder: Path, facts: BundleFacts, trial: "Trial") -> tuple[BundleFacts, float | None]:
+    """The decoder with its cache in place, if this architecture has one, and how far it is from the exported one on the trial's rows."""
+    from timbre.export.inplace import SERVING_FILE, write_serving
+    from timbre.export.parity import difference_in_place
+    from timbre.export.session import Decoder
+
+    if not write_serving(folder, facts.onnx, facts.context):
+        return facts, None
+    served = Decoder.open(folder / SERVING_FILE)
+    return facts.model_copy(update={"serving": SERVING_FILE}), difference_in_place(served, trial, facts.vocab_size)
 
 
 def _measure_merged(

@@ -14,6 +14,8 @@ class BundleFacts(Frozen):
     format: Literal[1] = 1
     onnx: str
     """Name of the decoder's file."""
+    serving: str | None = None
+    """Name of the same decoder with its cache in place (`timbre.export.inplace`), on the same weights; None where it cannot be had."""
     style: str
     base_model: str
     licence: str | None

@@ -33,7 +33,9 @@ class Parity:
     """What torch and ONNX Runtime agree on.
 
     Attributes:
-        max_abs_logit_difference: against the merged and the unmerged model, the larger one.
+        max_abs_logit_difference: the largest of the three that follow.
+        against_merged, against_adapter: of the exported decoder to the merged and the unmerged model in torch.
+        against_serving: of the exported decoder to the one with its cache in place; None where there is none.
         greedy_equal: prompts with the same greedy text.
         greedy_tied: prompts whose texts part where torch's own lead of its token over ONNX Runtime's is within twice the
             largest logit difference, so that rounding decides on either side.
@@ -50,6 +52,7 @@ class Parity:
     greedy_total: int
     greedy_tokens: int
     provider: str
+    against_serving: float | None = None
     tolerance: float = TOLERANCE
 
 
@@ -162,6 +165,20 @@ def run_trial(merged: Any, decoder: Decoder, prompts: list[list[int]], new_token
     leads = written.leads_where_parted(greedy(decoder, prompts, new_tokens, vocab_size))
     rows = [prompt + continuation.tolist() for prompt, continuation in zip(prompts, written.best, strict=True)]
     return Trial(rows, onnx_logits(decoder, rows, new_tokens), leads, new_tokens)
+
+
+def difference_in_place(served: Decoder, trial: Trial, vocab_size: int) -> float:
+    """max |Δlogit| between the exported decoder and the one with its cache in place: half of each row read, half written token by token."""
+    largest = 0.0
+    for row, logits in zip(trial.rows, trial.logits, strict=True):
+        expected, half = logits[-len(row) :, :vocab_size], max(1, len(row) // 2)
+        found, cache = served.step(np.array([row[:half]], np.int64), served.empty_cache(1))
+        parts, slots = [found[0]], served.rows()
+        slots.join(cache)
+        parts += [slots.step(np.array([token], np.int64)).copy() for token in row[half:]]
+        difference = np.abs(np.concatenate(parts)[:, :vocab_size] - expected).max()
+        largest = max(largest, float(difference) if np.isfinite(difference) else float("inf"))
+    return largest
 
 
 def _positions(mask: torch.Tensor) -> torch.Tensor:

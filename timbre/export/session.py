@@ -21,6 +21,8 @@ from timbre.settings import settings
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, IOBinding, OrtValue
 
+    from timbre.export.slots import Slots
+
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _NEEDS = "a driver, CUDA 13 and cuDNN 9"
 _PAST = re.compile(r"past_key_values\.(\d+)\.key")
@@ -98,6 +100,16 @@ class Cache:
         return int(self.mask.shape[1])
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A binding of a decoder that is in place, and the arrays that it reads, which live as long."""
+
+    binding: "IOBinding"
+    lengths: NDArray[np.int32]
+    positions: Ids | None
+    held: Any
+
+
 class Decoder:
     """An exported decoder: tokens and a cache in, logits and the grown cache out."""
 
@@ -110,7 +122,10 @@ class Decoder:
         self._session = session
         shapes = {item.name: item.shape for item in session.get_inputs()}
         keys = sorted((name for name in shapes if _PAST.fullmatch(name)), key=lambda name: int(name.split(".")[1]))
-        if not keys or not {"input_ids", "attention_mask", "position_ids"} <= set(shapes):
+        self.in_place = {"input_ids", "seqlens_k", "total_sequence_length"} <= set(shapes)
+        """Whether keys and values are written into the buffers that they are read from (`timbre.export.inplace`)."""
+        self._positions = "position_ids" in shapes
+        if not keys or not (self.in_place or {"input_ids", "attention_mask", "position_ids"} <= set(shapes)):
             raise ValueError("this ONNX file is not a decoder with a key-value cache: export it with `timbre stage export`")
         self._kv_heads, self._head_dim = int(shapes[keys[0]][1]), int(shapes[keys[0]][3])
         self._past = [name for key in keys for name in (key, key.removesuffix("key") + "value")]
@@ -170,9 +185,58 @@ class Decoder:
             binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(array))
         return binding
 
+    def bind_in_place(
+        self, ids: Ids, lengths: "NDArray[np.int32]", longest: "NDArray[np.int32]", cache: "Sequence[OrtValue]", logits: Logits
+    ) -> "Placed":
+        """The same for a decoder that is `in_place`.
+
+        Args:
+            ids: [batch, sequence].
+            lengths: int32 [batch], tokens of each row after the step, less one.
+            longest: int32 [], the largest of them, and one.
+            cache: as in `Cache.values`, on the decoder's device, [batch, kv_heads, slots, head_dim] with room for the new tokens.
+            logits: [batch, sequence, `logits_width`].
+        """
+        from onnxruntime import OrtValue
+
+        binding = self._session.io_binding()
+        positions = np.zeros(ids.shape, np.int64) if self._positions else None
+        given = {"input_ids": ids, "seqlens_k": lengths, "total_sequence_length": longest, "position_ids": positions}
+        for name, array in given.items():
+            if array is not None:
+                binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
+        for past, present, value in zip(self._past, self._present, cache, strict=True):
+            binding.bind_ortvalue_input(past, value)
+            binding.bind_ortvalue_output(present, value)
+        binding.bind_ortvalue_output("logits", OrtValue.ortvalue_from_numpy(logits))
+        return Placed(binding, lengths, positions, (ids, longest, cache, logits))
+
+    def placed(self, array: Logits) -> "OrtValue":
+        """An array of keys or values where the decoder can write it: on a CPU the array itself, on CUDA a copy there."""
+        from onnxruntime import OrtValue
+
+        return OrtValue.ortvalue_from_numpy(array, self._device, 0)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether buffers lie in another memory than numpy's."""
+        return self._device != "cpu"
+
+    def rows(self) -> "Slots":
+        """An empty batch of texts that come and go."""
+        from timbre.export.slots import Slots
+
+        return Slots(self)
+
     def run(self, binding: "IOBinding") -> None:
         """One step on what `bind` bound."""
         self._session.run_with_iobinding(binding)
+
+    def run_in_place(self, placed: "Placed") -> None:
+        """One step on what `bind_in_place` bound."""
+        if placed.positions is not None:
+            placed.positions[:] = placed.lengths[:, None] + np.arange(1 - placed.positions.shape[1], 1)
+        self._session.run_with_iobinding(placed.binding)
 
     def empty_cache(self, batch: int) -> Cache:
         from onnxruntime import OrtValue
@@ -186,13 +250,16 @@ class Decoder:
         Args:
             input_ids: [batch, sequence].
             cache: what came before; itself left as it is.
-            mask: [batch, sequence], 0 for padding; None where every token counts.
+            mask: [batch, sequence], 0 for padding; None where every token counts. A decoder that is `in_place` takes no padding.
 
         Returns:
             Logits [batch, sequence, vocabulary], those at padding without meaning, and the grown cache.
         """
         from onnxruntime import OrtValue
 
+        if self.in_place:
+            assert mask is None or bool(mask.all()), "padding is for the exported graph"
+            return self._step_in_place(input_ids, cache)
         seen = np.concatenate([cache.mask, np.ones_like(input_ids) if mask is None else mask], axis=1)
         positions = np.maximum(np.cumsum(seen, axis=1) - 1, 0)[:, cache.length :]
         binding = self._session.io_binding()
@@ -208,6 +275,19 @@ class Decoder:
         self._session.run_with_iobinding(binding)
         logits, *grown = binding.get_outputs()
         return logits.numpy(), Cache(grown, seen)
+
+    def _step_in_place(self, input_ids: Ids, cache: Cache) -> tuple[Logits, Cache]:
+        """On a copy of the cache with room for the new tokens: for prompts; whoever writes keeps buffers (`timbre.export.slots`)."""
+        (batch, sequence), after = input_ids.shape, cache.length + input_ids.shape[1]
+        values = []
+        for value in cache.values:
+            buffer = np.empty((batch, self._kv_heads, after, self._head_dim), np.float32)
+            buffer[:, :, : cache.length] = value.numpy()
+            values.append(self.placed(buffer))
+        logits = np.empty((batch, sequence, self.logits_width), np.float32)
+        lengths, longest = np.full(batch, after - 1, np.int32), np.array(after, np.int32)
+        self.run_in_place(self.bind_in_place(np.ascontiguousarray(input_ids, np.int64), lengths, longest, values, logits))
+        return logits, Cache(values, np.ones((batch, after), np.int64))
 
 
 def left_padded(rows: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:

@@ -5,14 +5,13 @@ from collections.abc import Hashable
 import numpy as np
 
 from timbre.export.session import Cache, Decoder, Logits
-from timbre.serving.slots import Slots
 
 
 class Beside:
     """The rows of one second decoder, known by whatever names them in the first. Not for several threads."""
 
     def __init__(self, decoder: Decoder) -> None:
-        self._slots = Slots(decoder)
+        self._slots = decoder.rows()
         self._rows: list[Hashable] = []
 
     @property

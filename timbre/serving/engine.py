@@ -16,6 +16,7 @@ from timbre.config import SamplerConfig
 from timbre.export.facts import BundleFacts
 from timbre.export.hostile import check_bundle
 from timbre.export.session import Cache, Decoder, Logits
+from timbre.export.slots import Slots
 from timbre.inference.sampling import sample
 from timbre.inference.steering import Steering, steer
 from timbre.models.tokens import backend_text_ids
@@ -67,11 +68,13 @@ class Engine:
             raise ValueError(f"{artifact.path} holds a {artifact.stage}, not a bundle: make one with `timbre stage export`")
         facts = BundleFacts.read(artifact)
         check_bundle(artifact, facts.onnx)
+        if facts.serving is not None:
+            check_bundle(artifact, facts.serving)
         tokenizer = Tokenizer.from_file(str(artifact.file("tokenizer.json")))
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True  # "<|im_end|>" in a prompt is text like any other
-        return cls(facts, tokenizer, Decoder.open(weights or artifact.file(facts.onnx)), artifact.digest)
+        return cls(facts, tokenizer, Decoder.open(weights or artifact.file(facts.serving or facts.onnx)), artifact.digest)
 
     @property
     def provider(self) -> str:
@@ -147,8 +150,8 @@ class Engine:
         text = Detokenizer(self.tokenizer, ids)
         tuned, beside = _Stepped(self.decoder), None if base is None or steering is None else _Stepped(base)
         for start in range(0, len(ids), PREFILL):
-            logits = tuned.step(ids[start : start + PREFILL])
-            base_logits = None if beside is None else beside.step(ids[start : start + PREFILL])
+            logits = tuned.read(ids[start : start + PREFILL])
+            base_logits = None if beside is None else beside.read(ids[start : start + PREFILL])
         for left in range(min(max_new_tokens, self.facts.context - len(ids)), 0, -1):
             drawable = logits[:, : self.facts.vocab_size]
             drawable[:, self.unused] = -np.inf
@@ -162,20 +165,28 @@ class Engine:
             if piece := text.push(token):
                 yield piece
             if left > 1:
-                logits = tuned.step([token])
-                base_logits = None if beside is None else beside.step([token])
+                logits = tuned.step(token)
+                base_logits = None if beside is None else beside.step(token)
         if rest := text.flush():
             yield rest
 
 
 class _Stepped:
-    """A decoder and the cache of one text."""
+    """A decoder and the cache of one text: a prompt is read piece by piece, then tokens are written into a row of its own."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._cache: Cache = decoder.empty_cache(1)
+        self._row: Slots | None = None
 
-    def step(self, ids: Sequence[int]) -> Logits:
-        """Feed tokens; the logits of what follows, [1, vocabulary]."""
+    def read(self, ids: Sequence[int]) -> Logits:
+        """Feed a piece of the prompt; the logits of what follows, [1, vocabulary]."""
         logits, self._cache = self._decoder.step(np.array([ids], np.int64), self._cache)
         return logits[:, -1]
+
+    def step(self, token: int) -> Logits:
+        """Feed a written token; likewise."""
+        if self._row is None:
+            self._row = self._decoder.rows()
+            self._row.join(self._cache)
+        return self._row.step(np.array([token], np.int64))

@@ -1,6 +1,6 @@
 """Continuous batching: one thread that writes all texts of one version, each a row that joins and leaves when it likes.
 
-A text depends on its prompt, its sampler and its seed. It does not depend on the texts beside it (`timbre.serving.slots`), so
+A text depends on its prompt, its sampler and its seed. It does not depend on the texts beside it (`timbre.export.slots`), so
 it is the text that `Engine.stream` and the command write, to the numerical noise of their other way of keeping the cache.
 """
 
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from timbre.config import SamplerConfig
 from timbre.export.session import Cache, Decoder, Logits
+from timbre.export.slots import stride
 from timbre.inference.sampling import draw, process, sample
 from timbre.inference.steering import Steering, steer
 from timbre.inference.watermark import Marking, Watermark
 from timbre.serving.beside import Beside
 from timbre.serving.passage import Finish, Passage, Piece
-from timbre.serving.slots import Slots, stride
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -137,7 +137,7 @@ class Writer:
     ) -> None:
         self._decoder, self._tokenizer, self._vocab, self._unused = decoder, tokenizer, vocab_size, unused
         self._eos, self._bounds = frozenset(eos), bounds
-        self._slots = Slots(decoder)
+        self._slots = decoder.rows()
         self._beside: dict[Decoder, Beside] = {}
         self._rows: list[_Row] = []
         self._queue: deque[Order] = deque()
@@ -208,7 +208,7 @@ class Writer:
                 self._step()
             except Exception as error:
                 self._break(error)
-        self._slots, self._beside = Slots(self._decoder), {}
+        self._slots, self._beside = self._decoder.rows(), {}
 
     def _wait(self) -> bool:
         """Until there is something to do; False at the end."""
@@ -336,7 +336,7 @@ class Writer:
         concerned = {(row.order, row.number) for row in self._rows}
         if self._reading is not None:
             concerned |= {(self._reading.order, number) for number in range(len(self._reading.order.seeds))}
-        self._rows, self._reading, self._slots, self._beside = [], None, Slots(self._decoder), {}
+        self._rows, self._reading, self._slots, self._beside = [], None, self._decoder.rows(), {}
         for order, number in concerned:
             if not order.cancelled:
                 order.sink(number, broken)

@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from timbre.artifacts import Artifact
 from timbre.export.session import Cache, Decoder
-from timbre.serving.slots import STRIDE, Slots, stride
+from timbre.export.slots import STRIDE, stride
 
 Logits = NDArray[np.float32]
 LENGTHS = (5, 60, STRIDE - 1, STRIDE, 130, 20, 7, 33)
 
 
-@pytest.fixture(scope="module")
-def decoder(tiny_bundle: Artifact) -> Decoder:
-    return Decoder.open(Path(tiny_bundle.file("model.onnx")))
+@pytest.fixture(scope="module", params=["model.onnx", "serving.onnx"])
+def decoder(tiny_bundle: Artifact, request: pytest.FixtureRequest) -> Decoder:
+    return Decoder.open(Path(tiny_bundle.file(request.param)))
 
 
 def read(decoder: Decoder, ids: list[int]) -> tuple[Logits, Cache]:
@@ -31,7 +31,7 @@ def prompts() -> list[list[int]]:
 
 def alone(decoder: Decoder, ids: list[int], steps: int) -> list[Logits]:
     logits, cache = read(decoder, ids)
-    slots, seen = Slots(decoder), [logits]
+    slots, seen = decoder.rows(), [logits]
     slots.join(cache)
     for _ in range(steps):
         seen.append(slots.step(np.array([seen[-1].argmax()]))[0].copy())
@@ -41,7 +41,7 @@ def alone(decoder: Decoder, ids: list[int], steps: int) -> list[Logits]:
 def test_rows_that_come_and_go_have_the_logits_they_have_alone_bit_for_bit(decoder: Decoder) -> None:
     steps, waiting = 12, list(enumerate(prompts()))
     expected = [alone(decoder, ids, steps) for _, ids in waiting]
-    slots, rows, compared = Slots(decoder), list[tuple[int, list[Logits]]](), 0
+    slots, rows, compared = decoder.rows(), list[tuple[int, list[Logits]]](), 0
     while waiting or rows:
         if waiting:
             number, ids = waiting.pop(0)
@@ -71,7 +71,7 @@ def test_static_buffers_give_what_a_growing_cache_gives(decoder: Decoder) -> Non
 
 
 def test_a_batch_grows_beyond_its_slots_and_shrinks_when_long_rows_leave(decoder: Decoder) -> None:
-    slots = Slots(decoder)
+    slots = decoder.rows()
     short, long = ([7] * 8, [9] * 400)
     for ids in (long, short):
         slots.join(read(decoder, ids)[1])
@@ -85,6 +85,21 @@ def test_a_batch_grows_beyond_its_slots_and_shrinks_when_long_rows_leave(decoder
         logits = slots.step(np.array([token]))[0].copy()
         token = logits.argmax()
         assert np.allclose(logits, seen[step], atol=1e-4), step
+
+
+def test_a_step_of_the_served_decoder_writes_one_token_a_row_into_the_buffers_and_nothing_else(tiny_bundle: Artifact) -> None:
+    decoder = Decoder.open(tiny_bundle.file("serving.onnx"))
+    assert decoder.in_place and not Decoder.open(tiny_bundle.file("model.onnx")).in_place
+    slots, lengths = decoder.rows(), (5, 9)
+    for length in lengths:
+        slots.join(read(decoder, [7] * length)[1])
+    slots.step(np.array([3, 4]))
+    buffers, before = slots._past, [part.copy() for part in slots._past]
+    slots.step(np.array([5, 6]))
+    assert slots._past is buffers and slots.nbytes == sum(part.nbytes for part in buffers)  # no second set for what comes out
+    for part, old in zip(buffers, before, strict=True):
+        changed = np.argwhere((part != old).any(axis=(1, 3)))
+        assert changed.tolist() == [[row, length + 1] for row, length in enumerate(lengths)]
 
 
 def test_slots_are_counted_in_strides() -> None:
