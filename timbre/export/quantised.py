@@ -1,14 +1,16 @@
-"""The stage "quantised": a bundle's decoder with weights of 8 bits, and how far it is from the fp32 one on held-out text.
+"""The stage "quantised": a bundle's decoder with weights of 8 or 4 bits, and how far it is from the fp32 one on held-out text.
 
-model.onnx, model.onnx.data   the same graph; each weight matrix in blocks of `block` numbers with a scale of their own (ONNX Runtime's
-                              MatMulNBits), activations rounded to 8 bits block by block while multiplying; the rest is fp32
+model.onnx, model.onnx.data   the served graph; each weight matrix in blocks of `block` numbers with a scale of their own (ONNX Runtime's
+                              MatMulNBits), activations rounded to 8 bits block by block while multiplying; the rest is fp32.
+                              With 4 bits a block has a zero point as well, and the head keeps 8
 quantised.json                `Quantised`: mean and 99% quantile of KL(fp32 ‖ quantised), nats a token, over test documents
 
-Its bundle stays what was judged. Whether the voice is kept is measured here by the distance of the distributions alone.
+Its bundle stays what was judged. Whether the voice is kept is measured by the stage "engines" (`timbre.export.engines`).
 """
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,13 +29,13 @@ if TYPE_CHECKING:
 
 ONNX_FILE, FIGURES_FILE = "model.onnx", "quantised.json"
 LIMIT = 0.02
-"""Largest mean KL to fp32, nats a token, at which quantised weights are served."""
+"""Largest mean KL to fp32, nats a token, at which quantised weights may become the default."""
 
 
 class QuantisedConfig(Frozen):
     """How weights are stored, and how much text tells what that costs."""
 
-    bits: Literal[8] = 8
+    bits: Literal[4, 8] = 8
     block: Literal[16, 32, 64, 128] = 32
     tokens: int = Field(4608, ge=1, description="Held-out tokens to compare on; fewer where the test documents have fewer.")
     window: int = Field(256, ge=2, description="Tokens of a passage.")
@@ -66,14 +68,15 @@ def _build(config: QuantisedConfig, inputs: Mapping[str, Input], workspace: Work
     assert isinstance(bundle, Artifact) and isinstance(corpus, Artifact)
     work = workspace.progress.track(("round", "compare"), f"quantise {bundle.digest[:8]}")
     next(work)
-    _write(config, bundle.file(BundleFacts.read(bundle).onnx), workspace.output / ONNX_FILE)
+    facts = BundleFacts.read(bundle)
+    _write(config, bundle.file(facts.serving or facts.onnx), workspace.output / ONNX_FILE)
     next(work)
     figures = compared(config, bundle, corpus, workspace.output / ONNX_FILE)
     (workspace.output / FIGURES_FILE).write_text(json.dumps(figures.model_dump(mode="json"), indent=2, sort_keys=True) + "\n")
     next(work, None)
 
 
-STAGE: Stage[QuantisedConfig] = Stage("quantised", 1, _build)
+STAGE: Stage[QuantisedConfig] = Stage("quantised", 2, _build)
 
 
 def resolve_quantised(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, store: ArtifactStore) -> Artifact:
@@ -91,10 +94,9 @@ def find_quantised(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, 
 
 
 def served_file(quantised: Artifact) -> Path:
-    """The ONNX file of quantised weights that may be served.
+    """The ONNX file of quantised weights. Weights that are farther from fp32 than `LIMIT` are no default, but may be chosen: with a warning.
 
     Raises:
-        ValueError: they are farther from fp32 than `LIMIT`.
         IntegrityError: the file leads out of its folder (`timbre.export.hostile`).
     """
     from timbre.export.hostile import check_bundle
@@ -102,7 +104,7 @@ def served_file(quantised: Artifact) -> Path:
     figures = Quantised.read(quantised)
     if not figures.passes:
         far = f"{figures.kl:.3g} nats a token from fp32, and {LIMIT:g} is the most"
-        raise ValueError(f"its weights in {figures.bits} bits are {far}: serve fp32")
+        warnings.warn(f"weights in {figures.bits} bits are {far}: the texts are those of another model than was judged", stacklevel=2)
     check_bundle(quantised, ONNX_FILE)
     return quantised.file(ONNX_FILE)
 
@@ -161,9 +163,15 @@ def _write(config: QuantisedConfig, source: Path, target: Path) -> None:
     from timbre.export.graph import scrub
 
     logging.getLogger(nbits.__name__).setLevel(logging.WARNING)  # a line a node
-    quantizer = nbits.MatMulNBitsQuantizer(
-        onnx.load(str(source)), bits=config.bits, block_size=config.block, is_symmetric=True, accuracy_level=4
-    )  # fmt: skip
-    quantizer.process()
+    model = onnx.load(str(source))
+    head = {node.name for node in model.graph.node if "logits" in node.output}
+    for bits, left in ((config.bits, head if config.bits < 8 else set[str]()), (8, set[str]())):
+        quantizer = nbits.MatMulNBitsQuantizer(
+            model, bits=bits, block_size=config.block, is_symmetric=bits == 8, accuracy_level=4, nodes_to_exclude=sorted(left)
+        )  # fmt: skip
+        quantizer.process()
+        model = quantizer.model.model
+        if not left:
+            break
     quantizer.model.save_model_to_file(str(target), True)
     scrub(target)
