@@ -1,7 +1,7 @@
-"""`timbre quantise`: a version's weights in 8 bits, for a faster `timbre serve`."""
+"""`timbre quantise`: a version's weights in 8 and 4 bits, what they cost, and which form `timbre serve` takes."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,24 +17,38 @@ def quantise(
     style: Style = "literary",
     model: Model = DEFAULT_MODEL,
     version: Annotated[int | None, typer.Option(help="A registered version; the champion if not given.")] = None,
+    texts: Annotated[
+        int, typer.Option(min=20, help="Texts a side that are told apart; a form judged on fewer than 512 is no default.")
+    ] = 512,
     json_output: Json = False,
 ) -> None:
-    """Round a version's weights to 8 bits and measure how far that takes it from fp32 (`timbre serve --precision int8`)."""
+    """Round a version's weights to 8 and 4 bits, measure what that costs, and name the form that `timbre serve` takes.
+
+    That is the fastest one whose distance to fp32, voice and quick gates pass. What was written is kept: a killed run goes on.
+    """
     from timbre.config import ModelConfig
-    from timbre.export.quantised import Quantised
+    from timbre.serving.engines import EnginesConfig
     from timbre.settings import settings
     from timbre.tasks.bundles import bundle_of
     from timbre.tasks.environment import prepare
-    from timbre.tasks.quantised import quantised_of
+    from timbre.tasks.quantised import served_of
 
     prepare(settings())
-    served = bundle_of(style, ModelConfig(name=model), version)
-    artifact = quantised_of(served.artifact, build=True)
-    figures = Quantised.read(artifact)
+    about = bundle_of(style, ModelConfig(name=model), version)
+    engines, served = served_of(about.artifact, EnginesConfig(texts=texts))
+    found, speed = engines.json("engines.json"), engines.json("speed.json")
+    default = served.manifest.config["default"]
     if json_output:
-        about = {"model": served.model, "version": served.version, "bundle": served.artifact.digest, "quantised": artifact.digest}
-        print(json.dumps(about | figures.model_dump(mode="json") | {"passes": figures.passes}))
+        names = {"model": about.model, "version": about.version, "bundle": about.artifact.digest}
+        print(json.dumps(names | {"default": default, "served": served.digest, "forms": found} | speed))
         return
-    verdict = "may be served" if figures.passes else f"is not served: {figures.limit:g} is the most"
-    told = f"{figures.kl:.3g} nats a token from fp32 on {figures.tokens} tokens"
-    print(f"{served.model} v{served.version} in {figures.bits} bits: {told}, {verdict}")
+    for name, pace in speed["ms_per_token"].items():
+        told = "the bundle itself" if name == "fp32" else _sentence(found[name])
+        print(f"{name}: {pace:.3g} ms a token, {speed['bytes'][name] / 1e6:.0f} MB; {told}")
+    print(f"{about.model} v{about.version} is served in {default}")
+
+
+def _sentence(form: dict[str, Any]) -> str:
+    areas = ", ".join(f"{area['auc']:.3f} (up to {area['high']:.3f}) by {family}" for family, area in form["told_apart"].items())
+    verdict = "passes" if form["passes"] else "is no default: " + "; ".join(form["why"])
+    return f"{form['kl']:.3g} nats a token from fp32 on {form['tokens']} tokens, told apart {areas}; {verdict}"

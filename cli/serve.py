@@ -42,8 +42,9 @@ def serve(
         typer.Option(help="The base model, for diversity and strength: loaded at the first request of it, at the start, or never."),
     ] = "request",
     precision: Annotated[
-        Literal["fp32", "int8"], typer.Option(help="Numbers of the weights; int8 is faster, and made beforehand by `timbre quantise`.")
-    ] = "fp32",
+        Literal["auto", "fp32", "int8", "int4"],
+        typer.Option(help="Numbers of the weights, made by `timbre quantise`; auto: the fastest that keeps the voice, else fp32."),
+    ] = "auto",
     trust: Annotated[
         Path | None, typer.Option(help="Public key: only bundles signed with it are served (docs/how-to/serving.md). Default: any.")
     ] = None,
@@ -101,7 +102,7 @@ def _serve(
     check_address(host, known, path)
     prepare(settings())
     styles = Styles(
-        LedgerChampions(ModelConfig(name=model), source[0], quantised=source[1] == "int8"),
+        LedgerChampions(ModelConfig(name=model), source[0], precision=source[1]),
         Bounds(rows=limits.rows, waiting=limits.waiting, cache_bytes=limits.cache_mib << 20),
         open_store().hashes,
     )

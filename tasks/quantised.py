@@ -1,14 +1,20 @@
-"""The weights of a registered version in 8 bits: artifacts of this home."""
+"""The weights of a registered version in fewer bits, what was found about them, and which form is served: artifacts of this home."""
 
-from timbre.artifacts import Artifact
+from pathlib import Path
+
+from timbre.artifacts import Artifact, Input
+from timbre.config import ReleaseConfig
 from timbre.export.facts import BundleFacts
-from timbre.export.quantised import QuantisedConfig, find_quantised, resolve_quantised
+from timbre.export.quantised import QuantisedConfig, find_quantised, resolve_quantised, served_file
+from timbre.serving.engines import STAGE, EnginesConfig, Precision, find_served, resolve_served
 from timbre.settings import settings
 from timbre.tasks.context import open_store
 
+_BITS = {"int8": 8, "int4": 4}
 
-def quantised_of(bundle: Artifact, *, build: bool) -> Artifact:
-    """The quantised decoder of a bundle.
+
+def quantised_of(bundle: Artifact, *, build: bool, precision: str = "int8") -> Artifact:
+    """The decoder of a bundle in fewer bits.
 
     Args:
         build: make it where it is not there; else that is refused.
@@ -17,15 +23,65 @@ def quantised_of(bundle: Artifact, *, build: bool) -> Artifact:
         ValueError: it was not made yet, or the corpus that it is compared on is not in this home.
         IntegrityError: it is damaged.
     """
-    store, digest = open_store(), BundleFacts.read(bundle).digests["corpus"]
+    store, corpus = open_store(), _corpus(bundle)
+    config = QuantisedConfig.model_validate({"bits": _BITS[precision]})
+    if build:
+        return resolve_quantised(config, bundle, corpus, store)
+    found = find_quantised(config, bundle, corpus, store)
+    if found is None:
+        raise ValueError(f"bundle {bundle.digest[:12]} has no weights in {_BITS[precision]} bits yet: `timbre quantise` makes them")
+    return found
+
+
+def served_of(bundle: Artifact, config: EnginesConfig) -> tuple[Artifact, Artifact]:
+    """What was measured of a bundle's forms, and the artifact whose manifest names the default one: found, or built.
+
+    Raises: as `quantised_of`; ValueError: the corpus has too little test text.
+    """
+    from timbre.artifacts import FileInput
+    from timbre.pipeline.inputs import policy_path, probes
+
+    store = open_store()
+    forms = {name: quantised_of(bundle, build=True, precision=name) for name in _BITS}
+    inputs: dict[str, Input] = {"bundle": bundle, "corpus": _corpus(bundle), **forms, **probes(ReleaseConfig())}
+    inputs["policy"] = FileInput(policy_path("quick"))
+    engines = store.build(STAGE, config, inputs)
+    return engines, resolve_served(engines, bundle, forms, store)
+
+
+def default_of(bundle: Artifact) -> Precision:
+    """The form that a manifest here names for this bundle; fp32 where none does.
+
+    Raises:
+        IntegrityError: that artifact is damaged.
+    """
+    served = find_served(bundle.digest, open_store())
+    return "fp32" if served is None else served.manifest.config["default"]
+
+
+def weights_of(bundle: Artifact, precision: str) -> Path | None:
+    """The file that runs instead of the bundle's own decoder, or None.
+
+    Args:
+        precision: `auto` takes the form that the manifest names.
+
+    Raises:
+        ValueError: that form was not made yet.
+        IntegrityError: it is damaged.
+    """
+    chosen = default_of(bundle) if precision == "auto" else precision
+    if chosen == "fp32":
+        return None
+    if precision != "auto":
+        return served_file(quantised_of(bundle, build=False, precision=chosen))
+    served = find_served(bundle.digest, open_store())
+    assert served is not None
+    return served_file(open_store().open("quantised", served.manifest.inputs[chosen]))
+
+
+def _corpus(bundle: Artifact) -> Artifact:
     try:
-        corpus = store.open("corpus", digest)
+        return open_store().open("corpus", BundleFacts.read(bundle).digests["corpus"])
     except ValueError as error:
         where = f"is not under {settings().home}: do this where the version was made"
         raise ValueError(f"the corpus that quantised weights are compared on {where}") from error
-    if build:
-        return resolve_quantised(QuantisedConfig(), bundle, corpus, store)
-    found = find_quantised(QuantisedConfig(), bundle, corpus, store)
-    if found is None:
-        raise ValueError(f"bundle {bundle.digest[:12]} has no weights in 8 bits yet: `timbre quantise` makes them")
-    return found

@@ -6,7 +6,6 @@ from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
 from timbre.export.base import ONNX_FILE
 from timbre.export.hostile import check_bundle
-from timbre.export.quantised import served_file
 from timbre.registry.ledger import Ledger
 from timbre.registry.signing import check_signature
 from timbre.serving.champions import Champion
@@ -14,20 +13,20 @@ from timbre.settings import settings
 from timbre.tasks.bases import base_of
 from timbre.tasks.bundles import bundle_of
 from timbre.tasks.context import open_ledger, registered_name
-from timbre.tasks.quantised import quantised_of
+from timbre.tasks.quantised import weights_of
 
 
 class LedgerChampions:
     """Implements `timbre.serving.champions.Champions` for one base model."""
 
-    def __init__(self, model: ModelConfig, trusted: Path | None = None, *, quantised: bool = False) -> None:
+    def __init__(self, model: ModelConfig, trusted: Path | None = None, *, precision: str = "fp32") -> None:
         """Where champions come from.
 
         Args:
             trusted: the public key that every bundle has to be signed with; None asks for no signature.
-            quantised: serve weights in 8 bits.
+            precision: fp32, int8, int4, or auto: what a bundle's manifest names (`timbre quantise`), fp32 where none does.
         """
-        self._model, self._trusted, self._quantised = model, trusted, quantised
+        self._model, self._trusted, self._precision = model, trusted, precision
         self._names: dict[str, str] = {}
         self._ledger: Ledger | None = None
 
@@ -51,7 +50,7 @@ class LedgerChampions:
         return served.artifact.path
 
     def weights(self, bundle: Artifact) -> Path | None:
-        return served_file(quantised_of(bundle, build=False)) if self._quantised else None
+        return weights_of(bundle, self._precision)
 
     def base(self, bundle: Artifact) -> Path:
         base = base_of(bundle)

@@ -5,7 +5,7 @@ model.onnx, model.onnx.data   the served graph; each weight matrix in blocks of 
                               With 4 bits a block has a zero point as well, and the head keeps 8
 quantised.json                `Quantised`: mean and 99% quantile of KL(fp32 ‖ quantised), nats a token, over test documents
 
-Its bundle stays what was judged. Whether the voice is kept is measured by the stage "engines" (`timbre.export.engines`).
+Its bundle stays what was judged. Whether the voice is kept is measured by the stage "engines" (`timbre.serving.engines`).
 """
 
 import json
@@ -94,7 +94,7 @@ def find_quantised(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, 
 
 
 def served_file(quantised: Artifact) -> Path:
-    """The ONNX file of quantised weights. Weights that are farther from fp32 than `LIMIT` are no default, but may be chosen: with a warning.
+    """The ONNX file of quantised weights. Weights farther from fp32 than `LIMIT` are no default, but may be chosen: with a warning.
 
     Raises:
         IntegrityError: the file leads out of its folder (`timbre.export.hostile`).
