@@ -6,7 +6,7 @@ from timbre.artifacts import Artifact, Input
 from timbre.config import ReleaseConfig
 from timbre.export.facts import BundleFacts
 from timbre.export.quantised import QuantisedConfig, find_quantised, resolve_quantised, served_file
-from timbre.serving.engines import STAGE, EnginesConfig, Precision, find_served, resolve_served
+from timbre.serving.engines import STAGE, EnginesConfig, find_served, resolve_served
 from timbre.settings import settings
 from timbre.tasks.context import open_store
 
@@ -49,34 +49,23 @@ def served_of(bundle: Artifact, config: EnginesConfig) -> tuple[Artifact, Artifa
     return engines, resolve_served(engines, bundle, forms, store)
 
 
-def default_of(bundle: Artifact) -> Precision:
-    """The form that a manifest here names for this bundle; fp32 where none does.
-
-    Raises:
-        IntegrityError: that artifact is damaged.
-    """
-    served = find_served(bundle.digest, open_store())
-    return "fp32" if served is None else served.manifest.config["default"]
-
-
 def weights_of(bundle: Artifact, precision: str) -> Path | None:
     """The file that runs instead of the bundle's own decoder, or None.
 
     Args:
-        precision: `auto` takes the form that the manifest names.
+        precision: `auto` takes the form that a manifest here names for this bundle, fp32 where none does.
 
     Raises:
         ValueError: that form was not made yet.
         IntegrityError: it is damaged.
     """
-    chosen = default_of(bundle) if precision == "auto" else precision
+    served = find_served(bundle.digest, open_store())
+    chosen = precision if precision != "auto" else "fp32" if served is None else served.manifest.config["default"]
     if chosen == "fp32":
         return None
-    if precision != "auto":
-        return served_file(quantised_of(bundle, build=False, precision=chosen))
-    served = find_served(bundle.digest, open_store())
-    assert served is not None
-    return served_file(open_store().open("quantised", served.manifest.inputs[chosen]))
+    if served is not None:
+        return served_file(open_store().open("quantised", served.manifest.inputs[chosen]))
+    return served_file(quantised_of(bundle, build=False, precision=chosen))
 
 
 def _corpus(bundle: Artifact) -> Artifact:

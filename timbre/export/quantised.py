@@ -109,6 +109,11 @@ def served_file(quantised: Artifact) -> Path:
     return quantised.file(ONNX_FILE)
 
 
+def precision_of(weights: Path) -> str:
+    """What numbers a quantised decoder's file holds, e.g. `int8`."""
+    return f"int{Quantised.model_validate_json((weights.parent / FIGURES_FILE).read_bytes()).bits}"
+
+
 def compared(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, quantised: Path) -> Quantised:
     """KL(fp32 ‖ quantised) at every token of passages of test documents, half of each read at once and half on the cache.
 

@@ -241,7 +241,7 @@ def _model(loaded: Loaded) -> dict[str, Any]:
 def _about(loaded: Loaded) -> dict[str, Any]:
     engine = loaded.engine
     return {
-        "style": loaded.style, "version": loaded.version, "bundle": engine.digest,
+        "style": loaded.style, "version": loaded.version, "bundle": engine.digest, "precision": engine.precision,
         "context": engine.facts.context, "provider": engine.provider,
     }  # fmt: skip
 

@@ -15,6 +15,7 @@ from timbre.artifacts import Artifact, HashCache
 from timbre.config import SamplerConfig
 from timbre.export.facts import BundleFacts
 from timbre.export.hostile import check_bundle
+from timbre.export.quantised import precision_of
 from timbre.export.session import Cache, Decoder, Logits
 from timbre.export.slots import Slots
 from timbre.inference.sampling import sample
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 class Engine:
     """A verified bundle, loaded. `stream` may be called from several threads: it keeps no state between texts."""
 
-    def __init__(self, facts: BundleFacts, tokenizer: "Tokenizer", decoder: Decoder, digest: str) -> None:
+    def __init__(self, facts: BundleFacts, tokenizer: "Tokenizer", decoder: Decoder, digest: str, precision: str = "fp32") -> None:
         self.facts = facts
+        self.precision = precision
+        """Numbers of the weights: fp32, int8 or int4."""
         self.digest = digest
         self.tokenizer = tokenizer
         self.decoder = decoder
@@ -74,7 +77,8 @@ class Engine:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True  # "<|im_end|>" in a prompt is text like any other
-        return cls(facts, tokenizer, Decoder.open(weights or artifact.file(facts.serving or facts.onnx)), artifact.digest)
+        decoder = Decoder.open(weights or artifact.file(facts.serving or facts.onnx))
+        return cls(facts, tokenizer, decoder, artifact.digest, "fp32" if weights is None else precision_of(weights))
 
     @property
     def provider(self) -> str:

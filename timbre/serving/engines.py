@@ -10,7 +10,7 @@ from fp32's with an area whose upper 95% bound is above `APART`, and it is no wo
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -19,8 +19,9 @@ from timbre.config import Frozen
 from timbre.export.facts import BundleFacts
 from timbre.export.quantised import LIMIT, ONNX_FILE, Quantised
 from timbre.export.session import Decoder
-from timbre.serving import rounding
-from timbre.serving.rounding import Reader
+
+if TYPE_CHECKING:
+    from timbre.serving.rounding import Reader
 
 Precision = Literal["fp32", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int4")
@@ -50,6 +51,8 @@ class EnginesConfig(Frozen):
 
 def _build(config: EnginesConfig, inputs: Mapping[str, Input], work: Workspace) -> None:
     from timbre.export.quantised import served_file
+    from timbre.serving import rounding
+    from timbre.serving.rounding import Reader
 
     bundle, corpus = inputs["bundle"], inputs["corpus"]
     assert isinstance(bundle, Artifact) and isinstance(corpus, Artifact)
@@ -81,9 +84,11 @@ STAGE: Stage[EnginesConfig] = Stage("engines", 1, _build, timings=("speed.json",
 
 
 def _texts(
-    config: EnginesConfig, corpus: Artifact, readers: Mapping[str, Reader], work: Workspace
+    config: EnginesConfig, corpus: Artifact, readers: Mapping[str, "Reader"], work: Workspace
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Texts of every form, and the document of each; what is written is kept, so that a killed run goes on."""
+    from timbre.serving import rounding
+
     prompts = -(-config.texts // config.samples)
     rows = rounding.openings(corpus, readers["fp32"].tokenizer, prompts, config.prompt_tokens)
     at_once = max(1, config.rows // config.samples)
@@ -101,8 +106,10 @@ def _texts(
     return {name: side[: config.texts] for name, side in texts.items()}, documents[: config.texts]
 
 
-def _read(config: EnginesConfig, corpus: Artifact, inputs: Mapping[str, Input], reader: Reader) -> list[dict[str, Any]]:
+def _read(config: EnginesConfig, corpus: Artifact, inputs: Mapping[str, Input], reader: "Reader") -> list[dict[str, Any]]:
     """Likelihood and probes of one form, as items of the evaluation."""
+    from timbre.serving import rounding
+
     passages = rounding.openings(corpus, reader.tokenizer, config.passages, config.window)
     nll = rounding.likelihood(reader, passages)
     items = [{"metric": "nll", "item": str(n), "cluster": passages[n][0], "value": float(value)} for n, value in enumerate(nll)]
@@ -119,6 +126,7 @@ def _judged(
 ) -> dict[str, Any]:  # fmt: skip
     """All that is known of one form, and why it does not pass where it does not."""
     from timbre.gates.policy import read_policy
+    from timbre.serving import rounding
 
     policy = inputs["policy"]
     assert isinstance(policy, FileInput)
