@@ -21,6 +21,7 @@ from timbre.export.quantised import LIMIT, ONNX_FILE, Quantised
 from timbre.export.session import Decoder
 
 if TYPE_CHECKING:
+    from timbre.evaluation.probes import ProbeKind
     from timbre.serving.rounding import Reader
 
 Precision = Literal["fp32", "int8", "int4"]
@@ -98,7 +99,7 @@ def _texts(
         reader, kept = readers[name], work.scratch / f"{name}-{start:05}.json"
         if not kept.exists():
             chosen = [ids for _, ids in rows[start : start + at_once]]
-            seed = (config.seed, PRECISIONS.index(name), start)  # type: ignore[arg-type]
+            seed = (config.seed, PRECISIONS.index(name), start)
             written = reader.write(chosen, config.samples, config.new_tokens, reader.facts.sampler, seed)
             write_atomically(kept, canonical_json([reader.tokenizer.decode(ids) for ids in written.tolist()]))
         texts[name] += _json(kept)
@@ -113,7 +114,8 @@ def _read(config: EnginesConfig, corpus: Artifact, inputs: Mapping[str, Input], 
     passages = rounding.openings(corpus, reader.tokenizer, config.passages, config.window)
     nll = rounding.likelihood(reader, passages)
     items = [{"metric": "nll", "item": str(n), "cluster": passages[n][0], "value": float(value)} for n, value in enumerate(nll)]
-    for kind, name in (("bias", "bias_probes"), ("facts", "fact_probes")):
+    kinds: dict["ProbeKind", str] = {"bias": "bias_probes", "facts": "fact_probes"}
+    for kind, name in kinds.items():
         file = inputs[name]
         assert isinstance(file, FileInput)
         items += rounding.probed(reader, kind, file, config.probes, config.seed)

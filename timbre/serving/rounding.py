@@ -14,7 +14,7 @@ import numpy as np
 
 from timbre.artifacts import Artifact, FileInput
 from timbre.config import SamplerConfig
-from timbre.evaluation.probes import Probe, probe_rows, read_probes, same_share
+from timbre.evaluation.probes import Pair, ProbeKind, probe_rows, read_probes, same_share
 from timbre.export.facts import BundleFacts
 from timbre.export.session import Decoder
 from timbre.inference.arrays import log_softmax
@@ -94,7 +94,7 @@ def likelihood(reader: Reader, passages: Rows) -> np.ndarray:
     return np.array([-reader.log_probs(ids).mean() for _, ids in passages])
 
 
-def probed(reader: Reader, kind: Any, file: FileInput, count: int, seed: int) -> list[dict[str, Any]]:
+def probed(reader: Reader, kind: ProbeKind, file: FileInput, count: int, seed: int) -> list[dict[str, Any]]:
     """Item rows of `timbre.evaluation.probes`, from this decoder."""
     probes = same_share(read_probes(file.path, kind), count, seed)
     start = list(reader.facts.start_token_ids) or ([reader.facts.bos_token_id] if reader.facts.bos_token_id is not None else [])
@@ -102,14 +102,8 @@ def probed(reader: Reader, kind: Any, file: FileInput, count: int, seed: int) ->
     def score(text: str) -> float:
         return float(reader.log_probs([*start, *backend_text_ids(text, reader.tokenizer)]).sum())
 
-    return probe_rows(kind, [_Plain(probe) for probe in probes], [(score(probe.first), score(probe.second)) for probe in probes])  # type: ignore[arg-type, list-item]
-
-
-class _Plain:
-    """A probe whose texts are read whole."""
-
-    def __init__(self, probe: Probe) -> None:
-        self.probe = probe
+    pairs = [Pair(probe, (), (), ()) for probe in probes]  # texts are read whole
+    return probe_rows(kind, pairs, [(score(probe.first), score(probe.second)) for probe in probes])
 
 
 def judged(
