@@ -114,7 +114,7 @@ def _read(config: EnginesConfig, corpus: Artifact, inputs: Mapping[str, Input], 
     passages = rounding.openings(corpus, reader.tokenizer, config.passages, config.window)
     nll = rounding.likelihood(reader, passages)
     items = [{"metric": "nll", "item": str(n), "cluster": passages[n][0], "value": float(value)} for n, value in enumerate(nll)]
-    kinds: dict["ProbeKind", str] = {"bias": "bias_probes", "facts": "fact_probes"}
+    kinds: dict[ProbeKind, str] = {"bias": "bias_probes", "facts": "fact_probes"}
     for kind, name in kinds.items():
         file = inputs[name]
         assert isinstance(file, FileInput)
