@@ -75,8 +75,11 @@ class Paired:
 
 
 def over_seeds(pairs: Sequence[Paired], confidence: float = 0.95) -> Interval:
-    """The mean over seeds that were read on the same items, bounded by document."""
-    return clustered_bound(np.mean([pair.values for pair in pairs], axis=0), pairs[0].clusters, confidence, weights=pairs[0].weights)
+    """The mean over seeds, bounded by document: seeds that were read on the same items are averaged item by item, others put together."""
+    first = pairs[0]
+    if all(list(pair.clusters) == list(first.clusters) for pair in pairs):
+        return clustered_bound(np.mean([pair.values for pair in pairs], axis=0), first.clusters, confidence, weights=first.weights)
+    return clustered_bound(np.concatenate([pair.values for pair in pairs]), [each for pair in pairs for each in pair.clusters], confidence)
 
 
 def floats(values: Sequence[float]) -> Floats:

@@ -80,7 +80,7 @@ def paired(figure: str, mine: tuple[Setting, Figures], other: tuple[Setting, Fig
         return Paired(of(theirs["likelihood"][others_how], tokens) - of(own["likelihood"][how], tokens), names["passages"], tokens)
     if figure in PROBED:
         sign = 1 if figure == "fact_margin" else -1
-        clusters = names[_CLUSTERS[figure]] if figure in _CLUSTERS else [str(place) for place in range(len(own[figure]))]
+        clusters = names[_CLUSTERS[figure]] if figure in _CLUSTERS else own["recited_from"]  # each seed learnt passages of its own
         return Paired(sign * (floats(own[figure]) - floats(theirs[figure])), clusters)
     texts, others = own["texts"][how], theirs["texts"][others_how]
     if figure == "covered":

@@ -143,9 +143,11 @@ def read(cell: Cell, arm: Arm, place: Trial, adapter: Artifact | None) -> Figure
     }  # fmt: skip
     if not arm.asked:
         answers = _answers(cell, arm, place, adapter)
-        recited = [train.figures(row) for row in answers.json_lines("generations.jsonl") if row["kind"] == "memorisation"]
+        openings = [row for row in answers.json_lines("generations.jsonl") if row["kind"] == "memorisation"]
+        recited = [train.figures(row) for row in openings]
         found |= probed(answers.json("scores.json")) | {
-            "recited": rounded(share for _, _, share in recited), "longest": max((length for length, _, _ in recited), default=0)
+            "recited": rounded(share for _, _, share in recited), "recited_from": [row["cluster"] for row in openings],
+            "longest": max((length for length, _, _ in recited), default=0),
         }  # fmt: skip
     return found
 

@@ -39,7 +39,8 @@ def read(seed: int, arm: arms.Arm, *, nll: float = 4.1, entropy: float = 3.9, ar
     likelihood = {"nll": losses.tolist(), "entropy": [255 * entropy] * 24}
     return {
         "texts": dict.fromkeys(arm.samplers, texts), "likelihood": {f"{t:g}": likelihood for t in arm.temperatures},
-        "recited": [0.02] * 4, "fact_margin": items.normal(1, 1, 20).tolist(), "bias_gap": items.uniform(0, 1, 20).tolist(),
+        "recited": [0.02] * 4, "recited_from": [f"t{seed % 10}-{n}" for n in range(4)],
+        "fact_margin": items.normal(1, 1, 20).tolist(), "bias_gap": items.uniform(0, 1, 20).tolist(),
     }  # fmt: skip
 
 
@@ -79,6 +80,15 @@ def test_secondary_claims_are_those_that_hold_against_the_best_setting_for_sft()
     shown = {each.hypothesis.name: each.shown for each in against_sft(beaten, STYLE, "cpu")}
     assert shown["likelier"].rival.startswith("sft-budget") and shown["likelier"].interval.mean == pytest.approx(-0.01, abs=0.005)
     assert shown["facts kept"].verdict == "not worse"
+
+
+def test_what_each_seed_learnt_itself_is_put_together_and_not_averaged_item_by_item() -> None:
+    found = proof()
+    for seed in SEEDS:
+        found[Cell("dft", STYLE, "cpu", seed)]["read"]["recited"] = [0.0, 0.0, 0.01, 0.01]
+    shown = {each.hypothesis.name: each for each in against_sft(found, STYLE, "cpu")}["recites less"]
+    bound = shown.settings[shown.best].at(0.95)
+    assert (bound.n, bound.clusters) == (12, 12) and bound.mean == pytest.approx(0.015) and bound.low > 0
 
 
 def test_every_setting_of_the_sweep_is_a_rival() -> None:
