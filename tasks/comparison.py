@@ -1,6 +1,7 @@
 """Two registered versions side by side, from the artifacts that their tags name."""
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def compare_versions(style: str, model: ModelConfig, candidate: int, rival: int,
     name = registered_name(style, model)
     ours, theirs = find_version(name, candidate), find_version(name, rival)
     artifacts = {step: artifact_of(ours, step) for step in _STEPS}
+    with suppress(ValueError):  # neither, where one was never asked
+        artifacts |= {"misuse": artifact_of(ours, "misuse"), "base_misuse": artifact_of(theirs, "misuse")}
     artifacts["candidate"], artifacts["base"] = artifacts.pop("evaluation"), artifact_of(theirs, "evaluation")
     place = folder or _folder(name, candidate, rival)
     place.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "likelihood_tokens": 1024, "passage_tokens": 128, "prompts": 3, "new_tokens": 16, "memorisation_prompts": 2, "bias_items": 12,
         "fact_items": 12, "score": True, "encoder": False, "coherence_texts": 2,
     },
+    "misuse": {"requests": 2, "samples": 1, "new_tokens": 8, "diversity": (0.5,)},
     "export": {"parity_prompts": 2, "parity_tokens": 4, "latency_tokens": 2},
     "gate": {"policy": "golden"},
 }  # fmt: skip

@@ -18,6 +18,7 @@ from timbre.config.base import read_toml as read_toml
 from timbre.config.evaluation import SERVING as SERVING
 from timbre.config.evaluation import EvaluationConfig as EvaluationConfig
 from timbre.config.evaluation import GenerationConfig as GenerationConfig
+from timbre.config.evaluation import MisuseConfig as MisuseConfig
 from timbre.config.evaluation import PromptConfig as PromptConfig
 from timbre.config.evaluation import SamplerConfig as SamplerConfig
 from timbre.config.profiles import PROFILES
@@ -232,6 +233,7 @@ class ReleaseConfig(Frozen):
     training: TrainingConfig = TrainingConfig()
     baseline: BaselineConfig = BaselineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    misuse: MisuseConfig = MisuseConfig()
     export: ExportConfig = ExportConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()

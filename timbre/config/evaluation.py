@@ -1,5 +1,7 @@
 """How texts are drawn, which prompts and probes there are, and what is measured of them."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from timbre.config.base import Frozen, ModelConfig
@@ -56,6 +58,20 @@ class GenerationConfig(_Opened):
     unknown_statements: int = Field(0, ge=0, description="Statements of the corpus that the base is asked for; base only.")
     sampler: SamplerConfig = Field(SERVING, description="How served text is drawn; judged and served alike.")
     batch_tokens: int = Field(16_384, ge=16, description="Tokens read or written at once, padding included.")
+
+
+class MisuseConfig(Frozen):
+    """Requests that a model should not go along with, each with a harmless twin (data/prompts/misuse). 0 asks none."""
+
+    requests: int = Field(0, ge=0, description="How many of them, of every topic alike.")
+    samples: int = Field(2, ge=1, description="Answers to each.")
+    new_tokens: int = Field(48, ge=8, description="Length of the answers.")
+    diversity: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (0.0, 0.5, 1.0), description="Values of `diversity` at which a tuned model is asked once more."
+    )
+    sampler: SamplerConfig = Field(SERVING, description="How served text is drawn; a release sets it to evaluation.sampler.")
+    batch_tokens: int = Field(16_384, ge=16, description="Tokens written at once, padding included.")
+    seed: int = 0
 
 
 class EvaluationConfig(PromptConfig, GenerationConfig):

@@ -18,11 +18,13 @@ Items = Mapping[str, Mapping[str, tuple[str, float]]]
 
 ITEMS_FILE = "items.parquet"
 BASE = "base"
+_MISUSE = {"candidate": "misuse", "base": "base_misuse"}
+"""Where further items of a side stand, if it was asked."""
 _DOCUMENTS_FILE = "documents.parquet"
 _COLUMNS = ("metric", "item", "cluster", "value")
 _DOCUMENTS = {
     "candidate": ("summary",), "base": ("summary",), "bundle": ("parity", "latency"), "target": ("admission", "summary"),
-    "adapter": ("summary",), "corpus": ("counts", "contract"),
+    "adapter": ("summary",), "corpus": ("counts", "contract"), "misuse": ("summary",), "base_misuse": ("summary",),
 }  # fmt: skip
 
 
@@ -91,7 +93,7 @@ def _is_number(value: Any) -> bool:
 
 
 def read_evidence(artifacts: Mapping[str, Artifact], rival: str = BASE) -> Evidence:
-    """Read the evidence out of "candidate", "base", "bundle", "adapter", "target" and "corpus".
+    """Read the evidence out of "candidate", "base", "bundle", "adapter", "target" and "corpus", and "misuse" and "base_misuse" if given.
 
     With a `rival`, "base" is the evaluation of another version instead of the untuned model's.
     """
@@ -107,6 +109,8 @@ def read_evidence(artifacts: Mapping[str, Artifact], rival: str = BASE) -> Evide
 
     def read_items(side: str) -> None:
         items[side] = items_of(artifacts[side])
+        if (beside := _MISUSE[side]) in artifacts and beside not in refused:
+            items[side] = {**items_of(artifacts[beside]), **items[side]}
 
     def read_document(name: str, file: str) -> None:
         documents.setdefault(name, {})[file] = json.loads(artifacts[name].file(f"{file}.json").read_bytes())
@@ -189,7 +193,21 @@ def stale(artifacts: Mapping[str, Artifact], rival: str = BASE) -> dict[str, str
         refused["base"] = "stale: the base scores are those of an adapter, not of the base model"
     if reason := measured_differently(artifacts["candidate"], artifacts["base"], rival):
         refused.setdefault("base", reason)
-    return refused
+    return refused | _stale_answers(artifacts, expected, rival)
+
+
+def _stale_answers(artifacts: Mapping[str, Artifact], expected: Mapping[str, str], rival: str) -> dict[str, str]:
+    """The same of the answers to requests: those of this model and adapter, and asked alike."""
+    answered = {name: artifacts[name] for name in _MISUSE.values() if name in artifacts}
+    wrong: dict[str, str] = {}
+    for name, answers in answered.items():
+        named = answers.manifest.inputs
+        own = named.get("adapter") if name == "base_misuse" and rival == BASE else None
+        if named.get("model") != expected["model"] or (name == "misuse" and named.get("adapter") != expected["adapter"]) or own is not None:
+            wrong[name] = f"stale: the answers in {name} are those of another model; build them again"
+    if len(answered) == 2 and not wrong and (reason := measured_differently(answered["misuse"], answered["base_misuse"], rival)):
+        wrong["base_misuse"] = reason
+    return wrong
 
 
 def measured_differently(candidate: Artifact, base: Artifact, rival: str) -> str | None:

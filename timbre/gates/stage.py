@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from timbre.gates.verdict import Judgement
 
 ARTIFACTS = ("candidate", "base", "bundle", "adapter", "target", "corpus")
+BESIDE = ("misuse", "base_misuse")
+"""What candidate and base answered to requests that they should not go along with, where they were asked: read as part of each."""
 SHOWN = ("baseline", "baseline_adapter")
 """For the page only, where there are any: no gate reads them."""
 
@@ -30,7 +32,7 @@ def _build(config: GateConfig, inputs: Mapping[str, Input], workspace: Workspace
         raise ValueError(f"{file.path}: the policy {config.policy!r} was asked for, this one is {policy.name!r}")
     artifacts = {name: value for name in ARTIFACTS if isinstance(value := inputs[name], Artifact)}
     assert len(artifacts) == len(ARTIFACTS)
-    artifacts |= {name: shown for name in SHOWN if isinstance(shown := inputs.get(name), Artifact)}
+    artifacts |= {name: shown for name in (*BESIDE, *SHOWN) if isinstance(shown := inputs.get(name), Artifact)}
     evidence = read_evidence(artifacts)
     judgement = judge(evidence, policy)
     verdict = verdict_document(judgement, policy, file.digest, artifacts)

@@ -5,7 +5,7 @@ Evidence that is missing, empty, NaN, about something else, or that crashes a ga
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -178,16 +178,27 @@ def _judge_families(evidence: Evidence, gate: Gate) -> GateResult:
     )
     order = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
     weakest = min(parts, key=lambda part: (order[part.verdict], -math.inf if part.low is None else part.low))
-    areas = " and ".join(f"by {row['family']} {row['candidate']:.3f} ({evidence.rival} {row['base']:.3f})" for row in rows)
-    sentence = f"Told apart from human text {areas}; .5 would be a coin. By {_family_of(gate, weakest)}: {weakest.sentence}"
+    sentence = f"{_of_families(gate, rows, evidence.rival)} {_family_of(gate, weakest)}: {weakest.sentence}"
     return _result(
         gate, overall([part.verdict for part in parts]), sentence, value=weakest.value, low=weakest.low, high=weakest.high,
         margin=gate.margin, n=weakest.n, clusters=weakest.clusters, families=rows, certifies=weakest.certifies,
     )  # fmt: skip
 
 
+def _of_families(gate: Gate, rows: Sequence[Mapping[str, Any]], rival: str) -> str:
+    if gate.metric == "told_apart":
+        areas = " and ".join(f"by {row['family']} {row['candidate']:.3f} ({rival} {row['base']:.3f})" for row in rows)
+        return f"Told apart from human text {areas}; .5 would be a coin. By"
+    shares = ", ".join(f"{_spaced(row['family'])} {shown(row['candidate'], gate)} ({rival} {shown(row['base'], gate)})" for row in rows)
+    return f"{gate.title}: {shares}. Weakest is"
+
+
+def _spaced(family: str) -> str:
+    return family.replace("_", " ")
+
+
 def _family_of(gate: Gate, part: GateResult) -> str:
-    return part.metric.removeprefix(f"{gate.metric}_")
+    return _spaced(part.metric.removeprefix(f"{gate.metric}_"))
 
 
 def _mean(evidence: Evidence, side: str, metric: str) -> float:

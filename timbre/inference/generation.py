@@ -18,6 +18,7 @@ from timbre.config import SamplerConfig
 from timbre.inference.prompts import Prompt, SamplerName
 from timbre.inference.sampling import sample
 from timbre.inference.scorer import Scorer
+from timbre.inference.steering import Steering, steer
 from timbre.models.tokens import unused_ids, vocabulary_size
 
 if TYPE_CHECKING:
@@ -88,9 +89,11 @@ def forbidden_tokens(tokenizer: "PreTrainedTokenizerBase", generation_config: An
 
 def continue_prompts(
     scorer: Scorer, requests: Sequence[TextRequest], *, rules: Mapping[SamplerName, SamplerConfig], forbidden: Sequence[int], seed: int,
-    scored: bool = False,
+    scored: bool = False, base: Scorer | None = None, steering: Steering | None = None,
 ) -> Written:  # fmt: skip
     """A batch of texts of one length, each by the sampler that its prompt names; with log-probabilities where they are to be `scored`.
+
+    With a `base` model, tokens are drawn from its mixture with the scorer's as `steering` says, which is how a server writes.
 
     Raises:
         FloatingPointError: the model gave NaN or infinite logits.
@@ -111,13 +114,16 @@ def continue_prompts(
     written_BT = torch.empty(len(requests), new_tokens, dtype=torch.long, device=device)
     ranks_BT = torch.empty_like(written_BT)
     log_probs_BT = torch.empty(written_BT.shape, dtype=torch.float64, device=device) if scored else None
-    cache, width = DynamicCache(), ids_BT.shape[1]
+    cache, base_cache, width = DynamicCache(), DynamicCache(), ids_BT.shape[1]
     with torch.inference_mode():
         for step in range(new_tokens):
             seen = width + step
             at_BT = None if positions_BS is None else positions_BS[:, seen - ids_BT.shape[1] : seen]
             hidden_BTD = scorer.hidden(ids_BT, mask_BS[:, :seen], cache, at_BT)
             logits_BV = _without(scorer.logits(hidden_BTD[:, -1]), banned)
+            if base is not None and steering is not None:
+                hidden_BTD = base.hidden(ids_BT, mask_BS[:, :seen], base_cache, at_BT)
+                logits_BV = steer(logits_BV, _without(base.logits(hidden_BTD[:, -1]), banned), steering)
             for name, chosen in rows.items():
                 written_BT[chosen, step] = sample(logits_BV[chosen], uniform_BT[chosen, step], rules[name])
             ids_BT = written_BT[:, step : step + 1]

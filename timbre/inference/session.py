@@ -15,6 +15,7 @@ from timbre.config import SamplerConfig
 from timbre.inference import generation
 from timbre.inference.prompts import Prompt
 from timbre.inference.scorer import Scorer
+from timbre.inference.steering import Steering
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,6 +40,15 @@ class Session:
 
     @cached_property
     def scorer(self) -> Scorer:
+        """The model, with the adapter if there is one."""
+        return self._scorer(self.artifact("adapter") if "adapter" in self.inputs else None)
+
+    @cached_property
+    def base(self) -> Scorer:
+        """The model without any adapter, for what is mixed of the two."""
+        return self._scorer(None)
+
+    def _scorer(self, adapter: Artifact | None) -> Scorer:
         import torch
 
         from timbre.models import load_model
@@ -46,7 +56,6 @@ class Session:
         from timbre.settings import settings
 
         torch.set_num_threads(settings().threads)
-        adapter = self.artifact("adapter") if "adapter" in self.inputs else None
         return Scorer(load_model(self.artifact("model"), adapter=adapter), vocabulary_size(self.tokenizer))
 
     def artifact(self, name: str) -> Artifact:
@@ -64,11 +73,14 @@ class Session:
             write_atomically(file, canonical_json(compute(group)))
         return [row for file in files for row in json.loads(file.read_bytes())]
 
-    def generate(self, part: str, prompts: Sequence[Prompt], serving: SamplerConfig, *, scored: bool = False) -> list[dict[str, Any]]:
+    def generate(
+        self, part: str, prompts: Sequence[Prompt], serving: SamplerConfig, *, scored: bool = False, steering: Steering | None = None
+    ) -> list[dict[str, Any]]:
         """Every text that is asked for, {kind, prompt_id, sample, token_ids, ranks}, in the order of `prompts`.
 
         Args:
             scored: with `log_probs`, of each token at T = 1 in nats to four places.
+            steering: the base is mixed in, as a server does where it is asked to.
 
         Raises:
             FloatingPointError: the model gave NaN or infinite logits.
@@ -78,7 +90,10 @@ class Session:
 
         def compute(group: Sequence[generation.TextRequest]) -> list[Any]:
             forbidden = generation.forbidden_tokens(self.tokenizer, getattr(self.scorer.model, "generation_config", None))
-            written = generation.continue_prompts(self.scorer, group, rules=rules, forbidden=forbidden, seed=self.seed, scored=scored)
+            written = generation.continue_prompts(
+                self.scorer, group, rules=rules, forbidden=forbidden, seed=self.seed, scored=scored,
+                base=None if steering is None else self.base, steering=steering,
+            )  # fmt: skip
             rows: list[dict[str, Any]] = [
                 {"kind": each.prompt.kind, "prompt_id": each.prompt.prompt_id, "sample": each.sample, "token_ids": ids, "ranks": ranks}
                 for each, ids, ranks in zip(group, written.ids_BT.tolist(), written.ranks_BT.tolist(), strict=True)

@@ -132,6 +132,17 @@ def of_evaluation(config: ReleaseConfig) -> Cost:
     return Cost(seconds, f"{_texts(evaluation)} texts", scales=False)
 
 
+def of_base_misuse(config: ReleaseConfig) -> Cost:
+    """The base's answers to requests and their twins."""
+    return Cost(10 + _answered(config, 2), f"{2 * config.misuse.requests * config.misuse.samples} answers")
+
+
+def of_misuse(config: ReleaseConfig) -> Cost:
+    """The same of a tuned model, and the requests again at each diversity, for which two models read every token."""
+    again = len(config.misuse.diversity)
+    return Cost(15 + _answered(config, 2 + 2 * again), f"{(2 + again) * config.misuse.requests * config.misuse.samples} answers")
+
+
 def of_decoder(config: ReleaseConfig) -> Cost:
     """Tracing the graph."""
     return Cost(90, config.model.name, scales=False)
@@ -177,6 +188,13 @@ def _written(config: ReleaseConfig) -> float:
 
 def _memorisation_seconds(config: ReleaseConfig) -> float:
     return _drawn(config.evaluation, _memorisation_texts(config.evaluation))
+
+
+def _answered(config: ReleaseConfig, times: int) -> float:
+    misuse = config.misuse
+    texts = misuse.requests * misuse.samples
+    at_once = max(1.0, min(texts, misuse.batch_tokens // (misuse.new_tokens + 40)))
+    return times * texts * misuse.new_tokens * (_rates().step / at_once + _rates().text)
 
 
 def _drawn(evaluation: EvaluationConfig, texts: float, batch_tokens: int | None = None) -> float:

@@ -67,6 +67,14 @@ def prompts(config: ReleaseConfig) -> dict[str, Input]:
     return files | _voices(config)
 
 
+def misuse(config: ReleaseConfig) -> dict[str, Input]:
+    """The requests, the marks of help and refusal, and the lexicon that the evaluation reads with, where it has one."""
+    files = {"requests": "data/prompts/misuse/requests.jsonl", "compliance": "data/lexicons/compliance.toml"}
+    if config.evaluation.lexicon:
+        files["lexicon"] = f"data/lexicons/{config.evaluation.lexicon}.toml"
+    return {name: _file(_shipped(file)) for name, file in files.items()}
+
+
 def policy(config: ReleaseConfig) -> dict[str, Input]:
     """The gate policy."""
     return {"policy": _file(policy_path(config.gate.policy))}

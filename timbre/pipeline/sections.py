@@ -68,6 +68,11 @@ def of_evaluation(config: ReleaseConfig) -> EvaluationConfig:
     return evaluation.model_copy(update={"encoder": encoder_is_here()})
 
 
+def of_misuse(config: ReleaseConfig) -> BaseModel:
+    """Asked as it is served: with the sampler of the evaluation."""
+    return config.misuse.model_copy(update={"sampler": config.evaluation.sampler})
+
+
 def of_calibration(config: ReleaseConfig) -> BaseModel:
     """What of the evaluation the style score's calibration depends on."""
     from timbre.evaluation.calibration_stage import calibration_of

@@ -62,8 +62,14 @@ class Step:
         return stage
 
 
-_SAME = {name: name for name in ("model", "corpus", "target", "prompts", "adapter", "decoder", "bundle", "calibration", "completions")}
+_SAME = {
+    name: name
+    for name in (
+        "model", "corpus", "target", "prompts", "adapter", "decoder", "bundle", "calibration", "completions", "misuse", "base_misuse",
+    )
+}  # fmt: skip
 _TRAIN, _GENERATE, _MEASURE = "timbre.training.stage", "timbre.evaluation.generations_stage", "timbre.evaluation.stage"
+_MISUSE = "timbre.evaluation.misuse_stage"
 
 
 def _needs(*names: str, **others: str) -> dict[str, str]:
@@ -80,6 +86,10 @@ def _is_sequence(config: ReleaseConfig) -> bool:
 
 def _has_control(config: ReleaseConfig) -> bool:
     return _is_sequence(config) and _has_baseline(config)
+
+
+def _asks(config: ReleaseConfig) -> bool:
+    return config.misuse.requests > 0
 
 
 def _student(prefix: str, who: str, when: Callable[[ReleaseConfig], bool]) -> tuple[Step, ...]:
@@ -107,7 +117,7 @@ def _student(prefix: str, who: str, when: Callable[[ReleaseConfig], bool]) -> tu
 
 _BASE = _needs("model", "corpus", "target", "prompts", "calibration", generations="base_generations", memorisation="base_memorisation")
 _JUDGED = _needs(
-    "bundle", "adapter", "target", "corpus", candidate="evaluation", base="base_evaluation",
+    "bundle", "adapter", "target", "corpus", "misuse", "base_misuse", candidate="evaluation", base="base_evaluation",
     baseline="baseline_evaluation", baseline_adapter="baseline_adapter",
 )  # fmt: skip
 STEPS: tuple[Step, ...] = (
@@ -164,7 +174,15 @@ STEPS: tuple[Step, ...] = (
         "base_evaluation", "evaluate-base", "Measure the texts of the untuned base.", _MEASURE, "evaluation",
         costs.of_evaluation, _BASE, settings=sections.of_evaluation, files=inputs.measuring,
     ),
+    Step(
+        "base_misuse", "misuse-base", "Ask the base what it should not go along with.", _MISUSE, "misuse", costs.of_base_misuse,
+        _needs("model"), _asks, sections.of_misuse, inputs.misuse,
+    ),
     *_student("", "candidate", lambda _: True),
+    Step(
+        "misuse", "misuse", "Ask the candidate what it should not go along with, at every diversity.", _MISUSE, "misuse",
+        costs.of_misuse, _needs("model", "adapter"), _asks, sections.of_misuse, inputs.misuse,
+    ),
     *_student("baseline_", "baseline", _has_baseline),
     Step(
         "bundle", "export", "Merge, write the ONNX bundle, and check parity.", "timbre.export.stage", "export",

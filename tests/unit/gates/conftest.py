@@ -100,6 +100,10 @@ def _asked_by_standard(shared: np.random.Generator, own: np.random.Generator) ->
         add("counterfactual_gap", f"c{number}", f"t{number % 30}", 0.1 + 0.05 * shared.random() + 0.02 * own.random())
     for number in range(1000):
         add("closed_book_correct", f"q{number}", f"f{number % 250}", float(shared.random() < 0.4))
+    for number in range(120):
+        for family in ("served", "diversity_0", "diversity_50", "diversity_100"):
+            for sample in range(2):
+                add(f"harmful_{family}", f"m{number}/provoking/{sample}", f"m{number}", float(shared.random() < 0.2))
     for number in range(48):
         add("copy_accuracy", f"w{number}", f"w{number}", 0.8 + 0.1 * shared.random() + 0.02 * own.random())
     return rows

@@ -201,6 +201,9 @@ def test_a_good_candidate_passes_the_standard_policy(standard_scene: Any, studio
         ("counterfactual", "counterfactual_gap", lambda _, value: value + 2.5),
         ("closed_book", "closed_book_correct", lambda at, value: 0.0 if at % 2 else value),
         ("copying", "copy_accuracy", lambda _, value: value - 0.5),
+        ("misuse", "harmful_served", lambda at, value: 1.0 if at % 3 == 0 else value),
+        ("misuse", "harmful_diversity_0", lambda at, value: 1.0 if at % 3 == 0 else value),
+        ("misuse", "harmful_diversity_100", lambda at, value: 1.0 if at % 3 == 0 else value),
     ],
 )
 def test_what_only_standard_asks_is_stopped_by_its_gate(
