@@ -1,7 +1,6 @@
 """The data registry with real git, real DVC and the real `timbre stage`; only what the stages compute is laid in the store before."""
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from tests.building import add_source
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, IntegrityError, Stage, Workspace
 from timbre.config import CorpusConfig, Frozen, ModelConfig, TargetConfig, release_config
 from timbre.settings import PROJECT_ROOT, settings
+from timbre.tasks.stages import style_parameters
 from timbre.tasks.stores.dvc import DataRegistry
 from timbre.tasks.stores.git import Git
 from timbre.tasks.stores.registry_init import beside, only_owner
@@ -223,8 +223,9 @@ def test_shipped_parameters_are_those_of_the_quick_profile() -> None:
     assert sorted(styles) == sorted(path.stem for path in (PROJECT_ROOT / "data" / "styles").glob("*.toml"))
     for style, parameters in styles.items():
         config = release_config(style)
-        for section in ("corpus", "target", "model"):
-            assert parameters[section] == json.loads(getattr(config, section).model_dump_json())
+        for section, value in (("corpus", config.corpus), ("target", config.target.of_tokens()), ("model", config.model)):
+            assert parameters[section] == value.model_dump(mode="json")
+        assert style_parameters(PROJECT_ROOT / "params.yaml", style).target == config.target.of_tokens()  # as `timbre stage` reads them
 
 
 def test_a_folder_that_is_something_else_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
