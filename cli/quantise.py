@@ -51,4 +51,4 @@ def quantise(
 def _sentence(form: dict[str, Any]) -> str:
     areas = ", ".join(f"{area['auc']:.3f} (up to {area['high']:.3f}) by {family}" for family, area in form["told_apart"].items())
     verdict = "passes" if form["passes"] else "is no default: " + "; ".join(form["why"])
-    return f"{form['kl']:.3g} nats a token from fp32 on {form['tokens']} tokens, told apart {areas}; {verdict}"
+    return f"{form['kl']:.3g} nats a token from fp32 on {form['tokens']} tokens{areas and ', told apart ' + areas}; {verdict}"

@@ -103,7 +103,7 @@ def _serve(
     prepare(settings())
     styles = Styles(
         LedgerChampions(ModelConfig(name=model), source[0], precision=source[1]),
-        Bounds(rows=limits.rows, waiting=limits.waiting, cache_bytes=limits.cache_mib << 20),
+        Bounds(rows=limits.rows, waiting=limits.waiting, cache_bytes=limits.cache_mib << 20, prefix_bytes=limits.prefix_mib << 20),
         open_store().hashes,
     )
     with listening(host, port) as bound:

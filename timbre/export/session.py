@@ -244,6 +244,11 @@ class Decoder:
         nothing = np.zeros((batch, self._kv_heads, 0, self._head_dim), np.float32)
         return Cache([OrtValue.ortvalue_from_numpy(nothing, self._device, 0) for _ in self._past], np.zeros((batch, 0), np.int64))
 
+    def cache_of(self, values: Sequence[Logits]) -> Cache:
+        """A cache of keys and values that were taken out of another one, each [batch, kv_heads, past, head_dim]; nothing is hidden."""
+        arrays = [np.ascontiguousarray(value) for value in values]
+        return Cache([self.placed(array) for array in arrays], np.ones(arrays[0].shape[:3:2], np.int64))
+
     def step(self, input_ids: Ids, cache: Cache, mask: Ids | None = None) -> tuple[Logits, Cache]:
         """Feed tokens after those in the cache.
 

@@ -1,6 +1,7 @@
 """The stages "engines" and "served": what a bundle's rounded weights were found to be, and which of its forms is served by default.
 
-engines   engines.json   of int8 and int4: KL to fp32, told apart from fp32's texts, the gates' quick set against fp32, whether it passes
+engines   engines.json   of int8 and int4: KL to fp32, and where that passes told apart from fp32's texts and the gates' quick set against
+                         fp32; whether it passes, and why not
           texts.jsonl    the texts that were told apart
           speed.json     milliseconds a token of each form, in turn; measured times, outside the digest
 served    served.json    the same as its manifest's configuration: `default`, the fastest form that passes
@@ -42,7 +43,7 @@ class EnginesConfig(Frozen):
     texts: int = Field(TEXTS, ge=20, description="Texts a side that are told apart.")
     samples: int = Field(4, ge=1, description="Texts a prompt.")
     prompt_tokens: int = Field(24, ge=1)
-    new_tokens: int = Field(48, ge=2)
+    new_tokens: int = Field(32, ge=2)
     rows: int = Field(32, ge=1, description="Texts that are written at once.")
     passages: int = Field(16, ge=2, description="Held-out passages for likelihood.")
     window: int = Field(128, ge=2, description="Tokens of each.")
@@ -63,8 +64,9 @@ def _build(config: EnginesConfig, inputs: Mapping[str, Input], work: Workspace) 
     for name, form in rounded.items():
         files[name] = served_file(form) if Quantised.read(form).passes else form.file(ONNX_FILE)
     readers = {name: Reader(bundle, Decoder.open(file)) for name, file in files.items()}
-    texts, documents = _texts(config, corpus, readers, work)
-    read = {name: _read(config, corpus, inputs, reader) for name, reader in readers.items()}
+    near = {name: reader for name, reader in readers.items() if name == "fp32" or Quantised.read(rounded[name]).passes}  # others are out
+    texts, documents = _texts(config, corpus, near, work)
+    read = {name: _read(config, corpus, inputs, reader) for name, reader in near.items()}
     found = {name: _judged(config, inputs, Quantised.read(form), read, texts, documents, name) for name, form in rounded.items()}
     prompt = rounding.openings(corpus, readers["fp32"].tokenizer, 1, config.prompt_tokens)[0][1]
     speed = {
@@ -130,6 +132,10 @@ def _judged(
     from timbre.gates.policy import read_policy
     from timbre.serving import rounding
 
+    known = {"kl": figures.kl, "kl_99": figures.kl_99, "tokens": figures.tokens}
+    if name not in texts:
+        why = [f"KL {figures.kl:.3g} nats a token, {LIMIT:g} is the most"]
+        return known | {"told_apart": {}, "texts": 0, "gates": [], "passes": False, "why": why}
     policy = inputs["policy"]
     assert isinstance(policy, FileInput)
     gates = {gate.name: gate for gate in read_policy(policy.path).gates}
@@ -139,7 +145,7 @@ def _judged(
         assert margin is not None
         results.append(rounding.judged(metric, gates[gate], read[name], read["fp32"], margin))
     apart = rounding.told(texts[name], texts["fp32"], documents, config.seed)
-    why = [] if figures.passes else [f"KL {figures.kl:.3g} nats a token, {LIMIT:g} is the most"]
+    why = []
     if figures.tokens < HELD_OUT:
         why.append(f"compared on {figures.tokens} held-out tokens, {HELD_OUT} are the least")
     if len(documents) < TEXTS:
@@ -154,10 +160,7 @@ def _judged(
         for each in results
         if each["verdict"] != "PASS"
     ]
-    return {
-        "kl": figures.kl, "kl_99": figures.kl_99, "tokens": figures.tokens, "told_apart": apart, "texts": len(documents),
-        "gates": results, "passes": not why, "why": why,
-    }  # fmt: skip
+    return known | {"told_apart": apart, "texts": len(documents), "gates": results, "passes": not why, "why": why}
 
 
 class ServedConfig(Frozen):

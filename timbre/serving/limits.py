@@ -15,6 +15,7 @@ class Limits(Frozen):
     waiting: int = Field(64, ge=1, description="Texts that may wait; 429 with Retry-After beyond.")
     connections: int = Field(256, ge=1, description="Requests at once (429).")
     cache_mib: int = Field(2048, ge=1, description="Memory of keys and values, in MiB; further texts wait.")
+    prefix_mib: int = Field(256, ge=0, description="Memory of kept beginnings of prompts, in MiB; 0 keeps none.")
     read_seconds: float = Field(20.0, gt=0, description="Until headers and body are here (408).")
     request_seconds: float = Field(300.0, gt=0, description="Until a text is written, with waiting (408).")
     write_seconds: float = Field(30.0, gt=0, description="How long a client may not read before it is left.")

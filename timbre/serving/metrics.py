@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
@@ -46,22 +46,26 @@ class _Now(Collector):
     def describe(self) -> Iterator[GaugeMetricFamily]:
         return iter(())
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         yield GaugeMetricFamily("timbre_requests_in_flight", "Requests that are being answered.", self._metrics.in_flight)
         by_version = ("model", "version")
         rows = GaugeMetricFamily("timbre_rows", "Texts that are being written.", labels=by_version)
         waiting = GaugeMetricFamily("timbre_waiting", "Texts that wait for a row.", labels=by_version)
         cache = GaugeMetricFamily("timbre_cache_bytes", "Memory of keys and values.", labels=by_version)
+        kept = GaugeMetricFamily("timbre_prefix_bytes", "Memory of kept beginnings of prompts.", labels=by_version)
+        reused = CounterMetricFamily("timbre_prefix_reused_tokens", "Prompt tokens that were kept and not read again.", labels=by_version)
         pace = GaugeMetricFamily("timbre_step_seconds", "Seconds a step of all rows, smoothed.", labels=by_version)
         for loaded in self._styles.all:
             labels, writer = (loaded.champion.model, str(loaded.version)), loaded.writer
             rows.add_metric(labels, writer.active)
             waiting.add_metric(labels, writer.waiting)
             cache.add_metric(labels, writer.cache_bytes)
+            kept.add_metric(labels, writer.prefixes.nbytes)
+            reused.add_metric(labels, writer.prefixes.reused)
             pace.add_metric(labels, writer.pace)
         served_version = GaugeMetricFamily("timbre_champion_version", "The version that takes requests.", labels=("model",))
         trouble = GaugeMetricFamily("timbre_champion_not_served", "1 while the newest champion cannot be served.", labels=("model",))
         for loaded in self._styles.current:
             served_version.add_metric((loaded.champion.model,), loaded.version)
             trouble.add_metric((loaded.champion.model,), float(loaded.style in self._styles.troubles))
-        yield from (rows, waiting, cache, pace, served_version, trouble)
+        yield from (rows, waiting, cache, kept, reused, pace, served_version, trouble)

@@ -23,12 +23,13 @@ from timbre.inference.steering import Steering, steer
 from timbre.inference.watermark import Marking, Watermark
 from timbre.serving.beside import Beside
 from timbre.serving.passage import Finish, Passage, Piece
+from timbre.serving.prefixes import Prefixes
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PREFILL = 256
-"""Prompt tokens a call: bounds the logits of a long prompt, and how long the rows beside it wait."""
+PREFILL = 64
+"""Prompt tokens a call: bounds the logits of a long prompt, and how long the rows beside it wait; pieces of this length are kept."""
 _log = logging.getLogger(__name__)
 
 
@@ -119,6 +120,8 @@ class Bounds:
     """Texts that wait for a row."""
     cache_bytes: int = 2 << 30
     """Memory of keys and values; one text is always taken on."""
+    prefix_bytes: int = 256 << 20
+    """Memory of beginnings of prompts that are kept (`timbre.serving.prefixes`)."""
 
 
 class Writer:
@@ -139,6 +142,7 @@ class Writer:
         self._eos, self._bounds = frozenset(eos), bounds
         self._slots = decoder.rows()
         self._beside: dict[Decoder, Beside] = {}
+        self.prefixes = Prefixes(decoder, PREFILL, bounds.prefix_bytes)
         self._rows: list[_Row] = []
         self._queue: deque[Order] = deque()
         self._reading: _Prompt | None = None
@@ -237,10 +241,12 @@ class Writer:
                     return
                 order = self._queue.popleft()
                 beside = None if order.base is None else order.base.empty_cache(1)
-                self._reading = _Prompt(order, self._decoder.empty_cache(1), beside)
+                kept = self.prefixes.longest(order.prompt_ids) if beside is None else None  # the other model has to read it anyway
+                self._reading = _Prompt(order, kept or self._decoder.empty_cache(1), beside, 0 if kept is None else kept.length)
         prompt, order = self._reading, self._reading.order
         part = np.array([order.prompt_ids[prompt.read : prompt.read + PREFILL]], np.int64)
         logits, prompt.cache = self._decoder.step(part, prompt.cache)
+        self.prefixes.keep(order.prompt_ids, prompt.cache)
         base_V = None
         if order.base is not None and prompt.beside is not None:
             others, prompt.beside = order.base.step(part, prompt.beside)
