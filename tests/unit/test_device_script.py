@@ -18,7 +18,10 @@ def run(out: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("part", ["onnx", "step-135m", "step-1b", "bf16", "memory", "proof"])
+SLOW = [pytest.param(part, marks=pytest.mark.slow) for part in ("step-135m", "step-1b", "memory", "proof")]
+
+
+@pytest.mark.parametrize("part", ["onnx", "bf16", *SLOW])
 def test_a_part_runs_on_a_cpu_and_its_result_stands(part: str, tmp_path: Path) -> None:
     done = run(tmp_path, "--cpu", "--tiny", part)
     assert done.returncode == 0, done.stderr
@@ -27,8 +30,9 @@ def test_a_part_runs_on_a_cpu_and_its_result_stands(part: str, tmp_path: Path) -
     assert ("figures" in result) != ("skipped" in result) and ("skipped" not in result or part == "proof")
     if part == "onnx":
         assert result["figures"]["in_place"] and result["figures"]["max_abs_logit_difference"] < 1e-3
-    again = run(tmp_path, "--cpu", "--tiny", part)
-    assert again.returncode == 0 and "its result stands" in again.stdout
+    if part == "bf16":
+        again = run(tmp_path, "--cpu", "--tiny", part)
+        assert again.returncode == 0 and "its result stands" in again.stdout
 
 
 def test_parts_that_are_not_known_and_machines_without_a_device_are_refused(tmp_path: Path) -> None:
