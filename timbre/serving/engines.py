@@ -60,7 +60,7 @@ def _build(config: EnginesConfig, inputs: Mapping[str, Input], work: Workspace) 
     assert isinstance(bundle, Artifact) and isinstance(corpus, Artifact)
     facts = BundleFacts.read(bundle)
     files = {"fp32": bundle.file(facts.serving or facts.onnx)}
-    rounded = {name: form for name in ROUNDED if isinstance(form := inputs[name], Artifact)}
+    rounded: dict[str, Artifact] = {name: form for name in ROUNDED if isinstance(form := inputs[name], Artifact)}
     for name, form in rounded.items():
         files[name] = served_file(form) if Quantised.read(form).passes else form.file(ONNX_FILE)
     readers = {name: Reader(bundle, Decoder.open(file)) for name, file in files.items()}
