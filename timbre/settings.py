@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         "auto", description="Numbers in which models run; auto: bfloat16 where it is faster (CUDA, CPUs with units for it), else float32."
     )
     threads: int = Field(2, ge=1, description="CPU threads for torch and ONNX Runtime; part of what makes results repeatable.")
+    when_busy: Literal["refuse", "wait"] = Field(
+        "refuse", description="A release while another run of this home goes on is refused by name, or waits until that has ended."
+    )
 
     @field_validator("root", "home")
     @classmethod
