@@ -130,7 +130,9 @@ def export_pages(
     from timbre.judging.study import export_study
 
     names, paired = _paired(a, b, words, model)
-    study = export_study(paired.pairs, out, names=names, count=pairs, texts=texts, question=question, ask=ask, seed=seed)
+    study = export_study(
+        paired.pairs, out, names=names, count=pairs, texts=texts, question=question, ask=ask, seed=seed, release=_release(a, model)
+    )
     if json_output:
         pages = {kind: {"page": str(page), "study": study.studies[kind], "items": study.items[kind]} for kind, page in study.pages.items()}
         print(json.dumps({**_sides(names, paired), "pages": pages, "key": str(study.key)}, ensure_ascii=False))
@@ -145,24 +147,53 @@ def export_pages(
 def import_ratings(
     ratings: Annotated[list[Path], typer.Argument(help="Files that raters sent back, JSON or CSV: one of each rater and page.")],
     key: Annotated[Path, typer.Option(help="The key.json of the export.")],
+    evidence: Annotated[bool, typer.Option("--evidence", help="Keep it as evidence of the version that was rated, in its report.")] = False,
     json_output: Json = False,
 ) -> None:
     """Take raters' files back: exact intervals of preferences, means of the form, agreement between raters.
 
     A file of another study, an unfinished one, or a second one of the same rater is refused by name.
 
+    \b
     timbre judge import answers/*.json --key study/key.json
+    timbre judge import answers/*.json --key study/key.json --evidence
     """
     from timbre.judging.ratings import ratings_report, read_key, read_ratings
 
     opened = read_key(key)
     report = ratings_report(read_ratings(ratings, opened), opened)
+    kept = _kept(report, opened, ratings) if evidence else None
     if json_output:
-        print(json.dumps(report, ensure_ascii=False, allow_nan=False))
-    else:
-        from timbre.cli.judged import print_ratings
+        print(json.dumps(report | ({"evidence": str(kept)} if kept else {}), ensure_ascii=False, allow_nan=False))
+        return
+    from timbre.cli.judged import print_ratings
 
-        print_ratings(report)
+    print_ratings(report)
+    if kept:
+        print(f"evidence: {kept}")
+
+
+def _kept(report: dict[str, Any], key: dict[str, Any], ratings: list[Path]) -> Path:
+    from timbre.settings import settings
+    from timbre.tasks.environment import prepare
+
+    prepare(settings())
+    from timbre.tasks.studies import keep_study
+
+    return keep_study(report, key, ratings)
+
+
+def _release(a: str, model: str) -> dict[str, Any] | None:
+    """Which registered version side A is, if it is one."""
+    version = re.fullmatch(r"(.+)@(\d+)", a)
+    if version is None or Path(a).exists():
+        return None
+    from timbre.config import ModelConfig
+    from timbre.tasks.bundles import find_version
+    from timbre.tasks.context import registered_name
+
+    found = find_version(registered_name(version[1], ModelConfig(name=model)), int(version[2]))
+    return {"style": version[1], "model": found.model, "version": found.number, "bundle": found.bundle}
 
 
 def _paired(a: str, b: str, words: int, model: str) -> "tuple[tuple[str, str], Paired]":

@@ -67,6 +67,10 @@ def link_pages(style: str, built: Mapping[str, "Built"], released: "Released") -
     page = built["verdict"].open().file(REPORT).read_text(encoding="utf-8")
     (folder / REPORT).unlink(missing_ok=True)  # a link of before
     write_atomically(folder / REPORT, with_release(page, Release(_facts(built, released), links)).encode())
+    if released.version is not None:
+        from timbre.tasks.studies import show_studies
+
+        show_studies(style, released.model, released.version)
 
 
 def _facts(built: Mapping[str, "Built"], released: "Released") -> tuple[tuple[str, str], ...]:

@@ -48,11 +48,11 @@ def made_facts(verdict: Mapping[str, Any], artifacts: Mapping[str, Artifact]) ->
 
 
 def with_release(page: str, release: Release) -> str:
-    """The page with the facts and links of its release in the places kept for them."""
+    """The page with the facts and links of its release in the places kept for them; further facts may follow later."""
     facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(words)}</dd></div>\n" for name, words in release.facts)
     links = "".join(f'<li><a href="{quote(place)}">{escape(words)}</a></li>\n' for place, words in release.links)
     listed = f'<ul class="links" aria-label="Pages beside this one">\n{links}</ul>\n' if links else ""
-    return page.replace(FACTS_HERE, facts, 1).replace(LINKS_HERE, listed, 1)
+    return page.replace(FACTS_HERE, facts + FACTS_HERE, 1).replace(LINKS_HERE, listed, 1)
 
 
 def _json(artifact: Artifact, name: str) -> Mapping[str, Any]:

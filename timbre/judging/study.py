@@ -5,7 +5,7 @@ import hashlib
 import json
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +46,7 @@ def export_study(
     question: str | None = None,
     ask: Ask = "better",
     seed: int | None = None,
+    release: Mapping[str, Any] | None = None,
 ) -> Study:
     """Write pairs.html, form.html and key.json.
 
@@ -59,6 +60,7 @@ def export_study(
         question: what stands above a pair; None takes that of `ask`.
         count, texts: pairs of the test, and texts of the form; 0 leaves a page out.
         seed: None draws one that nobody can guess, and keeps it in the key.
+        release: the registered version that side A is (style, model, version, bundle), so that ratings can stand as evidence of it.
 
     Raises:
         ValueError: nothing to show, or the folder holds a study already.
@@ -78,6 +80,8 @@ def export_study(
     if texts > 1:
         pages["form"] = _form_items(_unalike(order)[: texts // 2], salt, chance)
     key: dict[str, Any] = {"format": 1, "seed": seed, "names": list(names), "studies": {}}
+    if release is not None:
+        key["release"] = dict(release)
     written: dict[Kind, Path] = {}
     for kind, (items, sides) in pages.items():
         payload = {"kind": kind, "ask": ask, "question": question, "items": items}
