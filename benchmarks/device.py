@@ -8,7 +8,7 @@ step-135m   seconds of a training step at the default model's shape: ours, trans
 step-1b     the same at the shape of a Llama of 1.2 billion parameters, LoRA only
 bf16        products and a LoRA step in bfloat16 over float32
 memory      most memory of a LoRA step, ours over a resident teacher's
-proof       `python -m benchmarks.proof --large`
+proof       `python -m benchmarks.proof --large` for a minute; goes on at the next run, its `files` belong in benchmarks/results/proof
 
 A result is `PART.json`: {part, device, cuda, torch, tiny, seconds, figures}, or {…, skipped} with what is missing on this machine.
 None of it has been run on a GPU yet.
@@ -232,16 +232,24 @@ def proof(place: Place) -> Figures:
         raise Skipped("benchmarks.proof has no --large yet")
     if place.tiny:
         raise Skipped("the proof's large size has no tiny shape: it runs on a device only")
-    done = subprocess.run([sys.executable, "-m", "benchmarks.proof", "--large", "--json"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.proof", "--large", "--minutes", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"benchmarks.proof --large ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(command[1:])} ended with {done.returncode}: {done.stderr[-2000:]}")
     found: Figures = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    cells = Path(__file__).parent / "results" / "proof"
+    files = {path.name: json.loads(path.read_bytes()) for path in sorted(cells.glob("*-large-*.json"))}
+    return found | {"files": files, "unfinished": bool(found["large"])}
 
 
 PARTS: dict[str, Callable[[Place], Figures]] = {
     "tests": tests, "onnx": onnx, "step-135m": step_135m, "step-1b": step_1b, "bf16": bf16, "memory": memory, "proof": proof,
 }  # fmt: skip
+
+
+def _unfinished(target: Path) -> bool:
+    """Whether a part says that it goes on at its next run."""
+    return bool(json.loads(target.read_bytes()).get("figures", {}).get("unfinished"))
 
 
 def main() -> None:
@@ -254,7 +262,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="run it although its result stands")
     given = parser.parse_args()
     target = given.out / f"{given.part}.json"
-    if target.exists() and not given.again:
+    if target.exists() and not given.again and not _unfinished(target):
         print(f"{given.part}: its result stands in {target}")
         return
     import torch

@@ -16,7 +16,7 @@ def prove(minutes: float = 60.0, large: bool = False) -> int:
 
     Args:
         minutes: No cell is begun after so many.
-        large: Also the large size and the ablations, for a GPU.
+        large: The large size and the ablations instead, for a GPU.
 
     Raises:
         ValueError: the benchmarks are not on this machine, or a cell went wrong.

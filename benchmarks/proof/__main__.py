@@ -3,7 +3,7 @@
     python -m benchmarks.proof                    runs what is missing, cell by cell, and prints the tables
     python -m benchmarks.proof --minutes 5        begins no cell after five minutes
     python -m benchmarks.proof --table --json     prints what stands, runs nothing
-    python -m benchmarks.proof --large            more text, SFT's whole sweep and the ablations too: for a GPU
+    python -m benchmarks.proof --large            the large size instead: more text, SFT's whole sweep, ablations; for a GPU
     python -m benchmarks.proof --page             writes docs/explanation/proof.md
 
 Arms, hypotheses, margins and analysis were committed before the first cell was run (benchmarks/proof/arms.py and design.py). A finished
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after so many")
-    parser.add_argument("--large", action="store_true", help="also the large size and the ablations: days on a CPU")
+    parser.add_argument("--large", action="store_true", help="the large size and the ablations instead: days on a CPU")
     parser.add_argument("--page", action="store_true", help="run nothing; write the page")
     parser.add_argument("--json", action="store_true", help="the headline rows as one JSON object on the last line")
     given = parser.parse_args()

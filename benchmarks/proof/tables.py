@@ -46,8 +46,8 @@ def stored() -> dict[Cell, Figures]:
 
 
 def missing(found: Found, *, large: bool = False) -> list[Cell]:
-    """What is not run yet, in the order in which it would be."""
-    return [cell for cell in (*cells(), *(large_cells() if large else ())) if cell not in found]
+    """What of a size is not run yet, in the order in which it would be."""
+    return [cell for cell in (large_cells() if large else cells()) if cell not in found]
 
 
 def places(found: Found) -> list[tuple[str, str]]:
@@ -186,7 +186,7 @@ def _row(against: Against, claimed: Sequence[str]) -> dict[str, Any]:
 
 def not_run(found: Found) -> list[str]:
     """What of `--large` is missing, a style each."""
-    return grouped([cell for cell in large_cells() if cell not in found])
+    return grouped(missing(found, large=True))
 
 
 def grouped(absent: Sequence[Cell]) -> list[str]:
