@@ -13,10 +13,10 @@ def register(app: typer.Typer) -> None:
 
 
 def deploy(json_output: Json = False) -> None:
-    """Set up work pools, limits and the deployments of prefect.yaml on the Prefect server that is up; again without change.
+    """Set up pools, limits, automations and the deployments of prefect.yaml on the Prefect server that is up; again without change.
 
     A schedule begins paused: resume it on the deployment's page, and it stays resumed at the next deploy. The server is the
-    one of `timbre up`, or that of PREFECT_API_URL.
+    one of `timbre up`, or that of PREFECT_API_URL. Alerts also go to the address in TIMBRE_WEBHOOK, if it is set.
     """
     from timbre.settings import settings
     from timbre.tasks.environment import prepare
@@ -31,4 +31,4 @@ def deploy(json_output: Json = False) -> None:
         return
     width = max(len(one.name) for one in deployed)
     for one in deployed:
-        print(f"{one.name:{width}}  {one.pool:4} {', '.join(one.schedules) or 'by hand'}")
+        print(f"{one.name:{width}}  {one.pool:4} {', '.join(one.schedules) or ('by hand' if one.pool else 'by itself')}")

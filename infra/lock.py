@@ -1,7 +1,5 @@
 """Make `requirements.lock`: one set of versions, with hashes, for Python 3.11–3.13 and for CPU and CUDA builds of torch.
 
-And `infra/server.lock`: what the containers of server mode need besides (infra/server.in), at versions that fit.
-
 Run by `make lock`. What is locked stays as it is where it still fits; `make lock UPGRADE="name name"` takes the newest fitting release
 of these, `UPGRADE=all` of everything. The packages that only a CUDA build of torch needs get the marker `extra == 'cuda'`, which
 installers leave out; `infra/install.sh` installs them when the torch that was found is such a build. Builds of the
@@ -19,9 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
-SERVER = ROOT / "infra" / "server.lock"
-EXTRAS = ("run", "documents", "docs", "dev")
-"""What `make install` brings: everything that runs, the tests and the documentation."""
+EXTRAS = ("run", "server", "documents", "docs", "dev")
+"""What `make install` brings: everything that runs, also in server mode, the tests and the documentation."""
 CUDA = re.compile(r"^(nvidia-|cuda-|triton==)")
 ELSEWHERE = re.compile(r"^# (torch-\S+\.whl) sha256:([0-9a-f]{64})$", re.MULTILINE)
 
@@ -58,8 +55,8 @@ def upgrades(wanted: str) -> list[str]:
 
 
 def pins() -> list[str]:
-    """What both locks hold now, without hashes and without the marker of the CUDA libraries."""
-    lines = [line for lock in (LOCK, SERVER) if lock.exists() for line in lock.read_text().splitlines()]
+    """What the lock holds now, without hashes and without the marker of the CUDA libraries."""
+    lines = LOCK.read_text().splitlines() if LOCK.exists() else []
     held = [line.removesuffix("\\").strip() for line in lines if "==" in line and line[0].isalpha()]
     return [re.sub(r" ; extra == 'cuda'$| and extra == 'cuda'$", "", pin) for pin in held]
 
@@ -81,7 +78,7 @@ def marked(line: str) -> str:
 
 
 def main() -> None:
-    """Write both locks."""
+    """Write the lock."""
     lines: list[str] = []
     for line in compiled("pyproject.toml", *(word for extra in EXTRAS for word in ("--extra", extra))):
         lines.append(marked(line) if CUDA.match(line) else line)
@@ -90,24 +87,6 @@ def main() -> None:
             lines += [f"    --hash=sha256:{digest} \\" for digest in others.values()]
             lines[:0] = [f"# {name} sha256:{digest}" for name, digest in others.items()]
     LOCK.write_text("\n".join(lines) + "\n")
-    SERVER.write_text("\n".join(added(lines)) + "\n")
-
-
-def added(locked: list[str]) -> list[str]:
-    """What `server.in` needs at the versions of `locked`, without what stands there."""
-    pins = [line.removesuffix(" \\") for line in locked if "==" in line and line[0].isalpha()]
-    known = {pin.partition("==")[0] for pin in pins}
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
-        constraints.write("\n".join(pins))
-        constraints.flush()
-        lines = compiled("infra/server.in", "--constraint", constraints.name)
-    kept, on = [], False
-    for line in lines:
-        if line[0].isalpha():
-            on = line.partition("==")[0] not in known
-        if on:
-            kept.append(line)
-    return kept
 
 
 if __name__ == "__main__":

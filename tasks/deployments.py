@@ -1,4 +1,4 @@
-"""What runs on Prefect: work pools, limits and the deployments of `prefect.yaml`, set up against a server, as often as you like."""
+"""What runs on Prefect: work pools, limits, automations and the deployments of `prefect.yaml`, set up as often as you like."""
 
 import asyncio
 import importlib
@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from timbre.config import Frozen
+from timbre.tasks.automations import automate
 
 POOL, GPU_POOL = "cpu", "gpu"
 """Work pools: `timbre up --worker` serves the first; a machine with a device serves the other."""
@@ -21,12 +22,12 @@ FILE = "prefect.yaml"
 
 
 class Deployed(Frozen):
-    """What a deployment is on the server now."""
+    """What a deployment, or an automation, is on the server now."""
 
     name: str
     pool: str
     schedules: tuple[str, ...]
-    """Cron and whether it fires, for people."""
+    """Cron and whether it fires, for people; of an automation nothing."""
 
 
 def deploy(root: Path, file: Path) -> list[Deployed]:
@@ -51,7 +52,8 @@ def deploy(root: Path, file: Path) -> list[Deployed]:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise ValueError(f"Prefect refused {FILE}: {said[-1] if said else 'it said nothing'}")
     asyncio.run(_resume(resumed))
-    return asyncio.run(_found(names))
+    automations = [Deployed(name=f"automation/{name}", pool="", schedules=()) for name in asyncio.run(automate())]
+    return asyncio.run(_found(names)) + automations
 
 
 def _flow_name(entrypoint: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from timbre.loopback import spare_loopback
 from timbre.settings import Settings
 from timbre.settings import settings as current
+from timbre.tasks.automations import HEARTBEAT_SECONDS
 
 _RENAMED = "`is_gradient_checkpointing` is deprecated"
 """What transformers tells peft at each loading, and no user can act upon."""
@@ -24,6 +25,7 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command says itself what went wrong
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",

@@ -74,11 +74,11 @@ def _options(changes: dict[str, object]) -> list[str]:
 @pytest.fixture(scope="session")
 def checkout(
     tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, tiny_corpus_texts: list[tuple[str, str]]
-) -> Callable[[], Checkout]:
-    """Makes a checkout with the style `tiny` added from a JSON Lines file."""
+) -> Callable[..., Checkout]:
+    """Makes a checkout, in a folder if given, with the style `tiny` added from a JSON Lines file."""
 
-    def make() -> Checkout:
-        root = tmp_path_factory.mktemp("checkout")
+    def make(root: Path | None = None) -> Checkout:
+        root = root or tmp_path_factory.mktemp("checkout")
         for name in ("data", "mlflow"):
             shutil.copytree(PROJECT_ROOT / name, root / name)
         for name in ("dvc.yaml", "params.yaml"):
