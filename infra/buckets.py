@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 
 def main(names: list[str]) -> None:
-    """Create each bucket; one of ours that exists already is fine.
+    """Create each bucket, unless it is there and opens for us.
 
     Raises:
         ClientError: it cannot be created, or belongs to somebody else.
@@ -18,10 +18,11 @@ def main(names: list[str]) -> None:
     storage = boto3.client("s3", region_name="us-east-1")
     for name in names:
         try:
-            storage.create_bucket(Bucket=name)
+            storage.head_bucket(Bucket=name)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
+            if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
                 raise
+            storage.create_bucket(Bucket=name)
         print(f"bucket {name} is there")
 
 

@@ -43,7 +43,6 @@ start() {
   shift
   SECRETS=$STATE/secrets TIMBRE_LOCAL_SERVER=$(mark "$name") setsid infra/entrypoint.sh "$@" </dev/null >>"$STATE/logs/$name.log" 2>&1 &
   echo "$! $(started $!)" >"$STATE/run/$name"
-  begun+=("$name")
 }
 
 # stop NAME: first what it started, then itself, then whatever is left; end_group asks, insists and kills.
@@ -205,21 +204,17 @@ up_database() {
   done <infra/databases.sql
 }
 
-up_storage() {
+up_storage() (
   mkdir -p "$STATE/storage"
-  (
-    umask 077
-    printf '{"identities": [{"name": "timbre", "credentials": [{"accessKey": "%s", "secretKey": "%s"}], "actions": ["Admin"]}]}\n' \
-      "$(<"$STATE/secrets/storage_user")" "$(<"$STATE/secrets/storage_password")" >"$STATE/secrets/storage.json"
-  )
+  storage_environment # its keys are those of the clients
   start storage "$BIN/weed" -logtostderr=true server -ip=127.0.0.1 -ip.bind=127.0.0.1 -dir="$STATE/storage" -master.telemetry=false \
     -master.port="$PORT_master" -master.port.grpc="$PORT_master_grpc" -master.volumeSizeLimitMB=512 -volume.max=0 \
     -volume.port="$PORT_volume" -volume.port.grpc="$PORT_volume_grpc" -filer -filer.port="$PORT_filer" -filer.port.grpc="$PORT_filer_grpc" \
-    -s3 -s3.port="$PORT_storage" -s3.port.grpc="$PORT_storage_grpc" -s3.port.iceberg=0 -s3.port.lance=0 -s3.config="$STATE/secrets/storage.json"
+    -s3 -s3.port="$PORT_storage" -s3.port.grpc="$PORT_storage_grpc" -s3.port.iceberg=0 -s3.port.lance=0
   await storage "http://127.0.0.1:$PORT_storage/healthz"
-  (storage_environment && SECRETS=$STATE/secrets infra/entrypoint.sh "$BIN/python" infra/buckets.py timbre-data timbre-mlflow >/dev/null) \
+  SECRETS=$STATE/secrets infra/entrypoint.sh "$BIN/python" infra/buckets.py timbre-data timbre-mlflow >/dev/null \
     || fail "the buckets could not be made; see $STATE/logs/storage.log"
-}
+)
 
 begin_mlflow() (
   sed "s/@database:5432/@127.0.0.1:$PORT_database/" mlflow/basic_auth.ini >"$STATE/basic_auth.ini"
@@ -261,13 +256,13 @@ up() {
   for name in "${SERVICES[@]}"; do
     alive "$name" || stop "$name" # what outlived it
   done
-  alive database || up_database 9>&-
-  alive storage || up_storage 9>&-
-  alive mlflow || { begin_mlflow 9>&-; begun+=(mlflow); }
-  alive prefect || { begin_prefect 9>&-; begun+=(prefect); }
+  alive database || { begun+=(database); up_database 9>&-; }
+  alive storage || { begun+=(storage); up_storage 9>&-; }
+  alive mlflow || { begun+=(mlflow); begin_mlflow 9>&-; }
+  alive prefect || { begun+=(prefect); begin_prefect 9>&-; }
   await mlflow "http://127.0.0.1:$PORT_mlflow/health"
   await prefect "http://127.0.0.1:$PORT_prefect/api/health"
-  alive worker || { begin_worker 9>&-; begun+=(worker); }
+  alive worker || { begun+=(worker); begin_worker 9>&-; }
   await worker "http://127.0.0.1:$PORT_worker/health"
   trap - EXIT
   status

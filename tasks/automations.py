@@ -17,8 +17,8 @@ PROMOTED, NOT_PROMOTED, WAITING = "timbre-release.promoted", "timbre-release.gat
 ROLLED_BACK, MOVED = "timbre-registry.rolled-back", "timbre-monitor.moved"
 """Events that our flows emit; what they are about stands in their payload."""
 ALERTS, WEBHOOK = "timbre-alerts", "TIMBRE_WEBHOOK"
-HEARTBEAT_SECONDS, SILENT_SECONDS = 30, 150
-"""A run says so often that it lives; after so long a silence it counts as dead. Set for every run by `timbre.tasks.environment`."""
+HEARTBEAT_SECONDS, SILENT_SECONDS = 30, 180
+"""A run says so often that it lives; after so long a silence it counts as dead. `timbre deploy` tells the work pools."""
 _TAG = "prefect.tag.timbre"
 _PAYLOAD = (
     '{"automation": {{ automation.name | tojson }}, "event": {{ event.event | tojson }}, "at": {{ event.occurred | string | tojson }}, '

@@ -1,6 +1,7 @@
 """What runs on Prefect: work pools, limits, automations and the deployments of `prefect.yaml`, set up as often as you like."""
 
 import asyncio
+import copy
 import importlib
 import os
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from timbre.config import Frozen
-from timbre.tasks.automations import automate
+from timbre.tasks.automations import HEARTBEAT_SECONDS, automate
 
 POOL, GPU_POOL = "cpu", "gpu"
 """Work pools: `timbre up --worker` serves the first; a machine with a device serves the other."""
@@ -63,20 +64,34 @@ def _flow_name(entrypoint: str) -> str:
 
 
 async def _prepare() -> None:
-    """The pools and the slot, where they are not there."""
+    """The pools and the slot, where they are not there; runs of either pool say often enough that they live."""
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+    from prefect.workers.process import ProcessWorker
 
     async with get_client() as client:
-        for pool in (POOL, GPU_POOL):
+        for name in (POOL, GPU_POOL):
             with suppress(ObjectAlreadyExists):
-                await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+                await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+            pool = await client.read_work_pool(name)
+            template = pool.base_job_template or (ProcessWorker.get_default_base_job_template() if pool.type == "process" else {})
+            if (beating := _beating(template)) != pool.base_job_template:
+                await client.update_work_pool(name, WorkPoolUpdate(base_job_template=beating))
         try:
             await client.read_global_concurrency_limit_by_name(GPU_SLOT)
         except ObjectNotFound:
             with suppress(ObjectAlreadyExists):
                 await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_SLOT, limit=1))
+
+
+def _beating(template: dict[str, Any]) -> dict[str, Any]:
+    """A pool's template whose runs send a heartbeat every `HEARTBEAT_SECONDS`, whoever started the worker."""
+    template = copy.deepcopy(template)
+    env = template.get("variables", {}).get("properties", {}).get("env")
+    if env is not None:
+        env["default"] = {**(env.get("default") or {}), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+    return template
 
 
 async def _resumed(names: list[str]) -> dict[str, set[str]]:

@@ -138,7 +138,6 @@ def test_a_killed_worker_loses_nothing_and_the_same_release_goes_on(servers: Top
 
 def test_no_password_stands_in_any_database_object_or_file(servers: Topology, released: dict[str, Any]) -> None:
     secrets = {name: servers.secret(name).removeprefix("timbre:").encode() for name in os.listdir(servers.place.home / "server" / "secrets")}
-    del secrets["storage.json"]
     dumps = b""
     for database in ("prefect", "mlflow", "mlflow_auth", "ledger"):
         host, port = servers.address("database").split(":")
