@@ -6,7 +6,7 @@ BIN := .venv/bin
 STYLE ?= literary
 PROFILE ?= quick
 
-.PHONY: help setup install run test test-slow docs coverage check mutants golden calibration proof lock
+.PHONY: help setup install run test test-slow test-server docs coverage check mutants golden calibration proof lock
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -27,6 +27,9 @@ test: setup  ## the tests, but for the slow ones; the ten that took longest are 
 test-slow: setup  ## faults, load, server topologies, the road from the wheel: tens of minutes
 	@$(BIN)/python -m pytest -m slow --durations=10
 
+test-server: setup  ## server mode for real: PostgreSQL, S3, MLflow with sign-in, Prefect, a worker; a release, a hand-over, a crash on them
+	@$(BIN)/python -m pytest --durations=10 tests/integration/test_server_mode.py
+
 docs: install  ## the documentation as a site in build/site, links checked
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
@@ -35,7 +38,8 @@ coverage: setup  ## the tests, and which lines of timbre/ they run; at least 85 
 
 check: install  ## formatting, lint, types, import rules, container files, unsafe calls, known vulnerabilities; bill of materials
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
-	@$(BIN)/hadolint infra/Dockerfile && $(BIN)/check-jsonschema --builtin-schema vendor.compose-spec infra/compose.yaml
+	@$(BIN)/hadolint infra/Dockerfile && $(BIN)/check-jsonschema --builtin-schema vendor.compose-spec infra/compose.yaml infra/compose.cuda.yaml
+	@$(BIN)/kubernetes-validate --quiet --strict infra/kubernetes/base.yaml
 	@$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml timbre cli flows tasks infra benchmarks
 	@$(BIN)/python infra/materials.py && $(BIN)/python infra/audit.py
 

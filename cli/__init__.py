@@ -54,7 +54,7 @@ programs on the same cores wait for each other's turning: writing texts was meas
 one, against a fifth slower alone with this value."""
 
 _EXTRA_OF = {
-    **dict.fromkeys(("run", "stage", "setup", "up", "status", "promote", "rollback", "compare", "deploy", "monitor"), "run"),
+    **dict.fromkeys(("run", "stage", "setup", "up", "status", "promote", "approve", "rollback", "compare", "deploy", "monitor"), "run"),
     "serve": "serve",
     "target": "train",
 }

@@ -1,5 +1,6 @@
-"""`timbre promote` and `timbre rollback`: moving the champion by hand."""
+"""`timbre promote`, `timbre approve` and `timbre rollback`: moving the champion by hand."""
 
+import getpass
 import json
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from timbre.cli.options import DEFAULT_MODEL, Json, Model, Style
 def register(app: typer.Typer) -> None:
     """Mount the commands of this file."""
     app.command("promote")(promote)
+    app.command("approve")(approve)
     app.command("rollback")(rollback)
 
 
@@ -35,6 +37,38 @@ def promote(
         json.dumps(text)
         if json_output
         else f"{champion.model}: champion is v{champion.version}, previous {_name(champion.replaced_version)}"
+    )
+
+
+def approve(
+    run: Annotated[
+        str, typer.Argument(help="Id or name of the flow run, or first digits of the verdict; `timbre status` lists what waits.")
+    ],
+    refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it instead.")] = False,
+    reason: Annotated[str, typer.Option(help="Written in the ledger.")] = "",
+    verdict: Annotated[str | None, typer.Option(help="Only if the whole digest of its verdict is this one.")] = None,
+    model_digest: Annotated[str | None, typer.Option(help="Only if the whole digest of its bundle is this one.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Decide about a version that passed and waits (`publish.promotion=manual`): it becomes champion, or is refused. Once, and in time.
+
+    The same as the form on the page of the run, which goes on to its end.
+    """
+    from timbre.settings import settings
+    from timbre.tasks.environment import prepare
+
+    prepare(settings())
+    from timbre.tasks.approval import decide, resume
+
+    asked, champion = decide(
+        run, "refused" if refuse else "approved", getpass.getuser(), reason, bundle=model_digest, verdict=verdict
+    )  # fmt: skip
+    resumed = resume(asked)
+    if json_output:
+        print(json.dumps(asked.as_json() | {"champion": champion, "resumed": resumed}, indent=2))
+        return
+    print(
+        f"{asked.model} v{asked.version} {'is champion' if champion is not None else 'was refused'}{'; its run goes on' if resumed else ''}"
     )
 
 

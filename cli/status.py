@@ -31,14 +31,18 @@ def status(
     from timbre.tasks.environment import prepare, running_server
 
     prepare(settings())
+    from timbre.tasks import approval
     from timbre.tasks.monitor import waiting
     from timbre.tasks.overview import models
 
     rows, server = models(style), running_server(settings().home)
     parked = [request for request in waiting() if style in (None, request.style)] if rows else []
+    asked = [one for one in approval.waiting() if style in (None, one.style)] if rows else []
     if json_output:
         requests = [request.as_json() for request in parked]
-        print(json.dumps({"models": rows, "retrain_requests": requests, "server": server, "home": str(settings().home)}, indent=2))
+        decisions = [one.as_json() for one in asked]
+        seen = {"models": rows, "retrain_requests": requests, "approvals": decisions, "server": server, "home": str(settings().home)}
+        print(json.dumps(seen, indent=2))
         return
     if not rows:
         print(f"No model {f'of {style} ' if style else ''}yet. `timbre run --style {style or 'literary'}` makes the first one.")
@@ -59,6 +63,8 @@ def status(
                     print(f"{row['model']} {name:9} {row[name]}")
             if row["problem"]:
                 print(f"timbre: {row['problem']}", file=sys.stderr)
+    for one in asked:
+        print(f"{one.model} v{one.version} waits for approval until {one.until:%Y-%m-%d %H:%M} UTC: timbre approve {one.verdict[:12]}")
     for request in parked:
         print(f"retrain request {request.id} waits for {request.model} v{request.version}: {request.reason}")
     print(f"home {settings().home}" + (f", Prefect {server['prefect']}, MLflow {server['mlflow']}" if server else ""))

@@ -171,7 +171,7 @@ def print_release(config: "ReleaseConfig", outcome: "Outcome") -> None:
         case _ if released.champion == released.version:
             console.print(f"{released.model}: nothing new; {champion}")
         case _:
-            how = f"`timbre promote {released.version}{which}` promotes it"
+            how = f"`{_by_hand(released, which)}` promotes it"
             console.print(f"{released.model}: v{released.version} stays as it is; {champion}. {released.refused or how}")
     print_samples(console, base, tuned)
     console.print()
@@ -190,8 +190,12 @@ def next_steps(config: "ReleaseConfig", released: "Released") -> list[str]:
     if released.champion == released.version and released.champion is not None:
         lines.append(f"timbre serve{which}")
     elif released.verdict == "PASS" and released.version is not None and not released.promoted:
-        lines.append(f"timbre promote {released.version}{which}")
+        lines.append(_by_hand(released, which))
     return [f"{'next' if place == 0 else '':9} {line}" for place, line in enumerate(lines)]
+
+
+def _by_hand(released: "Released", which: str) -> str:
+    return f"timbre approve {released.waits[:12]}" if released.waits else f"timbre promote {released.version}{which}"
 
 
 def _which(config: "ReleaseConfig") -> str:

@@ -9,11 +9,14 @@ Scheduled through `prefect.yaml`; there as here, a stage that stands in the arti
 from typing import Any
 
 from prefect import flow
+from prefect.runtime import deployment
 
 from timbre.config import Frozen, Profile, release_config
+from timbre.flows.approval import wait_for_person
 from timbre.flows.forms import Style
 from timbre.pipeline import steps_of
 from timbre.settings import settings
+from timbre.tasks.approval import approvals
 from timbre.tasks.data import DATA, data_tags
 from timbre.tasks.latest import link_pages
 from timbre.tasks.release import Released, release
@@ -34,7 +37,8 @@ def release_flow(style: Style = "literary", profile: Profile = "quick", seed: in
     """Every step of this release in order, each on what it reads of those before it; then the release.
 
     Model, corpus and target; prompts, and what the base makes of them; the candidate's adapter, texts and evaluation (and a
-    baseline's); the ONNX bundle; the verdict. `timbre.pipeline.steps` is the list.
+    baseline's); the ONNX bundle; the verdict. `timbre.pipeline.steps` is the list. With `publish.promotion=manual` a run of a deployment
+    then waits, suspended, for the form on its page (or `timbre approve`).
 
     Args:
         style: Whose manner is learnt.
@@ -53,4 +57,9 @@ def release_flow(style: Style = "literary", profile: Profile = "quick", seed: in
             built[step.name] = run_step(step, config, built)
         released = release(config, built, data_tags(config, *(built[name] for name in DATA if name in built)))
         link_pages(config.style, built, released)
-        return Outcome(steps=built, released=released)
+    if released.waits and deployment.id:  # a run that somebody started in a terminal ends, and says how to go on
+        with approvals() as found:
+            asked = found.find(released.waits)
+        if wait_for_person(asked) is not None:
+            released = released.model_copy(update={"promoted": True, "champion": released.version, "waits": ""})
+    return Outcome(steps=built, released=released)

@@ -73,7 +73,9 @@ def _automations(webhook: UUID | None) -> "list[AutomationCore]":
         state=StateType.CRASHED, name="Crashed", message=f"nothing was heard of its process for {SILENT_SECONDS} s; start it again"
     )
     return [
-        AutomationCore(name="timbre: zombie", description="A run whose process is gone ends as Crashed.", trigger=_silence(), actions=[dead]),
+        AutomationCore(
+            name="timbre: zombie", description="A run whose process is gone ends as Crashed.", trigger=_silence(), actions=[dead],
+        ),
         AutomationCore(
             name="timbre: crash", description="A run crashed; the next one goes on where it stopped.",
             trigger=_on("prefect.flow-run.Crashed", tagged=True), actions=tell,

@@ -14,9 +14,12 @@ from timbre.registry.ledger import Ledger, Transition
 from timbre.registry.ports import CHAMPION, Version
 from timbre.registry.promotion import PromotionRefused, publish, repair
 from timbre.settings import settings
+from timbre.tasks.approval import ask
+from timbre.tasks.automations import NOT_PROMOTED, PROMOTED, WAITING
 from timbre.tasks.candidates import run_page, short_tags
 from timbre.tasks.comparison import compare_with_champion, comparison_page
 from timbre.tasks.context import base_of, open_store, publishing, registered_name
+from timbre.tasks.events import tell
 from timbre.tasks.stage import Built
 from timbre.tasks.stores.mlflow import MlflowStore, fail_runs
 from timbre.tasks.training import adapter_key, complete_curve, run_name
@@ -34,6 +37,8 @@ class Released(Frozen):
     """Whether this run moved the champion."""
     refused: str = ""
     """Why a version that passed was not promoted."""
+    waits: str = ""
+    """Digest of the verdict, where the version waits for a person (`timbre approve`)."""
     compared_with: int | None = None
     comparison: str = ""
     """Page of this version against the champion that it met; empty if there was none, or its evidence is not here."""
@@ -48,12 +53,24 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
     """What `publish_candidate` does, shown on the page of the run."""
     released = publish_candidate(config, steps, data_tags)
     create_markdown_artifact(_markdown(released, steps), key=f"release-{config.style}")
+    _tell(config, released)
     if released.comparison:
         create_link_artifact(
             Path(released.comparison).as_uri(), link_text=f"compared with v{released.compared_with}", key=f"comparison-{config.style}"
         )
     get_run_logger().info("%s", released)
     return released
+
+
+def _tell(config: ReleaseConfig, released: Released) -> None:
+    """What automations listen for: a champion that moved, a candidate that waits, a gate that failed."""
+    facts = {"style": config.style, "version": released.version, "verdict": released.verdict, "verdict_digest": released.waits}
+    if released.promoted:
+        tell(PROMOTED, released.model, **facts)
+    elif released.waits:
+        tell(WAITING, released.model, **facts)
+    elif released.verdict != "PASS" or released.refused:
+        tell(NOT_PROMOTED, released.model, **facts, refused=released.refused)
 
 
 def publish_candidate(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str, str]) -> Released:
@@ -94,10 +111,17 @@ def publish_candidate(config: ReleaseConfig, steps: dict[str, Built], data_tags:
         promoted=transition is not None,
         refused=refused,
     )
+    if _waits(config, released) and version is not None and ask(config, version).state == "waiting":
+        released = released.model_copy(update={"waits": verdict.digest})
     rival = known.replaced_version if known is not None else seen.version if seen is not None else None
     if version is None or rival is None or outcome != "PASS":
         return released
     return released.beside(rival, compare_with_champion(config.style, config.model, version.number, rival))
+
+
+def _waits(config: ReleaseConfig, released: Released) -> bool:
+    passed = released.verdict == "PASS" and not released.refused and not released.promoted
+    return config.publish.promotion == "manual" and passed and released.champion != released.version
 
 
 def _publish(

@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.server, pytest.mark.road, pytest.mark.slow,
     pytest.mark.skipif(not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")), reason="needs Debian's postgresql"),
 ]  # fmt: skip
+SECRETS = ["database_password", "mlflow_password", "mlflow_session_key", "prefect_auth", "storage_user", "storage_password"]
 SERVICES = ["database", "storage", "mlflow", "prefect", "worker"]
 
 
@@ -58,7 +59,7 @@ def test_every_server_is_up_on_loopback_and_asks_who_is_there(servers: Topology)
     assert status.returncode == 0 and [line.split()[:2] for line in status.stdout.splitlines()] == [[name, "up"] for name in SERVICES]
     pids = {name: int((servers.place.home / "server" / "run" / name).read_text().split()[0]) for name in SERVICES}
     if os.geteuid() == 0:
-        assert os.stat(f"/proc/{pids['database']}").st_uid != 0, "PostgreSQL runs as root"
+        assert Path(f"/proc/{pids['database']}").stat().st_uid != 0, "PostgreSQL runs as root"
     again = servers.script("up")
     assert again.returncode == 0 and again.stdout == status.stdout
     assert {name: int((servers.place.home / "server" / "run" / name).read_text().split()[0]) for name in SERVICES} == pids
@@ -137,16 +138,18 @@ def test_a_killed_worker_loses_nothing_and_the_same_release_goes_on(servers: Top
 
 
 def test_no_password_stands_in_any_database_object_or_file(servers: Topology, released: dict[str, Any]) -> None:
-    secrets = {name: servers.secret(name).removeprefix("timbre:").encode() for name in os.listdir(servers.place.home / "server" / "secrets")}
+    secrets = {name: servers.secret(name).removeprefix("timbre:").encode() for name in SECRETS}
     dumps = b""
     for database in ("prefect", "mlflow", "mlflow_auth", "ledger"):
         host, port = servers.address("database").split(":")
         done = servers.script("run", str(_programs() / "pg_dump"), "-h", host, "-p", port, "-U", "timbre", database)
         assert done.returncode == 0 and "CREATE TABLE" in done.stdout, done.stderr
         dumps += done.stdout.encode()
-    places = [path for path in servers.place.home.rglob("*") if path.is_file() and "server" not in path.relative_to(servers.place.home).parts[:1]]
+    places = [
+        path for path in servers.place.home.rglob("*") if path.is_file() and "server" not in path.relative_to(servers.place.home).parts[:1]
+    ]
     places += list((servers.place.home / "server" / "logs").iterdir())
-    places += [path for path in (servers.place.home / "server" / "storage").rglob("*.dat")]
+    places += list((servers.place.home / "server" / "storage").rglob("*.dat"))
     assert len(places) > 50
     for name, secret in secrets.items():
         assert len(secret) >= 24 and secret not in dumps, f"{name} stands in a database"

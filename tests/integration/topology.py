@@ -33,11 +33,10 @@ class Topology:
         """`infra/local-server.sh WORDS` on this home."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "AWS_", "GIT_"))}
         environment |= {
-            "TIMBRE_HOME": str(self.place.home), "TIMBRE_ROOT": str(self.place.root), "TIMBRE_DATA_REGISTRY": self.registry, "COLUMNS": "80",
+            "TIMBRE_HOME": str(self.place.home), "TIMBRE_ROOT": str(self.place.root), "COLUMNS": "80",
+            "TIMBRE_DATA_REGISTRY": self.registry,
         }  # fmt: skip
-        return subprocess.run(
-            [str(SCRIPT), *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        return subprocess.run([str(SCRIPT), *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
 
     def timbre(self, *words: str) -> Any:
         """What `timbre WORDS --json` prints, seen from a client of these servers."""

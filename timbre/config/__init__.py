@@ -214,7 +214,8 @@ class GateConfig(Frozen):
 class PublishConfig(Frozen):
     """What happens to a candidate that passed."""
 
-    promotion: Literal["auto", "manual"] = Field("auto", description="manual stops with exit code 5 and waits for `timbre promote`.")
+    promotion: Literal["auto", "manual"] = Field("auto", description="manual stops with exit code 5 and waits for `timbre approve`.")
+    approval_hours: float = Field(72.0, gt=0, description="With manual promotion: so long may a person take to decide.")
 
 
 class ReleaseConfig(Frozen):
