@@ -1,6 +1,8 @@
 """Release: registered in MLflow, promoted through the ledger, once for each verdict."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -9,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from timbre import __version__
 from timbre.artifacts import Artifact
 from timbre.config import Frozen, ReleaseConfig
+from timbre.page.render import cell
 from timbre.pipeline import STEP, needs_of
 from timbre.registry.ledger import Ledger, Transition
 from timbre.registry.ports import CHAMPION, Version
@@ -21,9 +24,11 @@ from timbre.tasks.comparison import compare_with_champion, comparison_page
 from timbre.tasks.context import base_of, open_store, publishing, registered_name
 from timbre.tasks.events import tell
 from timbre.tasks.stage import Built
-from timbre.tasks.stores.mlflow import MlflowStore, fail_runs
+from timbre.tasks.stores.mlflow import COMPARISON, MlflowStore, fail_runs
 from timbre.tasks.training import adapter_key, complete_curve, run_name
 from timbre.versions import own_commit
+
+_SAMPLES = 4
 
 
 class Released(Frozen):
@@ -52,14 +57,37 @@ class Released(Frozen):
 def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str, str]) -> Released:
     """What `publish_candidate` does, shown on the page of the run."""
     released = publish_candidate(config, steps, data_tags)
-    create_markdown_artifact(_markdown(released, steps), key=f"release-{config.style}")
+    links = _links(released)
+    create_markdown_artifact(_markdown(released, steps, links), key=f"release-{config.style}")
+    if rows := run_page(config, steps).samples:
+        create_markdown_artifact(_samples(rows), key=f"samples-{config.style}", description="How base and candidate go on from an opening")
     _tell(config, released)
-    if released.comparison:
-        create_link_artifact(
-            Path(released.comparison).as_uri(), link_text=f"compared with v{released.compared_with}", key=f"comparison-{config.style}"
-        )
+    for name, address in links.items():
+        create_link_artifact(address, link_text=f"{released.model} v{released.version}: {name}", key=f"{name}-{config.style}")
     get_run_logger().info("%s", released)
     return released
+
+
+def _links(released: Released) -> dict[str, str]:
+    """What a browser opens of the version, served by MLflow; empty without a server."""
+    address = settings().mlflow_pages
+    if address is None or released.version is None:
+        return {}
+    store = MlflowStore.open(settings())
+    version = next(item for item in store.versions(released.model) if item.number == released.version)
+    if released.comparison:
+        page = Path(released.comparison)
+        with TemporaryDirectory() as folder:
+            named = Path(folder) / f"v{released.version}-v{released.compared_with}.html"
+            named.write_bytes(page.read_bytes())
+            store.log_page(version.tags["timbre.run"], named, COMPARISON)
+    return store.links(version, address)
+
+
+def _samples(rows: Sequence[Mapping[str, str]]) -> str:
+    """A few openings, and how each side goes on."""
+    shown = "\n".join(f"| {' | '.join(cell(row[name]) for name in ('prompt', 'base', 'candidate'))} |" for row in rows[:_SAMPLES])
+    return f"| opening | base | candidate |\n|---|---|---|\n{shown}\n"
 
 
 def _tell(config: ReleaseConfig, released: Released) -> None:
@@ -185,12 +213,15 @@ def _lineage(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str
     )
 
 
-def _markdown(released: Released, steps: dict[str, Built]) -> str:
+def _markdown(released: Released, steps: dict[str, Built], links: Mapping[str, str]) -> str:
     holder = f"v{released.champion}" if released.champion is not None else "nobody"
     rows = "\n".join(
         f"| {name} | `{built.digest[:12]}` | {'cached' if built.cached else f'{built.seconds:.0f} s'} |" for name, built in steps.items()
     )
-    beside = f"Compared with v{released.compared_with}: `{released.comparison}`\n\n" if released.comparison else ""
+    beside = f"Compared with v{released.compared_with}: `{released.comparison}`\n\n" if released.comparison and not links else ""
+    beside += "".join(f"[{name}]({address}) " for name, address in links.items()) + ("\n\n" if links else "")
+    if released.waits:
+        beside += f"It waits for a person: here on this page, or `timbre approve {released.waits[:12]}`\n\n"
     return (
         f"**{released.model}**: verdict **{released.verdict}**, version {released.version or 'not registered'}, {CHAMPION} is {holder}\n\n"
         f"{beside}| step | digest | time |\n|---|---|---|\n{rows}\n"

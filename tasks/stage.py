@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from prefect import State, get_run_logger, task
@@ -26,6 +26,7 @@ from timbre.config import Frozen, ReleaseConfig
 from timbre.settings import settings
 from timbre.tasks.context import open_store
 from timbre.tasks.deployments import GPU_SLOT
+from timbre.tasks.showing import shown
 from timbre.tasks.stores.dvc_commands import DvcError
 from timbre.tasks.stores.processes import run_group
 
@@ -84,17 +85,20 @@ def stage_task(step: str) -> Callable[[Callable[..., State[Built]]], Callable[..
     return decorate
 
 
-def run_stage(step: str, config: ReleaseConfig, *upstream: Built, build: Callable[[], Artifact] | None = None) -> State[Built]:
+def run_stage(
+    step: str, config: ReleaseConfig, *upstream: Built, build: Callable[[], Artifact] | None = None, bar: bool = True
+) -> State[Built]:
     """The step as a finished Prefect state, `Cached` or `Completed`.
 
     Args:
         upstream: the steps it reads; they are named again here so that Prefect draws the arrows.
         build: how to build it, if not as `timbre stage VERB` in a process group.
+        bar: whether a long step draws how far it is, unless the caller does.
     """
     started = time.monotonic()
     if (found := find(step, config, upstream)) is not None:
         return Completed(name="Cached", message=found.digest[:12], data=_built(step, found, started, cached=True))
-    with _device_slot():
+    with _device_slot(), shown(step, pipeline.STEP[step].help) if bar else nullcontext():
         artifact = build() if build is not None else _in_process_group(step, config, upstream)
     get_run_logger().info("%s %s", step, artifact.digest[:12])
     return Completed(message=artifact.digest[:12], data=_built(step, artifact, started, cached=False))

@@ -30,7 +30,7 @@ def run_training(step: str, config: ReleaseConfig, *upstream: Built) -> State[Bu
     follower = _Follower(store, run)
     try:
         with _following(follower, settings().home / "work" / key / "curve.jsonl"):
-            state = run_stage(step, config, *upstream)
+            state = run_stage(step, config, *upstream, bar=False)
     except BaseException:
         store.end_run(run, ok=False)
         raise
@@ -76,7 +76,7 @@ class _Follower:
 
     def __init__(self, store: MlflowStore, run: str) -> None:
         self._store, self._run = store, run
-        self._artifact = create_progress_artifact(progress=0.0, description="Training")
+        self._artifact = create_progress_artifact(progress=0.0, key="progress-adapter", description="Training")
         self._last_step = store.last_step(run)
 
     def copy(self, curve: Path) -> None:

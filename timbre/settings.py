@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     )
     data_remote: str | None = Field(None, description="URL of the DVC remote; default <home>/remote.")
     mlflow_tracking_uri: str | None = Field(None, description="MLflow server; default a SQLite file in <home>.")
+    mlflow_page: str | None = Field(None, description="MLflow in a browser, where that address is not the one above; links go there.")
     ledger_url: str | None = Field(None, description="SQLAlchemy URL of the promotion ledger; default a SQLite file in <home>.")
     device: str = Field("auto", description="auto, cpu or cuda.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
@@ -106,6 +107,12 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def mlflow_pages(self) -> str | None:
+        """Where a browser finds MLflow; None without a server."""
+        address = self.mlflow_page or (self.tracking_uri if self.tracking_uri.startswith("http") else None)
+        return address and address.rstrip("/")
 
     @property
     def ledger(self) -> str:

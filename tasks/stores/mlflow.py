@@ -26,7 +26,7 @@ _OURS = ("timbre.verdict", "timbre.bundle")
 """Tags that every version has that Timbre registered."""
 _BATCH = 1000
 _PAGE = 100
-BUNDLE, MODEL = "bundle", "model"
+BUNDLE, MODEL, COMPARISON = "bundle", "model", "comparison"
 _going: dict[str, "MlflowStore"] = {}
 """Runs that this process has begun or gone on with, and not ended yet."""
 
@@ -121,6 +121,19 @@ class MlflowStore:
     def show(self, run: str, page: RunPage) -> None:
         """Words, figures of both models, data and samples of a finished candidate."""
         show_run(self._client, run, page)
+
+    def log_page(self, run: str, page: Path, folder: str) -> None:
+        """Keep a page beside the figures of a run, unless one of that name is there."""
+        if f"{folder}/{page.name}" not in {item.path for item in self._client.list_artifacts(run, folder)}:
+            self._client.log_artifact(run, str(page), folder)
+
+    def links(self, version: Version, address: str) -> dict[str, str]:
+        """What a browser opens of a version at MLflow's `address`: its page, its report, and the comparison if one was kept."""
+        run = version.tags["timbre.run"]
+        files = f"{address}/#/experiments/{self._client.get_run(run).info.experiment_id}/runs/{run}/artifacts"
+        found = {"version": f"{address}/#/models/{version.model}/versions/{version.number}", "report": f"{files}/report.html"}
+        compared = [item.path for item in self._client.list_artifacts(run, COMPARISON)]
+        return found | ({"comparison": f"{files}/{compared[-1]}"} if compared else {})
 
     def describe(self, version: Version, words: str) -> None:
         """What the registry's page says of a version."""

@@ -14,7 +14,8 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,6 +25,7 @@ from timbre.artifacts import write_atomically
 _TOKEN = "TIMBRE_PROCESS_TOKEN"
 _STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0))
 _TAIL_LINES = 60
+_listeners: list[Callable[[str], None]] = []
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,19 @@ def _pass_on(stream: IO[bytes], lines: deque[str], hide: re.Pattern[str] | None)
     _show(pending.decode(errors="replace"), lines, hide)
 
 
+@contextmanager
+def listening(heard: Callable[[str], None]) -> Iterator[None]:
+    """Pass every line of what runs meanwhile to `heard`, bars included; called from another thread."""
+    _listeners.append(heard)
+    try:
+        yield
+    finally:
+        _listeners.remove(heard)
+
+
 def _show(part: str, lines: deque[str], hide: re.Pattern[str] | None) -> None:
+    for heard in _listeners:
+        heard(part)
     if not part.endswith("\r") and part:
         lines.append(part.rstrip("\n"))
     if hide is None or not hide.match(part):

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.server, pytest.mark.road, pytest.mark.slow,
     pytest.mark.skipif(not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")), reason="needs Debian's postgresql"),
 ]  # fmt: skip
-SECRETS = ["database_password", "mlflow_password", "mlflow_session_key", "prefect_auth", "storage_user", "storage_password"]
+SECRETS = ["database_password", "mlflow_password", "mlflow_session_key", "prefect_auth", "storage_password"]
 SERVICES = ["database", "storage", "mlflow", "prefect", "worker"]
 
 
@@ -107,11 +107,18 @@ def test_a_second_release_is_promoted_and_the_rollback_by_hand_brings_the_first_
     assert changed["state_type"] == "COMPLETED", servers.log("worker")
     (row,) = servers.models()
     assert (row["champion"], row["previous"]) == (2, 1)
+    shown = {one["key"]: one for one in servers.api("/artifacts/filter", {"flow_runs": {"id": {"any_": [changed["id"]]}}})}
+    assert {"gates-tiny", "samples-tiny", "report-tiny", "version-tiny", "comparison-tiny"} <= set(shown)
+    assert not [key for key, one in shown.items() if "file://" in str(one["data"])]
+    links = [one["data"] for key, one in shown.items() if one["type"] == "link"]
+    assert links
     back = servers.start_run("rollback/by-hand", {"style": "tiny", "reason": "rehearsal", "model": str(servers.place.model)})
     assert servers.ended(back)["state_type"] == "COMPLETED", servers.log("worker")
     (row,) = servers.models()
     assert (row["champion"], row["previous"]) == (1, 2)
     assert [(move["kind"], move["version"]) for move in servers.timbre("history")] == [("promote", 1), ("promote", 2), ("rollback", 1)]
+    seen = servers.api("/events/filter", {"filter": {"event": {"prefix": ["timbre-"]}}})["events"]
+    assert {"timbre-release.promoted", "timbre-registry.rolled-back"} <= {one["event"] for one in seen}
     text = servers.timbre("generate", "It was", "--style", "tiny", "--model", str(servers.place.model), "--tokens", "8")
     assert text["version"] == 1 and text["text"]
 
@@ -135,6 +142,68 @@ def test_a_killed_worker_loses_nothing_and_the_same_release_goes_on(servers: Top
     (row,) = servers.models()
     assert row["champion"] == history[-1]["version"] == len(row["versions"])
     assert servers.timbre("doctor")["damaged"] == [] and not list(home.glob("work/*/curve.jsonl"))
+
+
+def test_a_version_that_waits_is_approved_once_on_the_page_of_its_run(servers: Topology, released: dict[str, Any]) -> None:
+    before = servers.timbre("history")
+    run = servers.start_run("release/weekly-literary", servers.parameters(**{"training.epochs": 6, "publish.promotion": "manual"}))
+    waits = servers.ended(run, also=("PAUSED",))
+    assert (waits["state_type"], waits["state_name"]) == ("PAUSED", "Suspended"), servers.log("worker")
+    assert servers.timbre("history") == before
+    (asked,) = servers.timbre("status")["approvals"]
+    assert (asked["run"], asked["state"]) == (run, "waiting")
+    keys = waits["state"]["state_details"]["run_input_keyset"]
+    question, form = (servers.api(f"/flow_runs/{run}/input/{keys[name]}") for name in ("description", "schema"))
+    assert question.startswith(f"Shall **{asked['model']} v{asked['version']}** become champion?") and "| held_out_nll | PASS |" in question
+    fields = form["properties"]
+    assert fields["verdict_digest"]["default"] == asked["verdict"] and fields["decision"]["enum"] == ["promote", "refuse"]
+    said = {"decision": "promote", "model_digest": asked["bundle"], "verdict_digest": asked["verdict"], "by": "Ann", "reason": "reads well"}
+    with pytest.raises(urllib.error.HTTPError):
+        servers.api(f"/flow_runs/{run}/resume", {"run_input": {**said, "decision": "whatever"}})
+    assert servers.api(f"/flow_runs/{run}/resume", {"run_input": said})["status"] == "ACCEPT"
+    assert servers.ended(run)["state_type"] == "COMPLETED", servers.log("worker")
+    last = servers.timbre("history")[-1]
+    assert (last["version"], last["reason"]) == (asked["version"], "approved by Ann: reads well")
+    again = servers.script("run", "timbre", "approve", run)
+    assert again.returncode == 2 and "was approved already, by Ann: a decision counts once" in again.stderr
+
+
+def test_a_terminal_refuses_what_waits_and_its_run_goes_on_to_the_end(servers: Topology, released: dict[str, Any]) -> None:
+    before = servers.timbre("history")
+    run = servers.start_run("release/weekly-literary", servers.parameters(**{"training.epochs": 7, "publish.promotion": "manual"}))
+    assert servers.ended(run, also=("PAUSED",))["state_type"] == "PAUSED", servers.log("worker")
+    (asked,) = servers.timbre("status")["approvals"]
+    other = servers.script("run", "timbre", "approve", run, "--verdict", "f" * 64)
+    assert other.returncode == 2 and "look at the table again" in other.stderr
+    done = servers.timbre("approve", run, "--refuse", "--reason", "dull")
+    assert (done["state"], done["champion"], done["resumed"]) == ("refused", None, True)
+    assert servers.ended(run)["state_type"] == "COMPLETED", servers.log("worker")
+    assert servers.timbre("history") == before and servers.timbre("status")["approvals"] == []
+    assert asked["verdict"] == done["verdict"]
+
+
+def test_deploying_again_changes_nothing_and_every_deployment_runs_on_the_worker(servers: Topology, released: dict[str, Any]) -> None:
+    kept = ("deployments", "automations", "v2/concurrency_limits", "work_pools")
+    before = {kind: _listed(servers, kind) for kind in kept}
+    deployed = servers.timbre("deploy")
+    assert {kind: _listed(servers, kind) for kind in kept} == before
+    assert {"automation/timbre: zombie", "automation/timbre: crash", "automation/timbre: failed gate"} <= {row["name"] for row in deployed}
+    assert ("timbre-gpu", 1) in [(limit["name"], limit["limit"]) for limit in before["v2/concurrency_limits"]]
+    champion = servers.models()[0]["champion"]
+    values = {
+        **servers.parameters(), "model": str(servers.place.model), "version": champion, "dry_run": True, "reason": "rehearsal", "seed": 1,
+        "path": str(servers.place.root / "texts.jsonl"), "by": "Data team", "author": "various", "licence": "CC0-1.0", "consent": "CC0-1.0",
+    }  # fmt: skip
+    ends = {}
+    for name in (row["name"] for row in deployed if row["pool"]):
+        wanted = servers.api(f"/deployments/name/{name}")["parameter_openapi_schema"]
+        given = {field: values[field] for field in wanted["properties"] if field in values}
+        assert set(wanted.get("required", [])) <= set(given), f"{name} asks for more than this test knows"
+        if name.startswith("handin"):
+            given["style"] = "harbour"
+        run = servers.ended(servers.start_run(name, given))
+        ends[name] = (run["state_type"], run["state"]["message"] if run["state_type"] != "COMPLETED" else "")
+    assert {end[0] for end in ends.values()} == {"COMPLETED"}, ends
 
 
 def test_no_password_stands_in_any_database_object_or_file(servers: Topology, released: dict[str, Any]) -> None:
@@ -210,6 +279,13 @@ def _objects(servers: Topology) -> dict[str, list[str]]:
     assert done.returncode == 0, done.stderr
     names: dict[str, list[str]] = json.loads(done.stdout)
     return names
+
+
+def _listed(servers: Topology, kind: str) -> list[dict[str, Any]]:
+    """What the server has of a kind, without times and without what it counts itself."""
+    moving = {"updated", "last_polled", "status", "active_slots", "active_lease_count", "slot_decay_per_second", "denied_slots"}
+    found = [{name: value for name, value in row.items() if name not in moving} for row in servers.api(f"/{kind}/filter", {})]
+    return sorted(found, key=lambda row: str(row["id"]))
 
 
 def _programs() -> Path:

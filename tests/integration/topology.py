@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Checkout
 
 SCRIPT = PROJECT_ROOT / "infra" / "local-server.sh"
-RUN_SECONDS = 900
+RUN_SECONDS = 1800
 FINAL = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 
 
@@ -78,13 +78,13 @@ class Topology:
         run: str = self.api(f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters, "state": {"type": "SCHEDULED"}})["id"]
         return run
 
-    def ended(self, run: str, seconds: float = RUN_SECONDS) -> dict[str, Any]:
-        """The run in its final state."""
+    def ended(self, run: str, seconds: float = RUN_SECONDS, also: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The run in its final state, or in one of those named also."""
         found: dict[str, Any] = {}
 
         def final() -> bool:
             found.update(self.api(f"/flow_runs/{run}"))
-            return found["state_type"] in FINAL
+            return found["state_type"] in (*FINAL, *also)
 
         assert until(final, seconds), f"the run is {found.get('state_name')} still: {self.log('worker')}"
         return found

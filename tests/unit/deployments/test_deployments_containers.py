@@ -1,4 +1,4 @@
-"""Containers, Kubernetes, Prometheus and the Grafana board: no engine is at hand, so the files are held to their schemas and to our code."""
+"""Containers, Kubernetes, Prometheus and the board: no engine is at hand, so the files are held to their schemas and to our code."""
 
 import json
 import re
