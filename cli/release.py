@@ -23,7 +23,7 @@ def run(
     objective: Annotated[str | None, typer.Option(help="forward_kl (DFT, the default), sft for the baseline, or another.")] = None,
     config: Annotated[Path | None, typer.Option(help="A release as JSON, instead of the options above.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    gpu_hour_price: Annotated[float | None, typer.Option(help="With --dry-run: price of a GPU hour, to estimate cost.")] = None,
+    gpu_hour_price: Annotated[float | None, typer.Option(help="With --dry-run: price of an hour, instead of TIMBRE_HOUR_PRICE.")] = None,
     json_output: Json = False,
 ) -> None:
     """Take a style from raw text to a promoted, exported model. Run it again at any time: what is built stays built."""
@@ -70,6 +70,7 @@ def _show_plan(config: "ReleaseConfig", price: float | None, json_output: bool =
     from timbre.pipeline.plan import plan
     from timbre.settings import settings
 
+    price = settings().hour_price if price is None else price
     planned = plan(config, ArtifactStore(settings().home))
     if quiet:
         return planned

@@ -74,16 +74,18 @@ def link_pages(style: str, built: Mapping[str, "Built"], released: "Released") -
 
 
 def _facts(built: Mapping[str, "Built"], released: "Released") -> tuple[tuple[str, str], ...]:
-    """Which version it is, when it was judged, and how long all its steps took, on what."""
+    """Which version it is, when it was judged, and how long all its steps took, on what, and for how much money."""
     manifests = [one.open().manifest for one in built.values()]
     judged = built["verdict"].open().manifest.built
     holder = "" if released.version is None else ", the champion" if released.champion == released.version else ", not the champion"
     ran = next((one.precision.sentence() for one in manifests if one.precision is not None), "")
-    took = _spoken(sum(float(one.built.get("seconds", 0)) for one in manifests))
+    seconds = sum(float(one.built.get("seconds", 0)) for one in manifests)
+    price = settings().hour_price
+    money = "" if price is None else f", {seconds / 3600 * price:.2f} at {price:g} an hour"
     return (
         ("version", f"v{released.version}{holder}" if released.version is not None else "not registered"),
         ("date", _day(str(judged["at"]))),
-        ("cost", f"{took} for all steps{f' ({ran})' if ran else ''}"),
+        ("cost", f"{_spoken(seconds)} for all steps{money}{f' ({ran})' if ran else ''}"),
     )
 
 

@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     when_busy: Literal["refuse", "wait"] = Field(
         "refuse", description="A release while another run of this home goes on is refused by name, or waits until that has ended."
     )
+    hour_price: float | None = Field(
+        None,
+        ge=0,
+        description="Price of an hour of this machine, in the money you count in; plan and report then say what a release costs.",
+    )
 
     @field_validator("root", "home")
     @classmethod

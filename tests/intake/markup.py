@@ -8,17 +8,24 @@ from tests.intake.case import Case, prose
 _NUMBERS = count(1)
 
 
-def _page(name: str, make: str, *, encoding: str = "utf-8", paragraphs: int = 3, ending: str = ".html") -> Case:
-    """A page from a form with {0}, {1} and {2} for its paragraphs."""
+def _page(
+    name: str, make: str, *, encoding: str = "utf-8", headings: tuple[str, ...] = (), paragraphs: int = 3, ending: str = ".html"
+) -> Case:
+    """A page from a form with {0}, {1} and {2} for its paragraphs; a reader sees its headings too."""
     parts = prose(next(_NUMBERS))
     page = make.format(*parts)
-    return Case("html", name, {f"page{ending}": page.encode(encoding)}, text=" ".join(parts), paragraphs=paragraphs, kept=1)
+    text, count = " ".join([*headings, *parts]), paragraphs + len(headings)
+    return Case("html", name, {f"page{ending}": page.encode(encoding)}, text=text, contains=headings, paragraphs=count, kept=1)
 
 
 def html() -> Iterator[Case]:
     """Pages of 1996 to today."""
     menu = "<a href=a>Home</a> | <a href=b>Archive</a> | <a href=c>Contact me</a>"
-    yield _page("unclosed paragraphs", "<html><head><title>E</title></head><body><h1>Essay</h1>\n<p>{0}\n<p>{1}\n<p>{2}</body></html>")
+    yield _page(
+        "unclosed paragraphs",
+        "<html><head><title>E</title></head><body><h1>Of <i>ferries</i></h1>\n<p>{0}\n<p>{1}\n<p>{2}</body></html>",
+        headings=("Of ferries",),
+    )
     yield _page("divs and breaks", "<html><body><div>{0}<br><br>{1}<br>\n<br>{2}</div></body></html>")
     yield _page("layout table", f"<table><tr><td width=120>{menu}</td><td>{{0}}<p>{{1}}<p>{{2}}</td></tr></table>")
     yield _page(
@@ -29,8 +36,26 @@ def html() -> Iterator[Case]:
         "form page", "<body><form id=f action=x><input type=hidden name=v value=12><p>{0}</p><div>{1}</div><p>{2}</p></form></body>"
     )
     yield _page(
-        "several articles", "<main><article><h2>A</h2><p>{0}</p></article><article><p>{1}</p></article><article><p>{2}</p></article></main>"
+        "several articles",
+        "<main><article><h2><a href=a>One day</a></h2><p>{0}</p></article><article><p>{1}</p></article><article>{2}</article></main>",
+        headings=("One day",),
     )
+    yield _page(
+        "headings of what is left out",
+        f"<header><h1><a href='/'>My site</a></h1></header><h2>Menu</h2><ul><li>{menu}</ul><h1>The harbour</h1><h2>At dusk</h2><p>{{0}}</p>"
+        "<p>{1}</p><h2>At dawn</h2><p>{2}</p><h3>Share this</h3><div class=social>Tell friends</div>"
+        "<h3>Links</h3><ul><li><a href=x>Else</a></ul>",
+        headings=("The harbour", "At dusk", "At dawn"),
+    )
+    yield _page(
+        "the title in the header of an article",
+        "<article><header><h1>The harbour</h1><p>By Ann, 3 March</p></header><p>{0}</p><p>{1}</p><p>{2}</p></article>",
+        headings=("The harbour",),
+    )
+    yield _page(
+        "frames", "<html><frameset cols=20,80><frame src=m><frame src=t><noframes><body><p>{0}<p>{1}<p>{2}</body></noframes></frameset>"
+    )
+    yield _page("spaces for indents", "<body><br>&nbsp;&nbsp;&nbsp;{0}<br>&nbsp;&nbsp;&nbsp;{1}<br>&nbsp;&nbsp;&nbsp;{2}</body>")
     yield _page("text beside blocks", "<body>{0}<p>{1}</p>{2}</body>")
     yield _page("center and font", "<center><font face=Arial>{0}<br><br>{1}<br><br>{2}</font></center>")
     yield _page("preformatted", "<html><body><pre>{0}\n\n{1}\n\n{2}</pre></body></html>")
@@ -99,15 +124,18 @@ def markdown() -> Iterator[Case]:
     body = "{0}\n\n{1}\n\n{2}\n"
     yield case(
         "yaml front matter",
-        f"---\ntitle: A post\ndate: 2021-03-04\ntags: [a, b]\n---\n\n# Title\n\n{body}",
+        f"---\ntitle: A post\ndate: 2021-03-04\ntags: [a, b]\n---\n\n# The harbour\n\n{body}",
         date="2021-03-04",
-        paragraphs=3,
+        contains=("The harbour\n\n",),
+        paragraphs=4,
     )
     yield case(
         "yaml with windows line ends", f"---\ntitle: A post\ndate: 2021-03-04\n---\n{body}", ends="\r\n", date="2021-03-04", paragraphs=3
     )
     yield case("yaml closed by dots", f"---\ntitle: A post\n...\n{body}", paragraphs=3)
     yield case("toml front matter", f"+++\ntitle = 'A post'\ndate = 2021-03-04\n+++\n{body}", date="2021-03-04", paragraphs=3)
+    yield case("toml closed by dots", f"+++\ntitle = 'A post'\n...\n{body}", paragraphs=3)
+    yield case("json in a fence", f'---json\n{{"title": "A post"}}\n---\n{body}', paragraphs=3)
     yield case("json front matter", f'{{"title": "A post", "date": "2021-03-04"}}\n\n{body}', date="2021-03-04", paragraphs=3)
     yield case("a rule first is no front matter", f"---\n\n{body}\n---\n", paragraphs=3)
     yield case("nested lists", "- {0}\n  - {1}\n- {2}\n", paragraphs=3)
@@ -129,7 +157,8 @@ def markdown() -> Iterator[Case]:
         absent=("[!note]", "seen", "nor this"),
     )
     yield case("emphasis and links", "**{0}**\n\n*{1}*\n\n[{2}](http://example.org)\n", absent=("**", "example.org"))
-    yield case("setext and lines that wrap", "Title\n=====\n\n{0}\n{1}\n\n{2}\n", paragraphs=2)
+    yield case("setext and lines that wrap", "Harbours\n========\n\n{0}\n{1}\n\n{2}\n", contains=("Harbours\n\n",), paragraphs=3)
+    yield case("formula and block name", "{0}\n\n$$\nx = y\n$$\n\n{1} ^old-mill\n\n{2}\n", absent=("$$", "^old"), paragraphs=3)
     verse = "Over the hill\nA lantern swings\nAnd somebody sings\nOf harbour things"
     yield case("verse", f"{{0}}\n\n{verse}\n\n{{1}}\n\n{{2}}\n", text=None, contains=(verse,))
     yield case(
@@ -138,4 +167,6 @@ def markdown() -> Iterator[Case]:
         text=None,
         contains=(verse,),
     )
+    lines = "".join(f"| {line}\n" for line in verse.split("\n"))
+    yield case("line block", f"{{0}}\n\n{lines}\n{{1}}\n\n{{2}}\n", text=None, contains=(verse,), absent=("|",))
     yield case("shortcodes", "{{< figure src=a >}}\n\n{0}\n\n{% include x %}\n\n{1}\n\n{2}\n", absent=("figure", "include"))

@@ -43,12 +43,15 @@ def encodings() -> Iterator[Case]:
     """One file each, as Notepad, old editors and other countries save it."""
     french = "L’été dernier, la fenêtre était ouverte ; on entendait “la mer” où le garçon jouait déjà près du château. " * 3
     polish = "Żółw poszedł do lasu, żeby znaleźć świeże źródło i ugasić pragnienie. Wrócił późnym wieczorem, zmęczony. " * 3
+    hebrew = "בבוקר יצא הזקן אל השוק וקנה לחם חם. הילדים רצו אחריו ושרו שיר ישן. "
     tests = [
         (french, "utf-8-sig"), (french, "utf-16"), (french, "utf-16-le"), (french, "utf-16-be"), (french, "cp1252"), (polish, "cp1250"),
         (polish, "iso8859_2"), (SCRIPTS["russian"] * 3, "cp1251"), (SCRIPTS["russian"] * 3, "koi8_r"),
         (SCRIPTS["russian"] * 3, "utf-16-le"),
         (SCRIPTS["japanese"] * 3, "shift_jis"), (SCRIPTS["japanese"] * 3, "euc_jp"), (SCRIPTS["chinese"] * 3, "gb18030"),
-        (SCRIPTS["chinese"] * 3, "utf-16-be"), (SCRIPTS["korean"] * 3, "cp949"), (SCRIPTS["greek"] * 3, "cp1253"),
+        (hebrew * 3, "cp1255"), (SCRIPTS["japanese"] * 3, "iso2022_jp"),
+        (SCRIPTS["persian"] * 3, "utf-16-le"), (SCRIPTS["chinese"] * 3, "utf-16-be"), 
+        (SCRIPTS["korean"] * 3, "cp949"), (SCRIPTS["greek"] * 3, "cp1253"),
     ]  # fmt: skip
     for text, codec in tests:
         yield Case("encodings", f"{codec} {text[:5]}", {"e.txt": text.encode(codec)}, text=text, kept=1)
@@ -71,6 +74,9 @@ def structure() -> Iterator[Case]:
     yield Case("structure", "a paragraph a line", {"p.txt": "\n".join(parts).encode()}, text=whole, paragraphs=12)
     indented = "\n".join(fill(part, 70, initial_indent="    ") for part in parts)
     yield Case("structure", "by indent only", {"i.txt": indented.encode()}, text=whole, paragraphs=12)
+    hanging = "\n".join(fill(part, 70, subsequent_indent="    ") for part in parts)
+    yield Case("structure", "by hanging indent only", {"i.txt": hanging.encode()}, text=whole, paragraphs=12)
+    yield from _headed()
     verse = "Over the hill\nA lantern swings\nAnd somebody sings\nOf harbour things"
     mixed = f"{fill(parts[0], 70)}\n\n{verse}\n\n{fill(parts[1], 70)}"
     yield Case("structure", "verse between prose", {"v.txt": mixed.encode()}, contains=(verse,), paragraphs=3)
@@ -90,6 +96,31 @@ def structure() -> Iterator[Case]:
     )
     line = " ".join(paragraph for number in range(1, 60) for paragraph in prose(number))
     yield Case("structure", "a book in one line", {"b.txt": line.encode()}, also=lambda result: _sections(result, "sections"))
+
+
+def _headed() -> Iterator[Case]:
+    """Books in one file whose chapters the file itself calls so; a title is part of the text, a number is not."""
+    titles = ("The harbour", "Seven lanterns", "Chapter Three", "Snow")
+    bodies = [prose(300 + number, 40) for number in range(4)]
+
+    def told(result: Result) -> bool:
+        begun = [next((text for text in result.texts if text.startswith(title)), None) for title in titles if title != "Chapter Three"]
+        return all(begun) and len(result.texts) >= 4 and any("4 headings" in note for note in result.notes)
+
+    page = "".join(f"<h2>{title}</h2>" + "".join(f"<p>{part}</p>" for part in body) for title, body in zip(titles, bodies, strict=True))
+    note = "\n\n".join(f"## {title}\n\n" + "\n\n".join(body) for title, body in zip(titles, bodies, strict=True))
+    for name, text in (("book.html", page), ("book.md", note)):
+        yield Case("structure", f"chapters of {name}", {name: text.encode()}, absent=("Chapter Three",), also=told)
+    loud = "\n\n".join(f"{title.upper()}\n\n" + "\n\n".join(body) for title, body in zip(titles[:2] + titles[3:], bodies, strict=False))
+    yield Case(
+        "structure", "headings in capitals", {"b.txt": loud.encode()},
+        also=lambda result: any(text.startswith("SEVEN LANTERNS\n\n") for text in result.texts),
+    )  # fmt: skip
+    short = "".join(f"<h3>Day {number}</h3><p>{prose(340 + number)[0]}</p>" for number in range(12))
+    yield Case(
+        "structure", "short sections are joined", {"b.html": short.encode()}, kept=6, min_words=60,
+        also=lambda result: "\n\nDay 3\n\n" in "".join(result.texts),
+    )  # fmt: skip
 
 
 def _sections(result: Result, said: str) -> bool:

@@ -1,6 +1,6 @@
 """From text as it was stored to paragraphs of prose: one paragraph a block, blocks divided by one empty line."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 import regex as re
@@ -16,11 +16,14 @@ _EMPHASIS = re.compile(r"(?<![\w_])_(?=\S)([^_\n]{1,300}?)(?<=\S)_(?![\w_])")
 _ORNAMENT = re.compile(r"[^\p{L}\p{N}]*")
 _HEADING = re.compile(
     r"(?:(?:chapter|part|book|section|canto|act|scene|letter|prologue|epilogue|preface|introduction|foreword|afterword|interlude"
-    r"|kapitel|teil|buch|chapitre|partie|livre|cap[ií]tulo|parte|capitolo|libro|глава|часть|книга|rozdział|część|hoofdstuk|deel)\b.{0,80}"
+    r"|kapitel|teil|buch|chapitre|partie|livre|cap[ií]tulo|parte|capitolo|libro|глава|часть|книга|rozdział|część|hoofdstuk|deel"
+    r"|bölüm|kısım|κεφάλαιο|μέρος|פרק|חלק|فصل|الفصل|باب|الباب|بخش|अध्याय|भाग|खंड|அத்தியாயம்|chương|บทที่)\b.{0,80}"
     r"|第[\p{N}一二三四五六七八九十百千〇零]{1,6}[章節节回話话部編编].{0,40}|[IVXLC]{1,8}\.?|\d{1,3}\.?|#{1,6} .{1,100})",
     re.IGNORECASE,
 )
-_LIKE_HEADING_WORDS, _FEWEST_HEADINGS = 12, 3
+_BARE = re.compile(r"[\p{L}\p{M}]+ *(?:[\p{N}IVXLC]+|[\p{L}\p{M}-]+)?[.:]?")
+"""Of what `_HEADING` takes: the word for a chapter and its number, without a title."""
+_HEADING_WORDS, _FEWEST_HEADINGS, _FEWEST_MARKED, _CHAPTER_WORDS = 12, 3, 2, 100
 
 
 def clean(text: str, heading_pattern: str = "") -> str:
@@ -65,24 +68,43 @@ def sections(text: str, target_words: int = 400) -> list[str]:
     return ["\n\n".join(piece) for piece in pieces if piece]
 
 
-def sections_told(text: str, target_words: int = 400) -> tuple[list[str], int]:
-    """Sections that begin anew at each heading of the text, without the headings, and how many headings there were.
+def sections_told(text: str, target_words: int = 400, marked: Collection[str] = ()) -> tuple[list[str], int]:
+    """Sections that begin anew at each heading of the text, and how many headings there were.
 
-    A heading is a paragraph of its own that names a chapter, in the words of several languages, or is a number; at least three
-    make a text one with headings. Without them the whole is cut as `sections` does.
+    A heading is a paragraph that the file calls so (`marked`), or one of its own that names a chapter, in the words of several
+    languages, is a number, or stands in capitals; at least three (of marked ones two) make a text one with headings. Without them
+    the whole is cut as `sections` does. The word for a chapter and its number stay out of the sections, a title begins its own.
+    A chapter of less than 100 words is cut together with the one before it.
     """
     paragraphs = text.split("\n\n")
-    places = [place for place, paragraph in enumerate(paragraphs) if is_heading(paragraph)]
-    if len(places) < _FEWEST_HEADINGS:
+    places = [place for place, paragraph in enumerate(paragraphs) if paragraph in marked or is_heading(paragraph) or _is_loud(paragraph)]
+    if len(places) < (_FEWEST_MARKED if any(paragraphs[place] in marked for place in places) else _FEWEST_HEADINGS):
         return sections(text, target_words), 0
-    edges = [0, *places, len(paragraphs)]
-    chapters_ = ("\n\n".join(each for each in paragraphs[start:end] if not is_heading(each)) for start, end in pairwise(edges))
+    chapters_: list[str] = []
+    for start, end in pairwise([0, *places, len(paragraphs)]):
+        chapter = "\n\n".join(each for each in paragraphs[start:end] if not _goes(each, marked))
+        if chapters_ and words(chapters_[-1]) < _CHAPTER_WORDS:
+            chapters_[-1] = "\n\n".join(filter(None, (chapters_[-1], chapter)))
+        else:
+            chapters_.append(chapter)
+    if len(chapters_) > 1 and words(chapters_[-1]) < _CHAPTER_WORDS:
+        chapters_[-2:] = ["\n\n".join(filter(None, chapters_[-2:]))]
     return [section for chapter in chapters_ if chapter for section in sections(chapter, target_words)], len(places)
 
 
 def is_heading(paragraph: str) -> bool:
     """Whether a paragraph is a chapter's heading and nothing else."""
     return len(paragraph) <= 120 and "\n\n" not in paragraph and _HEADING.fullmatch(paragraph.replace("\n", " ").strip()) is not None
+
+
+def _is_loud(paragraph: str) -> bool:
+    """A few words in capitals, and no sentence."""
+    return paragraph.isupper() and len(paragraph) > 3 and len(paragraph.split()) <= _HEADING_WORDS and paragraph[-1] not in ".!?…\"”'"
+
+
+def _goes(paragraph: str, marked: Collection[str]) -> bool:
+    """Whether a heading says nothing but which chapter it is; of one that only looks so, all goes."""
+    return is_heading(paragraph) and (paragraph not in marked or paragraph.isnumeric() or _BARE.fullmatch(paragraph) is not None)
 
 
 def chapters(text: str, pattern: str) -> list[str]:

@@ -1,6 +1,7 @@
 """From bytes to text, a file at a time: byte order marks, UTF-8, UTF-16 without a mark, what the file declares, and older codings."""
 
 import codecs
+import contextlib
 import re
 from dataclasses import dataclass
 
@@ -30,6 +31,10 @@ _OLD: dict[str, str] = {
 """Encodings from before Unicode, and the characters beyond ASCII that texts in them are mostly made of."""
 _COMMON_HALF = {"gb18030": ("gb2312", 0xB0, 0xD7), "big5": ("big5", 0xA4, 0xC6), "cp949": ("euc_kr", 0xB0, 0xC8)}
 """Where the everyday characters of an East Asian set stand: the first bytes of its first level."""
+_ISO_2022 = re.compile(rb"\x1b\$[@AB]")
+"""How Japanese mail switched to its characters."""
+_VOWELS, _FEWEST_VOWELS = frozenset("оеаиуыэюяёіїєўу"), 0.25
+"""Of Russian, Ukrainian or Bulgarian text; Hebrew that is read as Cyrillic has half as many."""
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[^\w\s'’\-–—·./…]+(?=[^\W\d_])|(?<=[a-zà-ÿ])[A-ZÀ-Þ]|[\x80-\x9f]")
 
 
@@ -57,6 +62,9 @@ def decode(data: bytes, name: str, encoding: str = "") -> Decoded:
         if data.startswith(mark):
             return _strictly(data, name, codec)
     head = data[:_LOOKED_AT]
+    if _ISO_2022.search(head):
+        with contextlib.suppress(UnicodeDecodeError):
+            return Decoded(data.decode("iso2022_jp_2"), "iso2022_jp")
     if (offset := data.find(b"\0")) >= 0 or len(head.translate(None, _BINARY)) < len(head):
         if (wide := _unmarked_utf16(data)) is not None:
             return _strictly(data, name, wide)
@@ -156,6 +164,8 @@ def _plausible(data: bytes, codec: str) -> float:
     good = sum(1.0 if character in expected else _second(character, codec) for character in beyond)
     spaced = text.count(" ") > 0.08 * len(text)
     fits = 0.8 if codec in ("gb18030", "big5", "cp949", "shift_jis", "euc_jp") and spaced != (codec == "cp949") else 1.0
+    if _OLD[codec] is _RUSSIAN and sum(character.lower() in _VOWELS for character in beyond) < _FEWEST_VOWELS * len(beyond):
+        fits = 0.8
     return (fits * good - len(_BETWEEN_LETTERS.findall(text))) / len(beyond)
 
 

@@ -129,6 +129,8 @@ def _indented_parts(block: Sequence[str], margin: int) -> Iterator[Sequence[str]
     indents = [len(_INDENT.match(line)[0].expandtabs(4)) for line in block]
     usual = Counter(indents).most_common(1)[0][0]
     starts = [place for place, indent in enumerate(indents) if place and 0 < indent - usual <= 12]
+    if not starts and indents[0] < usual:  # hanging: what begins a paragraph stands out, the rest is indented
+        starts = [place for place, indent in enumerate(indents) if place and indent == indents[0]]
     if len(starts) > 0.6 * len(block) or _is_verse(block):
         yield block
         return

@@ -29,6 +29,10 @@ _SIGN_OFF = re.compile(
     r"|sincerely|bye|later|tia|ciao|slainte|hth|peace|best)[,.!]*",
     re.IGNORECASE,
 )
+_QUOTED_PART = re.compile(
+    r"<blockquote[^>]*(?:type=.?cite|gmail_quote)[^>]*>.*?</blockquote>|<div[^>]*(?:gmail_attr|moz-cite-prefix)[^>]*>.*?</div>",
+    re.IGNORECASE | re.DOTALL,
+)
 _NAME_WORD = re.compile(r"[A-Z][a-zà-ÿ'’-]+")
 
 
@@ -107,17 +111,26 @@ def _is_sign_off(block: str) -> bool:
 
 
 def _body(message: email.message.Message) -> str:
-    for part in message.walk():
-        if part.get_content_type() == "text/plain" and not part.is_multipart() and part.get_filename() is None:
-            payload = part.get_payload(decode=True)
-            data = payload if isinstance(payload, bytes) else str(payload).encode("utf-8", "replace")
-            for charset in (part.get_content_charset() or "utf-8", "utf-8", "windows-1252"):
-                try:
-                    return data.decode(charset)
-                except (LookupError, UnicodeDecodeError):
-                    continue
-            return data.decode("latin-1")
-    return ""
+    """The first plain part; of a message without one, the prose of its first part in HTML."""
+    from timbre.corpus.web import read_html
+
+    parts = [part for part in message.walk() if not part.is_multipart() and part.get_filename() is None]
+    plain = next((part for part in parts if part.get_content_type() == "text/plain"), None)
+    if plain is not None and (text := _decoded(plain)).strip():
+        return text
+    page = next((part for part in parts if part.get_content_type() == "text/html"), None)
+    return "" if page is None else read_html(_QUOTED_PART.sub("", _decoded(page))).text
+
+
+def _decoded(part: email.message.Message) -> str:
+    payload = part.get_payload(decode=True)
+    data = payload if isinstance(payload, bytes) else str(payload).encode("utf-8", "replace")
+    for charset in (part.get_content_charset() or "utf-8", "utf-8", "windows-1252"):
+        try:
+            return data.decode(charset)
+        except (LookupError, UnicodeDecodeError):
+            continue
+    return data.decode("latin-1")
 
 
 def _header(message: email.message.Message, name: str) -> str:

@@ -6,12 +6,15 @@ import tomllib
 from functools import lru_cache
 from typing import Any
 
+from timbre.corpus.raw import Prose
 from timbre.corpus.web import read_html
 from timbre.words import letter_share
 
 _FENCES = (
     re.compile(r"\A---[ \t]*\n(?P<yaml>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE),
-    re.compile(r"\A\+\+\+[ \t]*\n(?P<toml>.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE),
+    re.compile(r"\A\+\+\+[ \t]*\n(?P<toml>.*?)^(?:\+\+\+|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE),
+    re.compile(r"\A---[ \t]?toml[ \t]*\n(?P<toml>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE),
+    re.compile(r"\A---[ \t]?json[ \t]*\n(?P<json>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE),
     re.compile(r"\A;;;[ \t]*\n(?P<json>.*?)^;;;[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE),
 )
 _YAML_LINE = re.compile(r"^(?:[\w\"'. -]{1,60}:(?:\s|$)|#|\s*- )", re.MULTILINE)
@@ -27,24 +30,28 @@ _MARKER_LINE = re.compile(r"^[ \t]*(?::{3,}.*|\[TOC\]|\[\[_TOC_\]\]|(?:#[\w/-]+[
 _CALLOUT = re.compile(r"^((?:[ \t]*>)+[ \t]*)\[![\w-]+\][+-]?[ \t]*", re.MULTILINE)
 _TASK = re.compile(r"^([ \t]*(?:[-*+]|\d+[.)])[ \t]+)\[[ xX/-]\][ \t]+", re.MULTILINE)
 _HIGHLIGHT = re.compile(r"==(?=\S)([^=\n]+?)(?<=\S)==")
+_FORMULA = re.compile(r"^[ \t]*\$\$.*?\$\$[ \t]*$", re.DOTALL | re.MULTILINE)
+_BLOCK_ID = re.compile(r"(?<=\s)\^[A-Za-z0-9-]{2,40}[ \t]*$", re.MULTILINE)
+_LINE_BLOCK = re.compile(r"(?<![^\n]\n)(?:^\|(?: [^|\n]*)?(?:\n|\Z)){2,}", re.MULTILINE)
 _VERSE_WIDTH = 60
 
 
-def read_markdown(text: str) -> tuple[str, int, dict[str, Any]]:
-    """The prose of a file, how many characters of text it shows, and its front matter (YAML, TOML or JSON; empty if there is none).
+def read_markdown(text: str) -> tuple[Prose, dict[str, Any]]:
+    """The prose of a file with its headings, and its front matter (YAML, TOML or JSON; empty if there is none).
 
-    Left out are front matter, headings, code, tables of data, embedded files and comments. A footnote stays as a paragraph, a
-    wiki link as its text.
+    Left out are front matter, code, formulas, tables of data, embedded files and comments. A footnote stays as a paragraph, a
+    wiki link as its text, a line block (`| …`) as its lines.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     body, matter = front_matter(text)
+    body = _LINE_BLOCK.sub(_lines_broken, body)
     for pattern, put in (
-        (_COMMENT, ""), (_EMBED, ""), (_WIKI, _link_text), (_NOTE, "\n"), (_NOTE_MARK, ""), (_INLINE_NOTE, r" (\1)"), (_SHORTCODE, ""),
-        (_ATTRIBUTES, ""), (_MARKER_LINE, ""), (_CALLOUT, r"\1"), (_TASK, r"\1"), (_HIGHLIGHT, r"\1"),
+        (_COMMENT, ""), (_FORMULA, ""), (_BLOCK_ID, ""), (_EMBED, ""), (_WIKI, _link_text), (_NOTE, "\n"), (_NOTE_MARK, ""),
+        (_INLINE_NOTE, r" (\1)"), (_SHORTCODE, ""), (_ATTRIBUTES, ""), (_MARKER_LINE, ""), (_CALLOUT, r"\1"), (_TASK, r"\1"),
+        (_HIGHLIGHT, r"\1"),
     ):  # fmt: skip
         body = pattern.sub(put, body)
-    prose, shown = read_html(_parser().render(body))
-    return prose, shown, matter
+    return read_html(_parser().render(body)), matter
 
 
 def front_matter(text: str) -> tuple[str, dict[str, Any]]:
@@ -84,6 +91,10 @@ def _parsed(block: str, kind: str) -> dict[str, Any]:
     except (ValueError, yaml.YAMLError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _lines_broken(match: re.Match[str]) -> str:
+    return "  \n".join(line[2:].strip() for line in match[0].rstrip("\n").split("\n")) + "\n"
 
 
 def _link_text(match: re.Match[str]) -> str:

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from timbre.corpus.kinds import PACKAGES
+from timbre.corpus.manuscripts import read_docx, read_odt
+from timbre.corpus.raw import Prose
 
 _LARGEST = 256 << 20
 """Bytes of what a file unpacks to; a small archive must not fill the memory."""
@@ -28,8 +30,8 @@ def needs_package(kind: str) -> str | None:
     return f"reading .{kind} files needs the package {PACKAGES[kind][1]}: install it with `pip install 'timbre[documents]'`"
 
 
-def read_office(path: Path, name: str, kind: str) -> tuple[str, int]:
-    """The prose of a file, paragraphs divided by an empty line, and how many characters of text it holds.
+def read_office(path: Path, name: str, kind: str) -> Prose:
+    """The prose of a file with its headings, paragraphs divided by an empty line, and how many characters of text it holds.
 
     Raises:
         ValueError: damaged, locked with a password, without text (a scan), or its reader is not installed.
@@ -38,19 +40,19 @@ def read_office(path: Path, name: str, kind: str) -> tuple[str, int]:
         raise ValueError(f"{name}: {missing}")
     if kind in ("docx", "odt", "epub"):
         _check_archive(path, name)
-    reader: Callable[[Path], tuple[str, int]] = {"docx": _docx, "odt": _odt, "rtf": _rtf, "pdf": _pdf, "epub": _epub}[kind]
+    reader: Callable[[Path], Prose] = {"docx": read_docx, "odt": read_odt, "rtf": _rtf, "pdf": _pdf, "epub": _epub}[kind]
     try:
-        text, shown = reader(path)
+        prose = reader(path)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     except Exception as error:  # of libraries that raise what the file makes them trip over
         raise ValueError(
             f"{name}: not a readable .{kind} file ({type(error).__name__}: {str(error)[:120]}); save it again, or as text"
         ) from error
-    if not text.strip():
+    if not prose.text.strip():
         hint = "; if it is a scan, it holds pictures of text: have it recognised (OCR) first" if kind == "pdf" else ""
         raise ValueError(f"{name}: there is no text in it{hint}")
-    return text, shown
+    return prose
 
 
 def _check_archive(path: Path, name: str) -> None:
@@ -63,47 +65,7 @@ def _check_archive(path: Path, name: str) -> None:
         raise ValueError(f"{name}: more than {_LARGEST >> 20} MiB once unpacked; cut it into several files")
 
 
-def _docx(path: Path) -> tuple[str, int]:
-    import docx
-    from docx.table import Table
-
-    kept, shown = [], 0
-    for block in docx.Document(str(path)).iter_inner_content():
-        if isinstance(block, Table):
-            cells = dict.fromkeys(cell.text.strip() for row in block.rows for cell in row.cells)
-            shown += sum(map(len, cells))
-            kept += [text for cell in cells if len(cell.split()) > 12 for text in cell.split("\n") if text.strip()]
-            continue
-        text = block.text.strip()
-        shown += len(text)
-        style = (block.style.name or "") if block.style is not None else ""
-        if text and not style.lower().startswith(("heading", "title", "subtitle", "toc", "caption", "header", "footer")):
-            kept.append(text)
-    return "\n\n".join(kept), shown
-
-
-def _odt(path: Path) -> tuple[str, int]:
-    from odfdo import Document
-
-    body: Any = Document(str(path)).body
-    kept, shown = [], 0
-    for element in body.xpath(".//text:p[not(ancestor::table:table) and not(ancestor::text:note) and not(ancestor::office:annotation)]"):
-        text = re.sub(r"[ \t]+", " ", _odt_text(element)).strip()
-        shown += len(text)
-        if text:
-            kept.append(text)
-    return "\n\n".join(kept), shown + sum(len(heading.inner_text) for heading in body.xpath(".//text:h"))
-
-
-def _odt_text(element: Any) -> str:
-    """A paragraph's text with its line breaks, without notes and comments."""
-    inside: Any = element.clone
-    for note in inside.xpath(".//text:note|.//office:annotation"):
-        note.delete()
-    return str(inside.text_recursive)
-
-
-def _rtf(path: Path) -> tuple[str, int]:
+def _rtf(path: Path) -> Prose:
     from striprtf import striprtf
 
     convert: Any = striprtf.rtf_to_text
@@ -113,10 +75,10 @@ def _rtf(path: Path) -> tuple[str, int]:
     codec = f"cp{declared[1].decode()}" if declared else "cp1252"
     text = str(convert(data.decode("latin-1"), encoding=codec, errors="replace"))
     paragraphs = [line.strip() for line in text.replace("\r", "\n").split("\n")]
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph), len(text)
+    return Prose("\n\n".join(paragraph for paragraph in paragraphs if paragraph), len(text))
 
 
-def _pdf(path: Path) -> tuple[str, int]:
+def _pdf(path: Path) -> Prose:
     from pypdf import PdfReader
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
@@ -125,7 +87,7 @@ def _pdf(path: Path) -> tuple[str, int]:
         raise ValueError("it is locked with a password; save it without")
     pages = [(page.extract_text() or "").split("\n") for page in reader.pages]
     shown = sum(len(line) for page in pages for line in page)
-    return "\n\n".join(_joined_pages(_without_running_heads(pages))), shown
+    return Prose("\n\n".join(_joined_pages(_without_running_heads(pages))), shown)
 
 
 def _without_running_heads(pages: list[list[str]]) -> list[list[str]]:
@@ -166,19 +128,15 @@ def _joined(before: str, line: str) -> str:
     return before[:-1] + line if re.search(r"[a-zà-ÿ]-$", before) and line[0].islower() else f"{before} {line}"
 
 
-def _epub(path: Path) -> tuple[str, int]:
+def _epub(path: Path) -> Prose:
     """The chapters of the spine in its order; a book without a readable one gives its pages in the order of their names."""
     from timbre.corpus.encodings import decode
     from timbre.corpus.web import read_html
 
-    texts, shown = [], 0
     with zipfile.ZipFile(path) as archive:
-        for name in _spine(archive):
-            text, length = read_html(decode(archive.read(name), name).text)
-            shown += length
-            if text.strip():
-                texts.append(text)
-    return "\n\n".join(texts), shown
+        pages = [read_html(decode(archive.read(name), name).text) for name in _spine(archive)]
+    headings = tuple(heading for page in pages for heading in page.headings)
+    return Prose("\n\n".join(page.text for page in pages if page.text.strip()), sum(page.shown for page in pages), headings)
 
 
 def _spine(archive: zipfile.ZipFile) -> list[str]:

@@ -14,13 +14,24 @@ class RawDocument:
     names: tuple[str, ...] = ()
     kind: str = "text"
     characters: int | None = None
-    """Of text in the file, menus and headings included; None means those of `text`."""
+    """Of text in the file, menus included; None means those of `text`."""
     encoding: str = ""
+    headings: tuple[str, ...] = ()
+    """Those paragraphs of `text` that the file calls headings."""
 
     @property
     def read(self) -> int:
         """Characters of text that were there."""
         return len(self.text) if self.characters is None else self.characters
+
+
+@dataclass(frozen=True)
+class Prose:
+    """What stands in a file with markup: its prose, how many characters of text it shows, and which paragraphs are headings."""
+
+    text: str
+    shown: int
+    headings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,16 @@ from typing import Any
 from timbre.corpus.cleaning import chapters
 from timbre.corpus.encodings import Decoded, decode
 from timbre.corpus.kinds import kind_of
-from timbre.corpus.raw import RawDocument, Unread
-from timbre.corpus.rows import from_row, loose_date
+from timbre.corpus.raw import Prose, RawDocument, Unread
+from timbre.corpus.rows import from_row, is_turn, loose_date
 from timbre.corpus.sources import Source
 
 __all__ = ["RawDocument", "Unread", "from_row", "read_file", "read_text"]
 
 _LARGEST_TEXT = 256 << 20
 """Bytes of an unpacked file; a small archive must not fill the memory."""
+_ESCAPED = re.compile(rb">+From ")
+"""How an mbox marks a line of a message that would begin another."""
 Read = Iterator[RawDocument | Unread]
 
 
@@ -93,6 +95,10 @@ def _described(name: str, text: str, source: Source, when: Any = None) -> RawDoc
     return RawDocument(name, text, author, loose_date(date))
 
 
+def _prose(name: str, prose: Prose, source: Source, when: Any = None) -> RawDocument:
+    return replace(_described(name, prose.text, source, when), characters=prose.shown, headings=prose.headings)
+
+
 def _plain(path: Path, name: str, source: Source) -> Read:
     found = _decoded(path, name, source)
     yield replace(_described(name, found.text, source), encoding=found.encoding)
@@ -102,16 +108,15 @@ def _html(path: Path, name: str, source: Source) -> Read:
     from timbre.corpus.web import read_html
 
     found = _decoded(path, name, source)
-    text, shown = read_html(found.text)
-    yield replace(_described(name, text, source), encoding=found.encoding, characters=shown)
+    yield replace(_prose(name, read_html(found.text), source), encoding=found.encoding)
 
 
 def _markdown(path: Path, name: str, source: Source) -> Read:
     from timbre.corpus.markdown import read_markdown
 
     found = _decoded(path, name, source)
-    text, shown, matter = read_markdown(found.text)
-    yield replace(_described(name, text, source, matter.get("date")), encoding=found.encoding, characters=shown)
+    prose, matter = read_markdown(found.text)
+    yield replace(_prose(name, prose, source, matter.get("date")), encoding=found.encoding)
 
 
 def _rst(path: Path, name: str, source: Source) -> Read:
@@ -125,8 +130,7 @@ def _office(kind: str) -> Callable[[Path, str, Source], Read]:
     def read(path: Path, name: str, source: Source) -> Read:
         from timbre.corpus.office import read_office
 
-        text, shown = read_office(path, name, kind)
-        yield replace(_described(name, text, source), characters=shown)
+        yield _prose(name, read_office(path, name, kind), source)
 
     return read
 
@@ -145,7 +149,7 @@ def _mbox(path: Path, name: str, source: Source) -> Read:
                 number += 1
                 yield _message(bytes(message), f"{name}:{number}", source)
                 message.clear()
-            message += line
+            message += line[1:] if _ESCAPED.match(line) else line
             blank = not line.strip()
     if message.strip():
         yield _message(bytes(message), f"{name}:{number + 1}", source)
@@ -168,6 +172,8 @@ def _brown(path: Path, name: str, source: Source) -> Read:
 def _row(row: Any, name: str, source: Source) -> RawDocument | Unread:
     if isinstance(row, str):
         row = {"text": row}
+    elif isinstance(row, list) and row and all(map(is_turn, row)):
+        row = {"messages": row}
     if not isinstance(row, Mapping):
         return Unread(name, f"not an object with a {source.text_column!r}")
     found = from_row(row, name, source)
@@ -232,6 +238,8 @@ def _json(path: Path, name: str, source: Source) -> Read:
         if lists and not isinstance(row_text(value, source), str):
             value = max(lists, key=len)
     rows = value if isinstance(value, list) else [value]
+    if rows and all(map(is_turn, rows)):
+        rows = [rows]  # the file is one chat
     for number, row in enumerate(rows, start=1):
         yield _row(row, f"{name}:{number}", source)
 

@@ -20,6 +20,8 @@ _NO_DATE = re.compile(r"(?:n/?a|none|null|nan|nat|unknown|undated|-|\?)?", re.IG
 _SLASHED = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{4})\b.*")
 _MILLISECONDS = 4_102_444_800
 _OLDEST, _NEWEST = 1000, 2100
+_ONLY_WORDS = 5
+"""A table's only column holds its texts, whatever it is called, where a row of it has as many words."""
 
 
 def from_row(row: Mapping[str, Any], name: str, source: Source) -> RawDocument | Unread:
@@ -41,17 +43,21 @@ def row_text(row: Mapping[str, Any], source: Source) -> str | Unread:
         names: Sequence[str] = (source.text_column,)
     else:
         names = TEXT_COLUMNS
-        for chat in _CHATS:
-            if isinstance(row.get(chat), list | tuple) and not isinstance(row.get("text"), str):
-                return _turns(row[chat], source.role)
+        chats = [row[chat] for chat in _CHATS if isinstance(row.get(chat), list | tuple) and not isinstance(row.get("text"), str)]
+        if chats or isinstance(row.get("mapping"), Mapping):
+            return _turns(chats[0] if chats else _of_a_tree(row), source.role)
     by_name = {str(column).strip().lower(): column for column in row}
     there = [by_name[name.lower()] for name in names if name.lower() in by_name]
-    for column in there:
-        if isinstance(row[column], str):
-            return str(row[column])
+    texts = [str(row[column]) for column in there if isinstance(row[column], str)]
+    if texts:
+        return next((text for text in texts if text.strip()), texts[0])
+    (only,) = row.values() if len(row) == 1 else (None,)
+    found = only if isinstance(only, str) and not there and source.text_column == "text" and len(only.split()) >= _ONLY_WORDS else None
+    if (found := found or _inside(row, names[0])) is not None:
+        return found
     if there:
         return Unread("", f"column {str(there[0])!r} holds no text ({_shown(row[there[0]])})")
-    has = ", ".join(map(str, row)) or "nothing"
+    has = ", ".join(str(column)[:40] for column in row) or "nothing"
     return Unread("", f"no text in column {source.text_column!r}; it has {has}: name one with --text-column")
 
 
@@ -60,7 +66,8 @@ def _turns(messages: Sequence[Any], role: str) -> str | Unread:
     for message in messages:
         if not isinstance(message, Mapping):
             continue
-        who = str(message.get("role") or message.get("from") or message.get("author") or message.get("speaker") or "").lower()
+        named = message.get("role") or message.get("from") or message.get("author") or message.get("speaker") or ""
+        who = str(named.get("role", "") if isinstance(named, Mapping) else named).lower()
         who = _ROLES.get(who, who)
         roles.append(who)
         if who == role and (said := _said(message.get("content", message.get("value", message.get("text"))))):
@@ -72,8 +79,41 @@ def _turns(messages: Sequence[Any], role: str) -> str | Unread:
     )
 
 
+def _of_a_tree(row: Mapping[str, Any]) -> list[Any]:
+    """The turns of an exported conversation whose messages stand in a tree: those of the branch that was shown last."""
+    nodes = {name: node for name, node in row["mapping"].items() if isinstance(node, Mapping)}
+    parents = {node.get("parent") for node in nodes.values()}
+    place = (
+        row.get("current_node")
+        if row.get("current_node") in nodes
+        else next((name for name in reversed(nodes) if name not in parents), None)
+    )
+    branch: list[Any] = []
+    while place in nodes and len(branch) < len(nodes):
+        branch.append(nodes[place].get("message"))
+        place = nodes[place].get("parent")
+    return branch[::-1]
+
+
+def _inside(row: Mapping[str, Any], dotted: str) -> str | None:
+    """The text at a path such as `data.text`."""
+    value: Any = row
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) else None
+
+
+def is_turn(value: Any) -> bool:
+    """Whether that is one turn of a chat: somebody who says something."""
+    return (
+        isinstance(value, Mapping) and isinstance(value.get("role") or value.get("from"), str) and bool({"content", "value"} & value.keys())
+    )
+
+
 def _said(content: Any) -> str:
-    """What a turn says: a string, or a list of parts of which the text ones count."""
+    """What a turn says: a string, a list of parts of which the text ones count, or an object with such parts."""
+    if isinstance(content, Mapping):
+        content = content.get("parts", content.get("text"))
     if isinstance(content, str):
         return content.strip()
     if isinstance(content, list | tuple):

@@ -4,6 +4,7 @@ Everything lies in a `Spool` on disk. Nothing is dropped in silence: each docume
 rejected with its reason.
 """
 
+import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -104,6 +105,7 @@ class _Draft:
     text: str
     source: str
     raw: RawDocument | Unread
+    headings: tuple[str, ...] = ()
 
 
 def _cleaned(
@@ -122,9 +124,11 @@ def _cleaned(
         named = _namer(name, result.spool)
         for _, item in result.spool.raw(name):
             text = ""
+            headings: tuple[str, ...] = ()
             if isinstance(item, RawDocument):
                 text = cleaning.clean(scrub(without_repeated(item.text, repeated), found, names), source.heading_pattern)
-            yield _Draft(f"{name}:{named(item.name)}", text, name, item)
+                headings = tuple(cleaning.clean(scrub(heading, Counter(), names)) for heading in item.headings)
+            yield _Draft(f"{name}:{named(item.name)}", text, name, item, headings)
 
 
 def _namer(source: str, spool: Spool) -> Callable[[str], str]:
@@ -151,7 +155,7 @@ def _tell_repeated(name: str, documents: int, result: Sifted) -> None:
 def _put(spool: Spool, draft: _Draft) -> None:
     raw = draft.raw
     if isinstance(raw, Unread):
-        spool.put_draft(draft.doc_id, "", "", None, draft.source, raw.kind, "", 0, 0, 0, "", Reason.UNREADABLE.value, raw.reason)
+        spool.put_draft(draft.doc_id, "", "", None, draft.source, raw.kind, "", 0, 0, 0, "", "[]", Reason.UNREADABLE.value, raw.reason)
         return
     text, reason = draft.text, None
     if lost := lost_characters(text):
@@ -161,7 +165,7 @@ def _put(spool: Spool, draft: _Draft) -> None:
             text = text.replace("\ufffd", "")
     spool.put_draft(
         draft.doc_id, text, raw.author, raw.date, draft.source, raw.kind, raw.encoding, raw.read, cleaning.words(text),
-        cleaning.count_tokens(text), "", Reason.UNREADABLE.value if reason else None, reason,
+        cleaning.count_tokens(text), "", json.dumps(draft.headings), Reason.UNREADABLE.value if reason else None, reason,
     )  # fmt: skip
 
 
@@ -171,23 +175,26 @@ def _cut_if_few(config: CorpusConfig, result: Sifted) -> None:
     usable = int(spool.one("SELECT COUNT(*) FROM draft WHERE reason IS NULL AND size >= ?", config.min_words))
     if not usable or usable >= FEW_DOCUMENTS:
         return
-    target, cut, headings = max(SECTION_WORDS, config.min_words), 0, 0
-    for row in list(spool.drafts("doc_id, author, date, source, kind, encoding, characters", "reason IS NULL")):
-        number, doc_id, author, date, source, kind, encoding, characters = row
-        parts, found = cleaning.sections_told(spool.text(number), target)
+    target, cut, headings, long = max(SECTION_WORDS, config.min_words), 0, 0, False
+    for row in list(spool.drafts("doc_id, author, date, source, kind, encoding, characters, headings", "reason IS NULL")):
+        number, doc_id, author, date, source, kind, encoding, characters, marked = row
+        whole = spool.text(number)
+        parts, found = cleaning.sections_told(whole, target, frozenset(json.loads(marked)))
         if len(parts) < 2:
             continue
         cut, headings = cut + len(parts), headings + found
+        long = long or any(cleaning.words(paragraph) > 2 * target for paragraph in whole.split("\n\n"))
         spool.base.execute("DELETE FROM draft WHERE n = ?", (number,))
         share = characters / max(1, sum(map(len, parts)))
         for place, text in enumerate(parts, start=1):
             spool.put_draft(
                 f"{doc_id}#{place:03d}", text, author, date, source, kind, encoding, round(share * len(text)), cleaning.words(text),
-                cleaning.count_tokens(text), "", None, None,
+                cleaning.count_tokens(text), "", "[]", None, None,
             )  # fmt: skip
     if cut:
         result.cut_into_sections = True
         where = f"at their {headings} headings, and longer chapters" if headings else "at the ends of paragraphs"
+        where += ", and of sentences in long paragraphs" if long else ""
         result.note(
             f"only {usable} documents: they are cut into {cut} sections of about {target} words {where}; sections are split one by one"
         )

@@ -14,12 +14,13 @@ from timbre.corpus.raw import RawDocument, Unread
 
 _TABLES = """
 CREATE TABLE raw (n INTEGER PRIMARY KEY, source TEXT, name TEXT, text TEXT, author TEXT, date TEXT, names TEXT, kind TEXT,
-                  characters INTEGER, encoding TEXT, unread TEXT);
+                  characters INTEGER, encoding TEXT, headings TEXT, unread TEXT);
 CREATE TABLE draft (n INTEGER PRIMARY KEY, doc_id TEXT, text TEXT, author TEXT, date TEXT, source TEXT, kind TEXT, encoding TEXT,
-                    characters INTEGER, size INTEGER, tokens INTEGER, language TEXT, reason TEXT, detail TEXT, split TEXT, fold INTEGER);
+                    characters INTEGER, size INTEGER, tokens INTEGER, language TEXT, headings TEXT, reason TEXT, detail TEXT, split TEXT,
+                    fold INTEGER);
 CREATE INDEX draft_reason ON draft (reason);
 """
-DRAFT = "doc_id, text, author, date, source, kind, encoding, characters, size, tokens, language, reason, detail"
+DRAFT = "doc_id, text, author, date, source, kind, encoding, characters, size, tokens, language, headings, reason, detail"
 _CACHE_KIB = 16_384
 _AT_ONCE = 200
 
@@ -49,26 +50,26 @@ class Spool:
     def put_raw(self, source: str, item: RawDocument | Unread) -> None:
         """Keep what a reader gave."""
         if isinstance(item, Unread):
-            row: tuple[Any, ...] = (source, item.name, "", "", None, "[]", item.kind, 0, "", item.reason)
+            row: tuple[Any, ...] = (source, item.name, "", "", None, "[]", item.kind, 0, "", "[]", item.reason)
         else:
             row = (
-                source, item.name, item.text, item.author, item.date, json.dumps(item.names), item.kind, item.read, item.encoding, None,
+                source, item.name, item.text, item.author, item.date, json.dumps(item.names), item.kind, item.read, item.encoding,
+                json.dumps(item.headings), None,
             )  # fmt: skip
-        self.base.execute(
-            "INSERT INTO raw (source, name, text, author, date, names, kind, characters, encoding, unread) VALUES (?,?,?,?,?,?,?,?,?,?)",
-            row,
-        )
+        columns = "source, name, text, author, date, names, kind, characters, encoding, headings, unread"
+        self.base.execute(f"INSERT INTO raw ({columns}) VALUES ({','.join('?' * 11)})", row)  # nosec B608: the names above
 
     def raw(self, source: str) -> Iterator[tuple[int, RawDocument | Unread]]:
         """What the readers gave of a source, with its number."""
-        columns = "n, name, text, author, date, names, kind, characters, encoding, unread"
+        columns = "n, name, text, author, date, names, kind, characters, encoding, headings, unread"
         query = f"SELECT {columns} FROM raw WHERE source = ? AND n > ? ORDER BY n LIMIT ?"  # nosec B608: the names above
         for row in self._pages(query, source):
-            number, name, text, author, date, names, kind, characters, encoding, unread = row
+            number, name, text, author, date, names, kind, characters, encoding, headings, unread = row
             if unread is not None:
                 yield number, Unread(name, unread, kind)
             else:
-                yield number, RawDocument(name, text, author, date, tuple(json.loads(names)), kind, characters, encoding)
+                told, marked = tuple(json.loads(names)), tuple(json.loads(headings))
+                yield number, RawDocument(name, text, author, date, told, kind, characters, encoding, marked)
 
     def _pages(self, query: str, *arguments: Any) -> Iterator[tuple[Any, ...]]:
         """Rows in pages, so that others may be written between; the first column is the number."""
@@ -79,7 +80,7 @@ class Spool:
 
     def put_draft(self, *values: Any) -> None:
         """Keep a cleaned document: the columns of `DRAFT`."""
-        self.base.execute(f"INSERT INTO draft ({DRAFT}) VALUES ({','.join('?' * 13)})", values)  # nosec B608: a constant
+        self.base.execute(f"INSERT INTO draft ({DRAFT}) VALUES ({','.join('?' * 14)})", values)  # nosec B608: a constant
 
     def drafts(self, columns: str, where: str = "1") -> Iterator[tuple[Any, ...]]:
         """(number, *columns) of the drafts that fit."""

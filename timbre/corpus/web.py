@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from timbre.corpus.raw import Prose
+
 _UNSEEN = frozenset({
     "script", "style", "noscript", "template", "svg", "math", "head", "title", "iframe", "object", "embed", "canvas", "audio", "video",
     "button",
     "select", "option", "textarea", "input", "rt", "rp", "map",
 })  # fmt: skip
-_FURNITURE = frozenset(
-    {"nav", "header", "footer", "aside", "figure", "figcaption", "address", "menu", "code-block", "dialog", "label", "legend"}
-)
+_FURNITURE = frozenset({"nav", "footer", "aside", "figure", "figcaption", "address", "menu", "code-block", "dialog", "label", "legend"})
 _ROLES = frozenset({"navigation", "banner", "contentinfo", "complementary", "search", "menu", "menubar", "dialog", "alert", "toolbar"})
 _FURNITURE_NAME = re.compile(
     r"(?:^|[\s_-])(?:nav(?:bar|igation|menu)?|menu|side-?bar|foot(?:er)?|site-?header|masthead|breadcrumbs?|cookies?|consent|gdpr|shar(?:e|ing)|social"
@@ -25,15 +25,19 @@ _FURNITURE_NAME = re.compile(
     re.IGNORECASE,
 )
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "caption"})
+_HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
+"""Elements that are headings, and how deep each is."""
+_HOME = re.compile(r"(?:https?://[^/]+)?/?(?:\./)?(?:(?:index|home)\.\w+)?(?:#.*)?", re.IGNORECASE)
 _BLOCKS = frozenset({
     "p", "div", "li", "ul", "ol", "dl", "dd", "dt", "blockquote", "section", "article", "main", "body", "html", "table", "tbody", "thead",
     "tfoot", "tr", "td", "th", "center", "form", "fieldset", "hr", "details", "summary", "pre", "hgroup",
-    "dir", "noframes", *_FURNITURE, *_HEADINGS,
+    "dir", "noframes", "header", "caption", *_FURNITURE, *_HEADINGS,
 })  # fmt: skip
 _VOID_XML = re.compile(
     r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr)\b)([A-Za-z][\w:.-]*)((?:\s[^<>]*)?)/>"
 )
+_FRAMES = re.compile(r"</?(?:frameset|frame|noframes)\b[^>]*>", re.IGNORECASE)
+"""A parser that knows frames skips what stands beside them."""
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _NOTE_MARK = re.compile(r"\[?\(?(?:\d{1,3}|[*†‡]|[a-z])\)?\]?")
 _SENTENCE = re.compile(r"[.!?…。！？।؟»”\"')]\s*$")
@@ -42,36 +46,49 @@ _LINKED, _HEADING_WORDS, _CELL_WORDS, _PAGE_SHARE = 0.6, 25, 8, 0.5
 
 @dataclass
 class _Block:
-    """Text between two block boundaries; how much of it stands in links, and whether it is a heading."""
+    """Text between two block boundaries, and how much of it stands in links, or in links to where the site begins."""
 
     parts: list[str] = field(default_factory=list)
     linked: int = 0
-    heading: bool = False
+    home: int = 0
+    level: int = 0
+    """Of a heading: how deep it is."""
     plain: bool = False
     """Of a <pre>: lines and spaces are as they stand."""
+    header: bool = False
+    caption: bool = False
+    within: bool = False
+    """Inside of an article or the main part."""
 
 
-def read_html(page: str) -> tuple[str, int]:
-    """The prose of a page, and how many characters of text a browser would show of it, menus and tables included.
+def read_html(page: str) -> Prose:
+    """The prose of a page with its headings, and how many characters of text a browser would show of it, menus and tables included.
 
-    Blocks are divided by block elements and by two line breaks; one line break stays one. Left out are headings, menus and other
-    furniture (by element, role, class or id, or because most of a block is links), tables of data, code and hidden parts. What
-    would take more than half of the page with it is not furniture.
+    Blocks are divided by block elements and by two line breaks; one line break stays one. Left out are menus and other furniture
+    (by element, role, class or id, or because most of a block is links) with their headings, tables of data, code and hidden
+    parts. What would take more than half of the page with it is not furniture. A heading under which nothing is kept goes too.
     """
     from selectolax.lexbor import LexborHTMLParser
 
     if page.lstrip()[:5].lower() == "<?xml" or "xhtml" in page[:1000].lower():
         page = _VOID_XML.sub(r"<\1\2></\1>", page).replace("<![CDATA[", "").replace("]]>", "")
+    if "<frameset" in page.lower():
+        page = _FRAMES.sub("", page)
     tree = LexborHTMLParser(page)
     root = tree.body or tree.root
     if root is None:
-        return "", 0
+        return Prose("", 0)
     for element in root.css(",".join(sorted(_UNSEEN))):
         element.decompose()
     shown = _length(root)
     _drop_furniture(root, shown)
-    blocks = [block for block in _blocks(root) if _is_kept(block)]
-    return "\n\n".join(text for block in blocks if (text := _text_of(block))), shown
+    texts, headings = [], []
+    for block in _kept(_blocks(root)):
+        text = _text_of(block)
+        texts.append(text)
+        if _is_heading(block, text):
+            headings.append(text)
+    return Prose("\n\n".join(texts), shown, tuple(headings))
 
 
 def _length(node: Any) -> int:
@@ -137,7 +154,8 @@ def _blocks(root: Any) -> Iterator[_Block]:
     """The blocks of a tree in order, without recursion: pages of old hold thousands of unclosed elements inside each other."""
     block = _Block()
     stack: list[tuple[Any, bool]] = [(root, False)]
-    links = headings = plains = 0
+    links = homes = plains = headers = captions = within = 0
+    levels: list[int] = []
     while stack:
         node, leaving = stack.pop()
         tag = node.tag or ""
@@ -145,6 +163,7 @@ def _blocks(root: Any) -> Iterator[_Block]:
             text = node.text_content or ""
             block.parts.append(text if plains else _SPACE.sub(" ", text))
             block.linked += len(text.strip()) if links else 0
+            block.home += len(text.strip()) if homes else 0
             continue
         if tag == "br":
             block.parts.append("\n")
@@ -152,14 +171,21 @@ def _blocks(root: Any) -> Iterator[_Block]:
         if tag.startswith("-") or tag == "img":
             continue
         step = -1 if leaving else 1
-        links += step * (tag == "a" and bool(node.attributes.get("href")))
-        headings += step * (tag in _HEADINGS)
+        href = node.attributes.get("href") if tag == "a" else None
+        links += step * bool(href)
+        homes += step * (href is not None and _HOME.fullmatch(href) is not None)
         plains += step * (tag == "pre")
+        headers += step * (tag == "header")
+        captions += step * (tag == "caption")
+        within += step * (tag in ("article", "main"))
+        if tag in _HEADINGS:
+            levels = levels[:-1] if leaving else [*levels, _HEADINGS[tag]]
         if tag == "q":
             block.parts.append("”" if leaving else "“")
         if tag in _BLOCKS:
             yield block
-            block = _Block(heading=headings > 0, plain=plains > 0)
+            level = levels[-1] if levels else 0
+            block = _Block(level=level, plain=plains > 0, header=headers > 0, caption=captions > 0, within=within > 0)
         if not leaving:
             stack.append((node, True))
             stack += [(child, False) for child in reversed(_children(node))]
@@ -180,14 +206,51 @@ def _text_of(block: _Block) -> str:
     if block.plain:
         return text.strip("\n")
     lines = [_SPACE.sub(" ", line).strip() for line in text.split("\n")]
+    if block.level and _is_heading(block, joined := " ".join(filter(None, lines))):
+        return joined
     return re.sub(r"\n{2,}", "\n\n", "\n".join(lines)).strip()
 
 
-def _is_kept(block: _Block) -> bool:
-    """Prose: not a row of links, nor a heading, unless that is long enough to be a paragraph set in large letters."""
-    text = _text_of(block)
+def _kept(blocks: Iterator[_Block]) -> Iterator[_Block]:
+    """Blocks of prose, and the headings above them.
+
+    A heading waits for what stands under it: what is dropped (a row of links) takes it along, unless it is the page's own, and so
+    does a heading as high or higher, unless it is the first. A page of headings only gives them.
+    """
+    waiting: list[_Block] = []
+    first, empty = True, True
+    for block in blocks:
+        text = _text_of(block)
+        if not text:
+            continue
+        if _is_heading(block, text):
+            if not _is_shown(block, text):
+                continue
+            waiting = [before for before in waiting if before.level < block.level or (first and before is waiting[0])] + [block]
+        elif _is_prose(block, text):
+            yield from waiting
+            yield block
+            waiting, first, empty = [], False, False
+        else:
+            waiting, empty = [before for before in waiting if before.level == 1], False
+    if empty:
+        yield from waiting
+
+
+def _is_heading(block: _Block, text: str) -> bool:
+    """A heading element, unless that holds a paragraph set in large letters."""
+    return block.level > 0 and not (len(text.split()) >= _HEADING_WORDS and _SENTENCE.search(text))
+
+
+def _is_shown(block: _Block, text: str) -> bool:
+    """Whether a heading is of the text: not the site's name that leads to its beginning, nor one of a header above the article."""
+    return block.home < _LINKED * len(text.replace(" ", "")) and (not block.header or block.within or block.level == 1)
+
+
+def _is_prose(block: _Block, text: str) -> bool:
+    """Not a row of links nor a caption; of a header, only what is long enough to be a paragraph."""
     words = len(text.split())
-    if not text or (block.heading and (words < _HEADING_WORDS or not _SENTENCE.search(text))):
+    long = words > _HEADING_WORDS and _SENTENCE.search(text) is not None
+    if (block.caption or block.header) and not long:
         return False
-    visible = len(text.replace(" ", ""))
-    return block.linked < _LINKED * visible or (words > _HEADING_WORDS and _SENTENCE.search(text) is not None)
+    return block.linked < _LINKED * len(text.replace(" ", "")) or long

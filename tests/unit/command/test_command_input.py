@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from timbre.cli import app
 from timbre.cli.errors import explain
+from timbre.settings import settings
 
 
 def typed(*arguments: str) -> Any:
@@ -28,6 +29,17 @@ def test_options_beside_a_config_file_are_refused_by_name(home: Path, tmp_path: 
         sentence, code = explain(done.exception)
         assert code == 2 and "--style, --set would be ignored" in sentence
     assert isinstance(typed("run", "--gpu-hour-price", "2").exception, ValueError)
+
+
+def test_the_plan_says_its_cost_at_the_price_of_an_hour(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "cost" not in json.loads(typed("run", "--dry-run", "--json").output)
+    monkeypatch.setenv("TIMBRE_HOUR_PRICE", "36")
+    settings.cache_clear()
+    planned = json.loads(typed("run", "--dry-run", "--json").output)
+    assert planned["cost"] == pytest.approx(planned["seconds"] / 100, rel=0.01)
+    assert "at 36 an hour" in typed("run", "--dry-run").output
+    asked = json.loads(typed("run", "--dry-run", "--json", "--gpu-hour-price", "72").output)
+    assert asked["cost"] == pytest.approx(2 * planned["cost"])
 
 
 def test_files_that_no_reader_knows_are_counted_and_named(home: Path, tmp_path: Path) -> None:

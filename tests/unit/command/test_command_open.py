@@ -14,6 +14,7 @@ from timbre.cli.errors import explain
 from timbre.config import Frozen
 from timbre.gates.made import FACTS_HERE, LINKS_HERE
 from timbre.progress import SILENT
+from timbre.settings import settings
 from timbre.tasks.latest import COMPARISON, DATA_DOCS, REPORT, latest_folder, link_pages, point_latest
 from timbre.tasks.release import Released
 from timbre.tasks.stage import Built
@@ -38,7 +39,7 @@ def test_the_newest_report_is_linked_and_opened_by_name(home: Path) -> None:
     home.with_name("moved").rename(home)
 
 
-def test_the_newest_report_says_which_version_it_is_and_leads_to_the_other_pages(home: Path) -> None:
+def test_the_newest_report_says_which_version_it_is_and_leads_to_the_other_pages(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents: dict[str, dict[str, str]] = {
         "verdict": {"report.html": f"<dl>{FACTS_HERE}</dl>{LINKS_HERE}<p>the rest</p>"},
         "corpus": {"data_docs/index.html": "docs"},
@@ -66,9 +67,13 @@ def test_the_newest_report_says_which_version_it_is_and_leads_to_the_other_pages
     assert places == ["data.html", "data_docs/index.html"] and all((page.parent / place).is_file() for place in places)
     assert "<p>the rest</p>" in text and "href" not in built["verdict"].open().file(REPORT).read_text(), "the stored page stays as it is"
 
+    monkeypatch.setenv("TIMBRE_HOUR_PRICE", "7200")
+    settings.cache_clear()
     with pytest.warns(UserWarning):
         link_pages("literary", built, released.model_copy(update={"version": 4, "champion": 3}))
     assert "v4, not the champion" in page.read_text()
+    seconds = sum(one.open().manifest.built["seconds"] for one in built.values())
+    assert f"for all steps, {2 * seconds:.2f} at 7200 an hour" in page.read_text()
 
 
 @pytest.mark.usefixtures("home")

@@ -120,8 +120,10 @@ def test_a_list_footer_and_a_patch_are_not_prose() -> None:
 
 def test_markup_gives_paragraphs_without_code() -> None:
     page = "<html><nav><p>menu</p></nav><body><h1>T</h1><p>One <b>two</b>.</p><pre>x=1</pre><ul><li>three</li></ul></body>"
-    assert read_html(page)[0] == "One two.\n\nthree"
-    assert read_markdown("---\ntitle: x\n---\n# Head\n\nOne *two*.\n\n```\ncode\n```\n\n- three\n")[0] == "One two.\n\nthree"
+    assert read_html(page).text == "T\n\nOne two.\n\nthree"
+    assert read_html(page).headings == ("T",)
+    prose, matter = read_markdown("---\ntitle: x\n---\n# Head\n\nOne *two*.\n\n```\ncode\n```\n\n- three\n")
+    assert (prose.text, prose.headings, matter) == ("Head\n\nOne two.\n\nthree", ("Head",), {"title": "x"})
     rst = """
 Title
 =====
