@@ -45,6 +45,10 @@ def serve(
         Literal["auto", "fp32", "int8", "int4"],
         typer.Option(help="Numbers of the weights, made by `timbre quantise`; auto: the fastest that keeps the voice, else fp32."),
     ] = "auto",
+    engine: Annotated[
+        Literal["onnx", "torch", "genai"],
+        typer.Option(help="What runs the model: our ONNX decoder, torch (the reference), or onnxruntime-genai (extra `genai`)."),
+    ] = "onnx",
     trust: Annotated[
         Path | None, typer.Option(help="Public key: only bundles signed with it are served (docs/how-to/serving.md). Default: any.")
     ] = None,
@@ -71,7 +75,7 @@ def serve(
         print(json.dumps({"file": str(secret)}) if json_output else secret)
         return
     marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "request" else None)
-    _serve(style or ["literary"], model, host, port, path, limit or [], marking, steering, (trust, precision), json_output)
+    _serve(style or ["literary"], model, host, port, path, limit or [], marking, steering, (trust, precision, engine), json_output)
 
 
 def _serve(
@@ -83,7 +87,7 @@ def _serve(
     limit: list[str],
     marking: tuple[str, Path | None],
     steering: str,
-    source: tuple[Path | None, str],
+    source: tuple[Path | None, str, str],
     json_output: bool,
 ) -> None:
     from timbre.config import ModelConfig
@@ -102,7 +106,7 @@ def _serve(
     check_address(host, known, path)
     prepare(settings())
     styles = Styles(
-        LedgerChampions(ModelConfig(name=model), source[0], precision=source[1]),
+        LedgerChampions(ModelConfig(name=model), source[0], precision=source[1], engine=source[2]),
         Bounds(rows=limits.rows, waiting=limits.waiting, cache_bytes=limits.cache_mib << 20, prefix_bytes=limits.prefix_mib << 20),
         open_store().hashes,
     )

@@ -1,6 +1,7 @@
 """Champions for the server: the ledger says who, this home or MLflow has the bundle."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
@@ -14,19 +15,24 @@ from timbre.tasks.bases import base_of
 from timbre.tasks.bundles import bundle_of
 from timbre.tasks.context import open_ledger, registered_name
 from timbre.tasks.quantised import weights_of
+from timbre.tasks.runtimes import runtime_of
+
+if TYPE_CHECKING:
+    from timbre.serving.runtimes import Runtime
 
 
 class LedgerChampions:
     """Implements `timbre.serving.champions.Champions` for one base model."""
 
-    def __init__(self, model: ModelConfig, trusted: Path | None = None, *, precision: str = "fp32") -> None:
+    def __init__(self, model: ModelConfig, trusted: Path | None = None, *, precision: str = "fp32", engine: str = "onnx") -> None:
         """Where champions come from.
 
         Args:
             trusted: the public key that every bundle has to be signed with; None asks for no signature.
             precision: fp32, int8, int4, or auto: what a bundle's manifest names (`timbre quantise`), fp32 where none does.
+            engine: what runs it: onnx, torch or genai (`timbre.serving.runtimes`).
         """
-        self._model, self._trusted, self._precision = model, trusted, precision
+        self._model, self._trusted, self._precision, self._engine = model, trusted, precision, engine
         self._names: dict[str, str] = {}
         self._ledger: Ledger | None = None
 
@@ -49,8 +55,8 @@ class LedgerChampions:
             check_signature(settings().home, served.artifact.digest, self._trusted)
         return served.artifact.path
 
-    def weights(self, bundle: Artifact) -> Path | None:
-        return weights_of(bundle, self._precision)
+    def weights(self, bundle: Artifact) -> "Path | Runtime | None":
+        return weights_of(bundle, self._precision) if self._engine == "onnx" else runtime_of(bundle, self._engine, self._precision)
 
     def base(self, bundle: Artifact) -> Path:
         base = base_of(bundle)

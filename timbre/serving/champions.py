@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from timbre.artifacts import Artifact, HashCache
 from timbre.export.session import Decoder
 from timbre.serving.chat import ChatTemplate
 from timbre.serving.engine import Engine
 from timbre.serving.writer import Bounds, Writer
+
+if TYPE_CHECKING:
+    from timbre.serving.runtimes import Runtime
 
 _log = logging.getLogger("timbre.serving")
 
@@ -52,8 +55,8 @@ class Champions(Protocol):
         """
         ...
 
-    def weights(self, bundle: Artifact) -> Path | None:
-        """The ONNX file that runs instead of the bundle's own, or None.
+    def weights(self, bundle: Artifact) -> "Path | Runtime | None":
+        """The ONNX file that runs instead of the bundle's own, or what else runs it, or None.
 
         Raises:
             ValueError: it cannot be had.

@@ -7,7 +7,7 @@ for piece in engine.stream("It was", max_new_tokens=80, seed=1):
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from timbre.config import SamplerConfig
 from timbre.export.facts import BundleFacts
 from timbre.export.hostile import check_bundle
 from timbre.export.quantised import precision_of
-from timbre.export.session import Cache, Decoder, Logits
-from timbre.export.slots import Slots
+from timbre.export.session import Decoder, Logits
 from timbre.inference.sampling import sample
 from timbre.inference.steering import Steering, steer
 from timbre.models.tokens import backend_text_ids
@@ -27,11 +26,13 @@ from timbre.serving.writer import PREFILL
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from timbre.serving.runtimes import Rows, Runtime
+
 
 class Engine:
     """A verified bundle, loaded. `stream` may be called from several threads: it keeps no state between texts."""
 
-    def __init__(self, facts: BundleFacts, tokenizer: "Tokenizer", decoder: Decoder, digest: str, precision: str = "fp32") -> None:
+    def __init__(self, facts: BundleFacts, tokenizer: "Tokenizer", decoder: "Runtime", digest: str, precision: str = "fp32") -> None:
         self.facts = facts
         self.precision = precision
         """Numbers of the weights: fp32, int8 or int4."""
@@ -57,11 +58,12 @@ class Engine:
         return cls.of(Artifact.open(bundle, hashes))
 
     @classmethod
-    def of(cls, artifact: Artifact, weights: Path | None = None) -> "Engine":
+    def of(cls, artifact: Artifact, weights: "Path | Runtime | None" = None) -> "Engine":
         """Load a bundle that was verified, unless it leads out of its folder (`timbre.export.hostile`).
 
         Args:
-            weights: another form of its decoder (`timbre.export.quantised`); None for its own.
+            weights: another form of its decoder (`timbre.export.quantised`), or what runs it instead (`timbre.serving.runtimes`); None
+                for its own.
 
         Raises: as `open`.
         """
@@ -77,6 +79,8 @@ class Engine:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True  # "<|im_end|>" in a prompt is text like any other
+        if weights is not None and not isinstance(weights, Path):
+            return cls(facts, tokenizer, weights, artifact.digest)
         decoder = Decoder.open(weights or artifact.file(facts.serving or facts.onnx))
         return cls(facts, tokenizer, decoder, artifact.digest, "fp32" if weights is None else precision_of(weights))
 
@@ -178,10 +182,10 @@ class Engine:
 class _Stepped:
     """A decoder and the cache of one text: a prompt is read piece by piece, then tokens are written into a row of its own."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: "Runtime") -> None:
         self._decoder = decoder
-        self._cache: Cache = decoder.empty_cache(1)
-        self._row: Slots | None = None
+        self._cache: Any = decoder.empty_cache(1)
+        self._row: Rows | None = None
 
     def read(self, ids: Sequence[int]) -> Logits:
         """Feed a piece of the prompt; the logits of what follows, [1, vocabulary]."""

@@ -60,8 +60,9 @@ class _Now(Collector):
             rows.add_metric(labels, writer.active)
             waiting.add_metric(labels, writer.waiting)
             cache.add_metric(labels, writer.cache_bytes)
-            kept.add_metric(labels, writer.prefixes.nbytes)
-            reused.add_metric(labels, writer.prefixes.reused)
+            if writer.prefixes is not None:
+                kept.add_metric(labels, writer.prefixes.nbytes)
+                reused.add_metric(labels, writer.prefixes.reused)
             pace.add_metric(labels, writer.pace)
         served_version = GaugeMetricFamily("timbre_champion_version", "The version that takes requests.", labels=("model",))
         trouble = GaugeMetricFamily("timbre_champion_not_served", "1 while the newest champion cannot be served.", labels=("model",))

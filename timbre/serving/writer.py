@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from timbre.serving.prefixes import Prefixes
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from timbre.serving.runtimes import Runtime
 
 PREFILL = 64
 """Prompt tokens a call: bounds the logits of a long prompt, and how long the rows beside it wait; pieces of this length are kept."""
@@ -104,7 +106,8 @@ class _Prompt:
     """A prompt that is being read, a piece between two steps of the rows."""
 
     order: Order
-    cache: Cache
+    cache: Any
+    """Of the runtime that reads it."""
     beside: Cache | None
     """Of the model that is mixed in."""
     read: int = 0
@@ -129,7 +132,7 @@ class Writer:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: "Runtime",
         tokenizer: "Tokenizer",
         *,
         vocab_size: int,
@@ -142,7 +145,7 @@ class Writer:
         self._eos, self._bounds = frozenset(eos), bounds
         self._slots = decoder.rows()
         self._beside: dict[Decoder, Beside] = {}
-        self.prefixes = Prefixes(decoder, PREFILL, bounds.prefix_bytes)
+        self.prefixes = Prefixes(decoder, PREFILL, bounds.prefix_bytes) if isinstance(decoder, Decoder) else None
         self._rows: list[_Row] = []
         self._queue: deque[Order] = deque()
         self._reading: _Prompt | None = None
@@ -241,12 +244,15 @@ class Writer:
                     return
                 order = self._queue.popleft()
                 beside = None if order.base is None else order.base.empty_cache(1)
-                kept = self.prefixes.longest(order.prompt_ids) if beside is None else None  # the other model has to read it anyway
+                kept = (
+                    self.prefixes.longest(order.prompt_ids) if self.prefixes and beside is None else None
+                )  # the other model has to read it anyway
                 self._reading = _Prompt(order, kept or self._decoder.empty_cache(1), beside, 0 if kept is None else kept.length)
         prompt, order = self._reading, self._reading.order
         part = np.array([order.prompt_ids[prompt.read : prompt.read + PREFILL]], np.int64)
         logits, prompt.cache = self._decoder.step(part, prompt.cache)
-        self.prefixes.keep(order.prompt_ids, prompt.cache)
+        if self.prefixes is not None:
+            self.prefixes.keep(order.prompt_ids, prompt.cache)
         base_V = None
         if order.base is not None and prompt.beside is not None:
             others, prompt.beside = order.base.step(part, prompt.beside)
