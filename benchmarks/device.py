@@ -119,7 +119,7 @@ def onnx(place: Place) -> Figures:
 
     from timbre.export.decoder import MODEL_FILE, trace_decoder
     from timbre.export.inplace import SERVING_FILE, write_serving
-    from timbre.export.session import Decoder
+    from timbre.export.session import Decoder, on_cuda
     from timbre.export.weights import DATA_FILE, weights_of, write_weights
 
     model = llama(Place("cpu", place.tiny), "135m")
@@ -128,7 +128,7 @@ def onnx(place: Place) -> Figures:
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         folder = Path(name)
         write_weights(trace_decoder(model, folder), weights_of(model), folder / DATA_FILE)
-        in_place = write_serving(folder, MODEL_FILE, model.config.max_position_embeddings)
+        in_place = write_serving(folder, MODEL_FILE, model.config.max_position_embeddings) and not on_cuda()
         decoder = Decoder.open(folder / (SERVING_FILE if in_place else MODEL_FILE))
         expected = model(torch.from_numpy(ids)).logits[0].numpy()
         prompt, cache = decoder.step(ids[:, :12], decoder.empty_cache(1))

@@ -264,14 +264,14 @@ def opened(given: argparse.Namespace) -> Bench:
     if given.bundle is not None:
         artifact = Artifact.open(given.bundle)
         facts = Engine.of(artifact).facts
-        return Bench(artifact, None, {"fp32": artifact.file(facts.serving or facts.onnx)}, given.tokens, given.rounds)
+        return Bench(artifact, None, {"fp32": artifact.file(facts.graph)}, given.tokens, given.rounds)
     from timbre.config import ModelConfig
     from timbre.tasks.bundles import bundle_of
     from timbre.tasks.quantised import weights_of
 
     artifact = bundle_of(given.style, ModelConfig(name=given.model)).artifact
     facts = Engine.of(artifact).facts
-    forms = {"fp32": artifact.file(facts.serving or facts.onnx)}
+    forms = {"fp32": artifact.file(facts.graph)}
     for name in ("int8", "int4"):
         try:
             forms[name] = weights_of(artifact, name) or forms["fp32"]

@@ -6,6 +6,7 @@ from timbre.artifacts import Artifact, Input
 from timbre.config import ReleaseConfig
 from timbre.export.facts import BundleFacts
 from timbre.export.quantised import QuantisedConfig, find_quantised, resolve_quantised, served_file
+from timbre.export.session import on_cuda
 from timbre.serving.engines import STAGE, EnginesConfig, find_served, resolve_served
 from timbre.settings import settings
 from timbre.tasks.context import open_store
@@ -53,14 +54,15 @@ def weights_of(bundle: Artifact, precision: str) -> Path | None:
     """The file that runs instead of the bundle's own decoder, or None.
 
     Args:
-        precision: `auto` takes the form that a manifest here names for this bundle, fp32 where none does.
+        precision: `auto` takes the form that a manifest here names for this bundle; fp32 where none does, and on CUDA.
 
     Raises:
         ValueError: that form was not made yet.
         IntegrityError: it is damaged.
     """
     served = find_served(bundle.digest, open_store())
-    chosen = precision if precision != "auto" else "fp32" if served is None else served.manifest.config["default"]
+    named = "fp32" if served is None or on_cuda() else served.manifest.config["default"]  # it was judged on a CPU
+    chosen = named if precision == "auto" else precision
     if chosen == "fp32":
         return None
     if served is not None:

@@ -35,6 +35,13 @@ class BundleFacts(Frozen):
     digests: dict[str, str]
     sampler: SamplerConfig
 
+    @property
+    def graph(self) -> str:
+        """Name of the file that runs here. ONNX Runtime's CUDA kernel of that attention takes no fp32: there it is the exported graph."""
+        from timbre.export.session import on_cuda
+
+        return self.onnx if self.serving is None or on_cuda() else self.serving
+
     @classmethod
     def read(cls, bundle: Artifact) -> "BundleFacts":
         """Raises: ValueError: bundle.json lacks something or has another format."""

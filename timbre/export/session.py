@@ -52,7 +52,7 @@ def open_session(path: Path) -> "InferenceSession":
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     providers: list[Any] = [CPU]
-    if wanted != "cpu" and _cuda_devices() > 0:
+    if on_cuda():
         onnxruntime.preload_dlls()
         providers = [(CUDA, {"use_tf32": "0"}), CPU]  # TF32 keeps 10 bits of mantissa: parity of 1e-3 would not hold
     session = onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -68,6 +68,11 @@ def open_session(path: Path) -> "InferenceSession":
 def provider_of(session: "InferenceSession") -> str:
     """The provider that runs the session's graph, e.g. `CPUExecutionProvider`."""
     return str(session.get_providers()[0])
+
+
+def on_cuda() -> bool:
+    """Whether sessions are opened on a CUDA device here: there is one, and `TIMBRE_DEVICE` allows it."""
+    return settings().device != "cpu" and _cuda_devices() > 0
 
 
 @lru_cache

@@ -81,7 +81,7 @@ class Engine:
         tokenizer.encode_special_tokens = True  # "<|im_end|>" in a prompt is text like any other
         if weights is not None and not isinstance(weights, Path):
             return cls(facts, tokenizer, weights, artifact.digest)
-        decoder = Decoder.open(weights or artifact.file(facts.serving or facts.onnx))
+        decoder = Decoder.open(weights or artifact.file(facts.graph))
         return cls(facts, tokenizer, decoder, artifact.digest, "fp32" if weights is None else precision_of(weights))
 
     @property

@@ -59,7 +59,7 @@ def _build(config: EnginesConfig, inputs: Mapping[str, Input], work: Workspace) 
     bundle, corpus = inputs["bundle"], inputs["corpus"]
     assert isinstance(bundle, Artifact) and isinstance(corpus, Artifact)
     facts = BundleFacts.read(bundle)
-    files = {"fp32": bundle.file(facts.serving or facts.onnx)}
+    files = {"fp32": bundle.file(facts.graph)}
     rounded: dict[str, Artifact] = {name: form for name in ROUNDED if isinstance(form := inputs[name], Artifact)}
     for name, form in rounded.items():
         files[name] = served_file(form) if Quantised.read(form).passes else form.file(ONNX_FILE)

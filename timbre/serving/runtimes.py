@@ -83,7 +83,7 @@ class TorchRuntime:
         text = model.config.get_text_config(decoder=True)
         heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
         size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        self.token_bytes = 8 * text.num_hidden_layers * heads * size
+        self.token_bytes = int(8 * text.num_hidden_layers * heads * size)
         self.logits_width = int(model.get_output_embeddings().weight.shape[0])
         self.provider = f"torch on {model.device.type}"
 
@@ -115,7 +115,8 @@ class _TorchRows:
     """Each row has a cache of its own, and a step takes one after the other."""
 
     def __init__(self, runtime: TorchRuntime) -> None:
-        self._runtime, self._caches = runtime, list[_Read]()
+        self._runtime = runtime
+        self._caches: list[_Read] = []
 
     @property
     def rows(self) -> int:
