@@ -63,6 +63,10 @@ class Settings(BaseSettings):
         "auto", description="Numbers in which models run; auto: bfloat16 where it is faster (CUDA, CPUs with units for it), else float32."
     )
     threads: int = Field(2, ge=1, description="CPU threads for torch and ONNX Runtime; part of what makes results repeatable.")
+    target_workers: int = Field(1, ge=1, description="Processes that build a target together; of Ray, how many a local cluster starts.")
+    ray_address: str | None = Field(
+        None, description="Ray cluster that builds targets: auto, ray://HOST:PORT, or local for one of TIMBRE_TARGET_WORKERS here."
+    )
     when_busy: Literal["refuse", "wait"] = Field(
         "refuse", description="A release while another run of this home goes on is refused by name, or waits until that has ended."
     )

@@ -85,6 +85,20 @@ class TargetWriter:
         self._shards.append(ShardRecord(rows=len(self._pending), tokens=tokens, sha256=sha256_file(path)))
         self._pending = []
 
+    def adopt(self, shard: Path) -> bool:
+        """Take a shard that another writer of the same header made as the next one; False where there is none, or an unreadable one."""
+        if not shard.exists():
+            return False
+        self.cut()
+        place = shard_path(self._folder, len(self._shards))
+        try:
+            record = _record(shard)
+        except (pa.ArrowInvalid, OSError, KeyError):
+            return False
+        write_atomically(place, shard.read_bytes())
+        self._shards.append(record)
+        return True
+
     def close(self) -> StoreHeader:
         """Write the last shard and the header.
 
@@ -122,13 +136,17 @@ class TargetWriter:
         shards: list[ShardRecord] = []
         while (path := shard_path(self._folder, len(shards))).exists():
             try:
-                with pa.memory_map(str(path)) as source:
-                    table = pa.ipc.open_file(source).read_all()
-                    tokens = int(pc.list_value_length(table["token_ids"]).to_numpy().sum())
-                    shards.append(ShardRecord(rows=table.num_rows, tokens=tokens, sha256=sha256_file(path)))
+                shards.append(_record(path))
             except (pa.ArrowInvalid, OSError, KeyError) as error:
                 raise DamagedStoreError(f"{path}: not a readable shard ({error}); remove {self._folder} to begin again") from error
         return shards
+
+
+def _record(path: Path) -> ShardRecord:
+    with pa.memory_map(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all()
+        tokens = int(pc.list_value_length(table["token_ids"]).to_numpy().sum())
+        return ShardRecord(rows=table.num_rows, tokens=tokens, sha256=sha256_file(path))
 
 
 def _shard_bytes(rows: Sequence[TargetRow], header: StoreHeader) -> bytes:

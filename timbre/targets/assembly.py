@@ -6,17 +6,18 @@ admission's figures and pictures, each shard. A killed build goes on there and e
 
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from timbre.artifacts import Artifact, ArtifactStore, Workspace, canonical_json, write_atomically
+from timbre.artifacts import Artifact, ArtifactStore, Workspace, canonical_json, digest_json, write_atomically
 from timbre.config import TargetConfig
 from timbre.progress import Progress
 from timbre.settings import settings
 from timbre.store import StoreHeader, TargetWriter
+from timbre.targets import workers
 from timbre.targets.admission import Admission, TargetRefused, judge
 from timbre.targets.charts import pictures
 from timbre.targets.continuations import Continuations, pooled
@@ -34,17 +35,19 @@ from timbre.targets.reference import (
     load_reference,
     passages_to_score,
     score_base,
+    styles_of,
 )
 from timbre.targets.reference_distribution import Mixture, Shaping
 from timbre.targets.rows import counterfactual_row, target_row
 from timbre.targets.scoring import Array, Draws, PassageScores, Wanted
 from timbre.targets.summary import shaping_summary, summarise
+from timbre.targets.workers import Job
 
 ROWS_PER_SHARD = 64
 
 
 @dataclass(frozen=True)
-class _Build:
+class Build:
     """What all steps look at."""
 
     config: TargetConfig
@@ -77,6 +80,40 @@ def assemble(
         ValueError: too little text for the folds or the budget, K over the vocabulary, a reference with another tokenizer, or a
             principle that cannot be used.
     """
+    files = dict(principle_files or {})
+    parts = prepared(config, corpus, model, workspace, files)
+    jobs = partial(Job, config.model_dump_json(), corpus.path, model.path, workspace.scratch, tuple(files.items()))
+    if workers.several():
+        workers.do_all(_references(config, parts, jobs), workspace.progress, "references")
+    adapters = trained_adapters(config, parts, workspace)
+    build = with_reference(config, corpus, parts, adapters, workspace)
+    admission, mixture = _admission(build)
+    if workers.several():
+        wanted = [number for number, place in enumerate(shard_plan(build)) if not part_of(build, mixture, number, place).exists()]
+        workers.do_all([jobs("shard", number) for number in wanted], workspace.progress, "shards")
+    store = _score(build, mixture)
+    _write_out(build, store, admission, mixture, adapters, parts.shaping)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is there before any reference is trained."""
+
+    model: Artifact
+    source: Artifact
+    tokenizer: Any
+    dataset: Dataset
+    folds: tuple[int, ...]
+    header: StoreHeader
+    shaping: Shaping
+
+
+def prepared(config: TargetConfig, corpus: Artifact, model: Artifact, workspace: Workspace, files: Mapping[str, Path]) -> Parts:
+    """Passages, folds, header and shaping, in whatever process: the same inputs give the same.
+
+    Raises:
+        ValueError: as `assemble`.
+    """
     from timbre.models import load_tokenizer, model_facts
 
     facts, tokenizer = model_facts(model), load_tokenizer(model)
@@ -86,21 +123,45 @@ def assemble(
     folds = folds_of(dataset.training)
     header = _header(config, corpus, model, source, facts, len(folds))
     header.check()
-    principles = read_all(principle_files or {})
-    shaping = _shaping(config, principles, tokenizer, header.vocab_size, source)
+    shaping = _shaping(config, read_all(files), tokenizer, header.vocab_size, source)
     _check_room(dataset, shaping, context)
-    adapters = cross_fit(source, dataset.training, config, workspace.scratch / "reference", workspace.progress, dataset.style_of)
-    ngram, counted = count_ngrams(config, corpus, tokenizer, header.vocab_size) if _wants_ngrams(config) else (None, frozenset())
-    reference = Reference(source, adapters, config, header.vocab_size, Extras(ngram, counted, shaping))
-    continuations = pooled(dataset.training) if config.pool_continuations else {}
-    build = _Build(config, model, header, dataset, folds, reference, shaping.swap, workspace, continuations)
-    admission, mixture = _admission(build)
-    store = _score(build, mixture)
-    _write_out(build, store, admission, mixture, adapters, shaping)
+    return Parts(model, source, tokenizer, dataset, folds, header, shaping)
+
+
+def trained_adapters(config: TargetConfig, parts: Parts, workspace: Workspace, only: AdapterKey | None = None) -> dict[AdapterKey, Path]:
+    """The references of all styles and folds, or of one; what stands in the scratch folder is kept."""
+    scratch, dataset = workspace.scratch / "reference", parts.dataset
+    return cross_fit(parts.source, dataset.training, config, scratch, workspace.progress, dataset.style_of, only=only)
+
+
+def _references(config: TargetConfig, parts: Parts, jobs: Callable[..., Job]) -> list[Job]:
+    return [jobs("reference", fold, style) for style in styles_of(config) for fold in parts.folds] if config.reference_epochs else []
+
+
+def with_reference(
+    config: TargetConfig, corpus: Artifact, parts: Parts, adapters: Mapping[AdapterKey, Path], workspace: Workspace
+) -> Build:  # fmt: skip
+    """All that scoring looks at."""
+    size = parts.header.vocab_size
+    ngram, counted = count_ngrams(config, corpus, parts.tokenizer, size) if _wants_ngrams(config) else (None, frozenset())
+    reference = Reference(parts.source, adapters, config, size, Extras(ngram, counted, parts.shaping))
+    continuations = pooled(parts.dataset.training) if config.pool_continuations else {}
+    return Build(config, parts.model, parts.header, parts.dataset, parts.folds, reference, parts.shaping.swap, workspace, continuations)
+
+
+def part_of(build: Build, mixture: Mixture, number: int, place: tuple[int, int, list[int]]) -> Path:
+    """Where a worker leaves a shard: under the digest of what it is made of."""
+    first, fold, places = place
+    made_of = {
+        "header": build.header.model_dump(mode="json"), "number": number, "first": first, "fold": fold, "weights": mixture.weights,
+        "temperature": mixture.temperature, "ngram_weight": mixture.ngram_weight,
+        "passages": [[build.dataset.training[one].doc_id, build.dataset.training[one].index] for one in places],
+    }  # fmt: skip
+    return build.workspace.scratch / "parts" / f"{digest_json(made_of)[:32]}.arrow"
 
 
 def _write_out(
-    build: _Build, store: Path, admission: Admission, mixture: Mixture, adapters: Mapping[AdapterKey, Path], shaping: Shaping
+    build: Build, store: Path, admission: Admission, mixture: Mixture, adapters: Mapping[AdapterKey, Path], shaping: Shaping
 ) -> None:
     output = build.workspace.output
     shutil.copytree(store, output, dirs_exist_ok=True)
@@ -163,7 +224,7 @@ def _check_room(dataset: Dataset, shaping: Shaping, context: int) -> None:
         )
 
 
-def _admission(build: _Build) -> tuple[Admission, Mixture]:
+def _admission(build: Build) -> tuple[Admission, Mixture]:
     """The admission's figures and the mixture that is stored, computed once.
 
     Raises:
@@ -172,7 +233,7 @@ def _admission(build: _Build) -> tuple[Admission, Mixture]:
     scratch = build.workspace.scratch
     path, refused, fitted_path = (scratch / name for name in ("admission.json", "refused-admission.json", "mixture.json"))
     if path.exists():
-        return Admission.model_validate_json(path.read_bytes()), _read_mixture(fitted_path, build.config)
+        return Admission.model_validate_json(path.read_bytes()), read_mixture(fitted_path, build.config)
     passages = build.dataset.validation
     base, own = _unadapted(build)
     fitted = _fit(build) if build.config.fit else None
@@ -190,7 +251,7 @@ def _admission(build: _Build) -> tuple[Admission, Mixture]:
     return admission, mixture
 
 
-def _unadapted(build: _Build) -> tuple[list[PassageScores], list[PassageScores] | None]:
+def _unadapted(build: Build) -> tuple[list[PassageScores], list[PassageScores] | None]:
     """Validation passages under the student's base and, where the reference was made of another model, under that one as it is."""
     passages, progress, foreign = build.dataset.validation, build.workspace.progress, build.config.reference is not None
     found = (
@@ -214,7 +275,7 @@ def _advice(config: TargetConfig) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _fit(build: _Build) -> FittedMixture:
+def _fit(build: Build) -> FittedMixture:
     passages, progress, grid = build.dataset.validation, build.workspace.progress, temperatures(build.config)
     documents = [passage.doc_id for passage in passages]
     if build.reference.shaped:
@@ -227,7 +288,7 @@ def _fit(build: _Build) -> FittedMixture:
     return fit_mixture(folds, documents, build.config, given_mixture(build.config))
 
 
-def _scored(build: _Build, mixtures: Sequence[Mixture]) -> list[list[Array]]:
+def _scored(build: Build, mixtures: Sequence[Mixture]) -> list[list[Array]]:
     """Of each fold and validation passage, log P of the observed tokens under each mixture as a target would store it."""
     passages, folds = build.dataset.validation, []
     for fold in build.folds:
@@ -237,7 +298,7 @@ def _scored(build: _Build, mixtures: Sequence[Mixture]) -> list[list[Array]]:
     return folds
 
 
-def _scores_unseen(build: _Build, fold: int, fitted: FittedMixture | None) -> list[PassageScores]:
+def _scores_unseen(build: Build, fold: int, fitted: FittedMixture | None) -> list[PassageScores]:
     """Validation passages under the reference distribution; where it was fitted, each under numbers that its document had no part in."""
     passages, progress = build.dataset.validation, build.workspace.progress
     if fitted is None:
@@ -250,20 +311,23 @@ def _scores_unseen(build: _Build, fold: int, fitted: FittedMixture | None) -> li
     return [found[place] for place in range(len(passages))]
 
 
-def _score(build: _Build, mixture: Mixture) -> Path:
+def _score(build: Build, mixture: Mixture) -> Path:
     """Score, mix and store every training passage, a shard at a time; the finished store's folder."""
     folder, progress = build.workspace.scratch / "store", build.workspace.progress
     if not (folder / "header.json").exists():
         header = build.header.model_copy(update={"temperature": mixture.temperature})
         with TargetWriter(folder, header, ROWS_PER_SHARD) as writer:
-            plan = list(_plan(build))
-            for first, fold, places in progress.track(plan, "target shards"):
+            plan = list(shard_plan(build))
+            for number, (first, fold, places) in enumerate(progress.track(plan, "target shards")):
                 if first >= writer.rows_done:
-                    _write_shard(build, mixture, fold, places, writer)
+                    part = part_of(build, mixture, number, (first, fold, places))
+                    if not writer.adopt(part):
+                        write_shard(build, mixture, fold, places, writer)
     return folder
 
 
-def _write_shard(build: _Build, mixture: Mixture, fold: int, places: Sequence[int], writer: TargetWriter) -> None:
+def write_shard(build: Build, mixture: Mixture, fold: int, places: Sequence[int], writer: TargetWriter) -> None:
+    """Score, mix and store the passages of one shard."""
     passages = [build.dataset.training[place] for place in places]
     also = {row: build.continuations[place].ids_NM for row, place in enumerate(places) if place in build.continuations}
     wanted = Wanted(min(build.config.top_k, build.header.vocab_size), build.draws, also)
@@ -279,7 +343,7 @@ def _write_shard(build: _Build, mixture: Mixture, fold: int, places: Sequence[in
     writer.cut()
 
 
-def _plan(build: _Build) -> Iterator[tuple[int, int, list[int]]]:
+def shard_plan(build: Build) -> Iterator[tuple[int, int, list[int]]]:
     """(number of the first row, fold, places of the passages) of each shard: no shard mixes folds, so that none mixes adapters."""
     training, first = build.dataset.training, 0
     place_of = {id(passage): place for place, passage in enumerate(training)}
@@ -303,7 +367,8 @@ def _in_order(scores: Iterator[tuple[int, PassageScores]], count: int, progress:
     return [found[place] for place in range(count)]
 
 
-def _read_mixture(path: Path, config: TargetConfig) -> Mixture:
+def read_mixture(path: Path, config: TargetConfig) -> Mixture:
+    """The mixture that the admission settled on, or the one of the configuration before it did."""
     import json
 
     if not path.exists():

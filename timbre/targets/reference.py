@@ -54,7 +54,7 @@ def passages_to_score(passages: Sequence[Passage], fold: int) -> list[Passage]:
 
 def cross_fit(
     model: Artifact, passages: Sequence[Passage], config: TargetConfig, scratch: Path, progress: Progress,
-    style_of: Mapping[str, str] | None = None,
+    style_of: Mapping[str, str] | None = None, *, only: AdapterKey | None = None,
 ) -> dict[AdapterKey, Path]:  # fmt: skip
     """Train one adapter a style and fold on that style's passages outside the fold; folder of each adapter.
 
@@ -63,6 +63,7 @@ def cross_fit(
 
     Args:
         style_of: style of each document; None where there is one style.
+        only: train this one and no other.
     """
     from timbre.training.reference import train_on_passages
 
@@ -73,6 +74,8 @@ def cross_fit(
         own = [passage for passage in passages if not style or (style_of or {})[passage.doc_id] == style]
         folds_of(own, style)
         for fold in folds_of(passages):
+            if only not in (None, (style, fold)):
+                continue
             adapters[style, fold] = train_on_passages(
                 model, passages_to_learn(own, fold), epochs=config.reference_epochs, learning_rate=config.reference_learning_rate,
                 rank=config.reference_rank, batch_tokens=config.batch_tokens, seed=config.seed, scratch=scratch / _name(style, fold),

@@ -1,0 +1,132 @@
+"""Several workers on one target: processes of this machine, or a Ray cluster.
+
+    TIMBRE_TARGET_WORKERS=2 timbre run …              two processes here
+    TIMBRE_RAY_ADDRESS=auto timbre run …              the cluster that Ray finds (pip install 'timbre[ray]')
+    TIMBRE_RAY_ADDRESS=local TIMBRE_TARGET_WORKERS=2  a cluster of two workers that is started here and ended after it
+
+What is given out are jobs: the reference of one fold, and one shard of the store. A job reads the inputs and the scratch folder and
+leaves one thing there under a name of its own, a shard under the digest of what it is made of. So a lost worker costs one job, and jobs may
+be done twice. Whoever assembles takes what is there and makes the rest itself. Workers on other machines need the home (`TIMBRE_HOME`) on a
+file system that all of them share. The bytes are those of one process, on machines of one kind with the same `TIMBRE_THREADS`.
+
+Why Ray and not prefect-ray's task runner: docs/adr/0016-ray.md.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+from timbre.config import TargetConfig
+from timbre.progress import Progress
+from timbre.settings import settings
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of a target; small, since what it reads lies on disk."""
+
+    config: str
+    """The target's configuration as JSON."""
+    corpus: Path
+    model: Path
+    scratch: Path
+    files: tuple[tuple[str, Path], ...]
+    """Files of the principles."""
+    kind: Literal["reference", "shard"]
+    number: int
+    """Of the fold, or of the shard."""
+    style: str = ""
+
+    def settings(self) -> TargetConfig:
+        """The configuration that it carries."""
+        return TargetConfig.model_validate_json(self.config)
+
+
+def several() -> bool:
+    """Whether this machine's settings ask for more than one worker."""
+    return settings().target_workers > 1 or settings().ray_address is not None
+
+
+def do_all(jobs: Sequence[Job], progress: Progress, what: str) -> None:
+    """Have every job done by somebody. A worker that is lost is said, and what it owed is left undone: the caller finds out.
+
+    Raises:
+        ValueError: Ray is asked for and is not installed, or no cluster answers.
+    """
+    if not jobs:
+        return
+    done = _by_ray(jobs) if settings().ray_address is not None else _by_processes(jobs)
+    for _ in progress.track(done, what, total=len(jobs)):
+        pass
+
+
+def _by_processes(jobs: Sequence[Job]) -> Iterator[None]:
+    from timbre.targets.jobs import work
+
+    workers = min(settings().target_workers, len(jobs))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(work, job) for job in jobs]
+        try:
+            for future in as_completed(waiting):
+                future.result()
+                yield
+        except BrokenProcessPool:
+            warnings.warn("a worker of the target was lost; what it owed is made here", stacklevel=2)
+
+
+def _by_ray(jobs: Sequence[Job]) -> Iterator[None]:
+    with _cluster() as ray:
+        remote = ray.remote(num_cpus=settings().threads, max_retries=3)(_work_as)
+        carried = {name: value for name, value in os.environ.items() if name.startswith("TIMBRE_")}
+        waiting = [remote.remote(job, carried) for job in jobs]
+        while waiting:
+            (ready, *_), waiting = ray.wait(waiting)
+            try:
+                ray.get(ready)
+            except ray.exceptions.WorkerCrashedError as error:
+                warnings.warn(f"a worker of the target was lost ({error}); what it owed is made here", stacklevel=2)
+            yield
+
+
+def _work_as(job: Job, variables: Mapping[str, str]) -> None:
+    """A job in a worker that was started by nobody of ours: with our variables."""
+    os.environ.update(variables)
+    settings.cache_clear()
+    from timbre.targets.jobs import work
+
+    work(job)
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
+    try:
+        ray: Any = import_module("ray")
+    except ModuleNotFoundError as error:
+        raise ValueError("TIMBRE_RAY_ADDRESS asks for Ray, which is not installed: pip install 'timbre[ray]', or unset it") from error
+    address = settings().ray_address
+    ours = not ray.is_initialized()
+    if ours:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+        try:
+            if address == LOCAL:
+                ray.init(num_cpus=settings().target_workers * settings().threads, **quiet)
+            else:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError) as error:
+            raise ValueError(f"no Ray cluster answers at {address} ({error}): start one, or set TIMBRE_RAY_ADDRESS=local") from error
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
