@@ -11,6 +11,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import deployment
 
+from timbre.budget import budget
 from timbre.config import Frozen, Profile, release_config
 from timbre.flows.approval import wait_for_person
 from timbre.flows.forms import Style
@@ -51,7 +52,7 @@ def release_flow(style: Style = "literary", profile: Profile = "quick", seed: in
             sentence names its process.
     """
     config = release_config(style, profile, seed, overrides)
-    with only_run(settings().home):
+    with only_run(settings().home), budget(settings().budget_minutes):
         built: dict[str, Built] = {}
         for step in steps_of(config):
             built[step.name] = run_step(step, config, built)

@@ -28,6 +28,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from timbre import budget
 from timbre.config import Frozen
 from timbre.files import HashCache, fsync, made, sha256_file, write_atomically
 from timbre.precision import Precision, precision
@@ -309,6 +310,7 @@ class ArtifactStore:
         return sorted(path for path in (self.home / "artifacts").glob("*/[!.]*/") if path.name != "keys")
 
     def _build(self, stage: Stage[ConfigT], config: ConfigT, inputs: Mapping[str, Input], key: str, scratch: Path) -> Artifact:
+        budget.check(f"before the stage {stage.name}")
         parent = made(self.home / "artifacts" / stage.name)
         started = time.monotonic()
         with staging(parent, key) as folder:

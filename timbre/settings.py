@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(
         None, description="Ray cluster that builds targets: auto, ray://HOST:PORT, or local for one of TIMBRE_TARGET_WORKERS here."
     )
+    budget_minutes: float | None = Field(
+        None, gt=0, description="What a release may take: then it stops, before a stage or behind a checkpoint, and goes on when told to."
+    )
     when_busy: Literal["refuse", "wait"] = Field(
         "refuse", description="A release while another run of this home goes on is refused by name, or waits until that has ended."
     )

@@ -25,6 +25,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from timbre.config import TargetConfig
 from timbre.progress import Progress
 from timbre.settings import settings
@@ -114,7 +116,7 @@ def _cluster() -> Iterator[Any]:
         ray: Any = import_module("ray")
     except ModuleNotFoundError as error:
         raise ValueError("TIMBRE_RAY_ADDRESS asks for Ray, which is not installed: pip install 'timbre[ray]', or unset it") from error
-    address = settings().ray_address
+    address, before = settings().ray_address, set(psutil.Process().children())
     ours = not ray.is_initialized()
     if ours:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
@@ -123,7 +125,9 @@ def _cluster() -> Iterator[Any]:
                 ray.init(num_cpus=settings().target_workers * settings().threads, **quiet)
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError) as error:
+        except Exception as error:  # of its own kinds some are bare
+            for left in set(psutil.Process().children(recursive=True)) - before:  # a start that timed out ends nothing by itself
+                left.kill()
             raise ValueError(f"no Ray cluster answers at {address} ({error}): start one, or set TIMBRE_RAY_ADDRESS=local") from error
     try:
         yield ray

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from timbre import budget
 from timbre.artifacts import digest_json, write_atomically
 from timbre.config import TrainingConfig
 from timbre.models.loading import CUBLAS
@@ -240,6 +241,8 @@ class _Run:
                 curve.write(json.dumps(row, sort_keys=True) + "\n")
         if step % self.config.checkpoint_every == 0 or last or self.state.stopped:
             self._save()
+            if not (last or self.state.stopped):
+                budget.check(f"behind the checkpoint of step {step}")
 
     def result(self) -> TrainingResult:
         """The best adapter and the summary."""

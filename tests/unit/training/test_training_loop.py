@@ -9,6 +9,7 @@ import pytest
 import torch
 from training_inputs import TrainingInputs, mean_nll, training_config
 
+from timbre.budget import DEADLINE, BudgetSpent
 from timbre.config import TrainingConfig
 from timbre.models import load_model, load_tokenizer
 from timbre.progress import SILENT, Progress
@@ -172,6 +173,20 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     assert adapter_bytes(parts, tmp_path / "a") == adapter_bytes(whole, tmp_path / "b")
     assert parts.curve.read_bytes() == whole.curve.read_bytes()
     assert parts.summary == whole.summary
+
+
+def test_a_spent_budget_stops_behind_a_checkpoint_and_the_rest_follows_to_the_same_bytes(
+    training_inputs: TrainingInputs, examples: list[Example], held_out: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = training_config(checkpoint_every=2)
+    whole = trained(training_inputs, tmp_path / "whole", config, examples, held_out=held_out)
+    monkeypatch.setenv(DEADLINE, "0")
+    for step in (2, 4):  # each try gets as far as its first checkpoint
+        with pytest.raises(BudgetSpent, match=f"behind the checkpoint of step {step}"):
+            trained(training_inputs, tmp_path / "parts", config, examples, held_out=held_out)
+    monkeypatch.delenv(DEADLINE)
+    parts = trained(training_inputs, tmp_path / "parts", config, examples, held_out=held_out)
+    assert adapter_bytes(parts, tmp_path / "a") == adapter_bytes(whole, tmp_path / "b") and parts.summary == whole.summary
 
 
 def test_a_run_resumes_although_a_parameter_never_had_a_gradient(
