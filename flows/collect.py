@@ -10,7 +10,7 @@ from timbre.registry.retention import Retention
 from timbre.tasks.housekeeping import collect
 
 
-@flow(name="collect", flow_run_name="collect", persist_result=False)
+@flow(name="collect", flow_run_name="collect", persist_result=False, timeout_seconds=2 * 3600)
 def collect_garbage(newest: int = 3, days: float = 30.0, dry_run: bool = False) -> int:
     """Remove artifacts that neither the ledger nor a registered version needs; how many went.
 

@@ -18,7 +18,7 @@ from timbre.tasks.handin import hand_in
 _SHOWN = 100
 
 
-@flow(name="handin", flow_run_name="handin-{style}", persist_result=False)
+@flow(name="handin", flow_run_name="handin-{style}", persist_result=False, timeout_seconds=6 * 3600)
 def hand_in_corpus(path: Path, style: str, by: str, author: str, licence: str, consent: str = "", name: str = "") -> str:
     """Hold texts to the data contract and version them; the tag of the corpus in the data registry.
 

@@ -19,7 +19,7 @@ from timbre.page.render import cell
 from timbre.tasks.monitor import monitor, retrain_requests, start_approved
 
 
-@flow(name="monitor", flow_run_name="monitor-{style}", persist_result=False)
+@flow(name="monitor", flow_run_name="monitor-{style}", persist_result=False, timeout_seconds=6 * 3600)
 def monitor_champion(style: Style = "literary", model: str = "smollm2-135m-instruct", seed: int | None = None) -> str:
     """Check a style's champion and its newest corpus against the release; PASS, FAIL or INCONCLUSIVE.
 

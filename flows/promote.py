@@ -13,7 +13,7 @@ from timbre.flows.forms import Style
 from timbre.tasks.promotion import promote_version
 
 
-@flow(name="promote", flow_run_name="promote-{style}-v{version}", persist_result=False)
+@flow(name="promote", flow_run_name="promote-{style}-v{version}", persist_result=False, timeout_seconds=1 * 3600)
 def promote(version: int, style: Style = "literary", reason: str = "by hand", model: str = "smollm2-135m-instruct") -> int:
     """Make a registered version champion; its number.
 

@@ -13,7 +13,7 @@ from timbre.flows.forms import Style
 from timbre.tasks.promotion import roll_back
 
 
-@flow(name="rollback", flow_run_name="rollback-{style}", persist_result=False)
+@flow(name="rollback", flow_run_name="rollback-{style}", persist_result=False, timeout_seconds=1 * 3600)
 def rollback(style: Style, reason: str = "by hand", model: str = "smollm2-135m-instruct") -> int:
     """Swap champion and previous of a style; the number of the version that is champion now.
 

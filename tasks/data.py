@@ -22,6 +22,7 @@ from timbre.tasks.context import open_store
 from timbre.tasks.stage import Built, find, run_stage
 from timbre.tasks.stores.dvc import DataRegistry
 from timbre.tasks.stores.versions import DataStage
+from timbre.tasks.trying import STEP_HOURS
 
 SLOT = "timbre-data-registry"
 DATA = get_args(DataStage)
@@ -40,7 +41,9 @@ def run_data_stage(stage: DataStage, config: ReleaseConfig, *upstream: Built) ->
 
     def build() -> Artifact:
         with _slot():
-            result = registry.build(stage, config.corpus, config.target.of_tokens(), config.model, model_digest=model)
+            result = registry.build(
+                stage, config.corpus, config.target.of_tokens(), config.model, model_digest=model, timeout=3600 * STEP_HOURS[config.profile]
+            )
         return open_store().open(pipeline.STEP[stage].stage.name, result.digest)
 
     if missing:

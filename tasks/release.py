@@ -26,6 +26,7 @@ from timbre.tasks.events import tell
 from timbre.tasks.stage import Built
 from timbre.tasks.stores.mlflow import COMPARISON, MlflowStore, fail_runs
 from timbre.tasks.training import adapter_key, complete_curve, run_name
+from timbre.tasks.trying import DELAYS, may_pass
 from timbre.versions import own_commit
 
 _SAMPLES = 4
@@ -53,7 +54,10 @@ class Released(Frozen):
         return self if page is None else self.model_copy(update={"compared_with": rival, "comparison": str(page)})
 
 
-@task(name="release", task_run_name="release-{config.style}", cache_policy=NO_CACHE)
+@task(
+    name="release", task_run_name="release-{config.style}", cache_policy=NO_CACHE, retries=len(DELAYS), retry_delay_seconds=DELAYS,
+    retry_condition_fn=lambda _task, _run, state: may_pass(state.result(raise_on_failure=False)),
+)  # fmt: skip
 def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str, str]) -> Released:
     """What `publish_candidate` does, shown on the page of the run."""
     released = publish_candidate(config, steps, data_tags)

@@ -29,6 +29,7 @@ from timbre.tasks.deployments import GPU_SLOT
 from timbre.tasks.showing import shown
 from timbre.tasks.stores.dvc_commands import DvcError
 from timbre.tasks.stores.processes import run_group
+from timbre.tasks.trying import DELAYS, KILLED_DELAY, STEP_HOURS, OutOfTime, may_pass
 
 _DVC_SAYS = re.compile(r"exited with (-?\d+)")
 
@@ -59,8 +60,8 @@ def find(step: str, config: ReleaseConfig, upstream: tuple[Built, ...], *, crash
 def stage_task(step: str) -> Callable[[Callable[..., State[Built]]], Callable[..., Built]]:
     """Make a function that returns a state into a Prefect task whose call gives the `Built`, or raises what it raised.
 
-    What a signal ended (a lack of memory, a kill) is tried once more, since every stage goes on where it stopped. A
-    refusal of the input is not, and a bug neither: it would come again at the end of the same hours.
+    What a signal ended (a lack of memory, a kill) is tried once more, since every stage goes on where it stopped; a remote
+    that did not answer several times, after ever longer waits. A refusal of the input is not, and a bug neither.
     """
 
     def decorate(function: Callable[..., State[Built]]) -> Callable[..., Built]:
@@ -69,9 +70,9 @@ def stage_task(step: str) -> Callable[[Callable[..., State[Built]]], Callable[..
             name=step,
             task_run_name=f"{step}-{{config.style}}",
             cache_policy=NO_CACHE,
-            retries=1,
-            retry_delay_seconds=2,
-            retry_condition_fn=lambda _task, _run, state: _was_killed(state.result(raise_on_failure=False)),
+            retries=1 + len(DELAYS),
+            retry_delay_seconds=[KILLED_DELAY, *DELAYS],
+            retry_condition_fn=lambda _task, run, state: _again(run.run_count, state.result(raise_on_failure=False)),
         )
 
         @functools.wraps(function)
@@ -83,6 +84,10 @@ def stage_task(step: str) -> Callable[[Callable[..., State[Built]]], Callable[..
         return call
 
     return decorate
+
+
+def _again(tries: int, error: object) -> bool:
+    return may_pass(error) or (tries <= 1 and _was_killed(error))
 
 
 def run_stage(
@@ -115,16 +120,20 @@ def _device_slot() -> Iterator[None]:
         yield
 
 
-def run_command(command: list[str], *, accepted: tuple[int, ...] = (0,)) -> None:
-    """Run a command as its own process group; when we are interrupted, all of it ends.
+def run_command(command: list[str], *, accepted: tuple[int, ...] = (0,), timeout: float | None = None) -> None:
+    """Run a command as its own process group; when we are interrupted, or it takes more than `timeout` seconds, all of it ends.
 
     Raises:
         ValueError, IntegrityError: the command ended with Timbre's exit code for that kind; the text is its last line.
         Killed: a signal ended it.
+        OutOfTime: it took too long.
         RuntimeError: it ended with any other code.
     """
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    finished = run_group(command, cwd=Path.cwd(), environment=environment, output=False)
+    try:
+        finished = run_group(command, cwd=Path.cwd(), environment=environment, output=False, timeout=timeout)
+    except OutOfTime as error:
+        raise OutOfTime(f"{error}; a step that hangs is not tried again: see what it waits for, then start the run again") from error
     code, text = finished.code, "\n".join(finished.lines).strip()
     if code in accepted:
         return
@@ -159,7 +168,8 @@ def _in_process_group(step: str, config: ReleaseConfig, upstream: tuple[Built, .
         request.write(config.model_dump_json())
         request.flush()
         accepted = (0, 3, 4) if step == "verdict" else (0,)  # FAIL and INCONCLUSIVE are answers
-        run_command([sys.executable, "-m", "timbre.cli", "stage", item.verb, "--config", request.name], accepted=accepted)
+        command = [sys.executable, "-m", "timbre.cli", "stage", item.verb, "--config", request.name]
+        run_command(command, accepted=accepted, timeout=3600 * STEP_HOURS[config.profile])
     artifact = find(step, config, upstream, crashed=True)
     assert artifact is not None, f"`timbre stage {item.verb}` ended well but left no artifact"
     return artifact

@@ -15,6 +15,7 @@ from timbre.settings import Settings
 from timbre.tasks.stages import load_yaml
 from timbre.tasks.stores.git import clean_environment
 from timbre.tasks.stores.processes import Finished, run_group
+from timbre.tasks.trying import Unreachable
 
 _ADVICE = re.compile(r"\s*$|To (track|enable)|\tgit add|\tdvc config|Use `dvc|(Updating|Generating) lock|[0-9a-f]{64}$")
 """What DVC tells people who work by hand, and the digest that a stage prints."""
@@ -76,11 +77,11 @@ class Dvc:
         """Send data to the remote.
 
         Raises:
-            ValueError: it cannot be sent.
+            Unreachable: it cannot be sent.
         """
         finished = self._run("push", "--quiet", "--with-deps", *(["--all-tags"] if all_tags else []), *targets)
         if finished.code != 0:
-            raise ValueError(
+            raise Unreachable(
                 f"the data could not be sent to {self.remote_url()}: {_last(finished)}. It is committed and tagged here; "
                 "the next run sends it. Check TIMBRE_DATA_REMOTE and the disk or network behind it"
             )

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from timbre.artifacts import write_atomically
+from timbre.tasks.trying import OutOfTime
 
 _TOKEN = "TIMBRE_PROCESS_TOKEN"
 _STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0))
@@ -54,7 +55,7 @@ def run_group(
         output: whether its stdout is passed on and kept like its stderr, or dropped.
 
     Raises:
-        TimeoutError: it took too long.
+        OutOfTime: it took too long.
     """
     token = uuid.uuid4().hex
     if token_file is not None:
@@ -72,7 +73,7 @@ def run_group(
         code = process.wait(timeout)
         reader.join(5)
     except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"{' '.join(command[:4])} took more than {timeout:.0f} seconds and was ended") from error
+        raise OutOfTime(f"{' '.join(command[:4])} took more than {timeout:.0f} seconds and was ended") from error
     finally:
         end_group(token, process)
         if token_file is not None:

@@ -3,6 +3,7 @@
 from timbre.tasks.stores.git import Git, GitError
 from timbre.tasks.stores.rebasing import rebase
 from timbre.tasks.stores.versions import TAGS, THEIRS, pending, renumbered, update_refs
+from timbre.tasks.trying import Unreachable
 
 _ATTEMPTS = 5
 _ORIGIN = "refs/remotes/origin/"
@@ -24,7 +25,7 @@ def fetch(git: Git) -> bool:
     try:
         git("fetch", "--quiet", "--no-tags", "--force", "origin", f"+refs/heads/*:{_ORIGIN}*", f"+{TAGS}*:{THEIRS}*")
     except GitError as error:
-        raise ValueError(f"the shared data registry cannot be reached; nothing is lost, try again when it can ({error})") from error
+        raise Unreachable(f"the shared data registry cannot be reached; nothing is lost, try again when it can ({error})") from error
     branch = git.branch
     theirs = f"{_ORIGIN}{branch}"
     if not git.ok("rev-parse", "--verify", "--quiet", theirs):
@@ -57,7 +58,7 @@ def share(git: Git) -> None:
                 break
         else:
             return
-    raise ValueError(
+    raise Unreachable(
         f"the shared data registry {git.origin} does not take what was built ({refusal}); it is committed and tagged here, "
         "and the next run pushes it"
     )

@@ -17,6 +17,7 @@ import pytest
 
 from tests.integration.topology import Topology, until
 from timbre.artifacts import Artifact
+from timbre.settings import PROJECT_ROOT
 from timbre.tasks.stores.git import Git
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def servers(checkout: "Callable[..., Checkout]") -> Iterator[Topology]:
     root.chmod(0o755)  # PostgreSQL's user must get in; pytest's own folders are closed
     place = checkout(root)
     Git(root)("init", "--quiet", "--bare", "--initial-branch=main", "registry.git")
+    (root / "benchmarks").symlink_to(PROJECT_ROOT / "benchmarks")  # the proof runs from a checkout of the source
     topology = Topology(place, f"file://{root}/registry.git")
     try:
         up = topology.script("up")
@@ -191,7 +193,8 @@ def test_deploying_again_changes_nothing_and_every_deployment_runs_on_the_worker
     assert ("timbre-gpu", 1) in [(limit["name"], limit["limit"]) for limit in before["v2/concurrency_limits"]]
     champion = servers.models()[0]["champion"]
     values = {
-        **servers.parameters(), "model": str(servers.place.model), "version": champion, "dry_run": True, "reason": "rehearsal", "seed": 1,
+        **servers.parameters(), "model": str(servers.place.model), "version": champion,
+        "dry_run": True, "minutes": 0, "reason": "rehearsal", "seed": 1,
         "path": str(servers.place.root / "texts.jsonl"), "by": "Data team", "author": "various", "licence": "CC0-1.0", "consent": "CC0-1.0",
     }  # fmt: skip
     ends = {}
