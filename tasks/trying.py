@@ -8,7 +8,8 @@ from typing import Any
 
 from timbre.config import Profile
 
-KILLED_DELAY, DELAYS = 2, [5, 20, 60]
+KILLED_DELAY = 2.0
+DELAYS: list[float] = [5.0, 20.0, 60.0]
 """Seconds before what was killed is tried once more, and before each further try of what did not answer."""
 STEP_HOURS: dict[Profile, float] = {"quick": 3.0, "standard": 48.0, "gpu": 96.0}
 """What a step may take at most, several times what it is planned to take: a step that hangs gives its place free."""
