@@ -65,7 +65,8 @@ def doctor(json_output: Json = False) -> None:
         _show_others(others)
         for name, chain in chains.items():
             said = f"chained, the last link is {chain.last[:16]}" if chain.last else "from before rows were chained"
-            print(f"ledger: {chain.rows} {name}, {said}")
+            counted = name.replace("s of ", " of ", 1) if chain.rows == 1 else name
+            print(f"ledger: {chain.rows} {counted}, {said}")
         for line in damaged:
             print(f"damaged: {line}", file=sys.stderr)
     if damaged:

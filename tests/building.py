@@ -1,10 +1,19 @@
-"""Steps of the road by themselves, as the flow and `timbre corpus add` take them."""
+"""Steps of the road by themselves, as the flow and `timbre corpus add` take them, and prose to give them."""
 
+import random
 from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import Artifact, ArtifactStore, FileInput
 from timbre.config import ExportConfig, GateConfig
+
+_WORDS = "the sea was calm and old men told long stories about ships that never came home to any harbour in winter".split()  # noqa: SIM905
+
+
+def prose(seed: int, sentences: int = 12) -> str:
+    """Sentences of nine words that no other seed gives."""
+    draw = random.Random(seed)
+    return " ".join(" ".join(draw.choices(_WORDS, k=9)).capitalize() + "." for _ in range(sentences))
 
 
 def add_source(path: Path, style: str, author: str, licence: str, *, home: Path | None = None, **more: Any) -> Path:

@@ -77,7 +77,7 @@ def _titled(page: str, style: str) -> str:
     """The style before each page's own title and at the top of the page, since every corpus has such pages."""
     heading = f"Corpus of the style {escape(style)}"
     page = re.sub(r"<title>\s*", f"<title>{heading}: ", page, count=1)
-    return re.sub(r"(<body\b[^>]*>)", rf"\1\n<h1 class=\"container-fluid\">{heading}</h1>", page, count=1)
+    return re.sub(r"(<body\b[^>]*>)", rf'\1\n<h1 class="container-fluid">{heading}</h1>', page, count=1)
 
 
 def _filled(page: str, table: str, columns: list[dict[str, str]], rows: list[dict[str, Any]]) -> str:

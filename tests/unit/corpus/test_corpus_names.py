@@ -1,13 +1,12 @@
 """File names as people give them, and what is said where every text is in another language."""
 
-import random
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.building import add_source
+from tests.building import add_source, prose
 from timbre.artifacts import ArtifactStore
 from timbre.config import CorpusConfig
 from timbre.corpus.curation import curate
@@ -20,12 +19,6 @@ from timbre.corpus.stage import build_corpus
 from timbre.progress import SILENT
 
 SOURCE = Source(name="s", kind="url", package="x", sha256="0" * 64, description="d", licence="MIT", consent="yes", author="Ann")
-WORDS = "the sea was calm and old men told long stories about ships that never came home to any harbour in winter".split()  # noqa: SIM905
-
-
-def _prose(seed: int) -> str:
-    choice = random.Random(seed)
-    return " ".join(" ".join(choice.choices(WORDS, k=9)).capitalize() + "." for _ in range(12))
 
 
 def short_names(names: list[str]) -> list[str]:
@@ -66,8 +59,8 @@ def test_texts_named_by_number_are_added_and_built(home: Path, tmp_path: Path) -
     texts = tmp_path / "texts"
     texts.mkdir()
     for number in range(12):
-        (texts / f"#{number}.txt").write_text(_prose(number))
-    (texts / ":last.txt").write_text(_prose(99))
+        (texts / f"#{number}.txt").write_text(prose(number))
+    (texts / ":last.txt").write_text(prose(99))
     add_source(texts, "tales", "Ann", "CC0-1.0")
     documents = read_documents(build_corpus(CorpusConfig(style="tales"), ArtifactStore(home, SILENT)))
     assert {document.doc_id for document in documents} == {f"tales-texts:#{number}" for number in range(12)} | {"tales-texts::last"}
