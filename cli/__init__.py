@@ -16,6 +16,7 @@ import typer
 from timbre.cli import (
     backup,
     benchmark,
+    canary,
     compare,
     corpus,
     deploy,
@@ -54,7 +55,9 @@ programs on the same cores wait for each other's turning: writing texts was meas
 one, against a fifth slower alone with this value."""
 
 _EXTRA_OF = {
-    **dict.fromkeys(("run", "stage", "setup", "up", "status", "promote", "approve", "rollback", "compare", "deploy", "monitor"), "run"),
+    **dict.fromkeys(
+        ("run", "stage", "setup", "up", "status", "promote", "approve", "rollback", "compare", "deploy", "monitor", "canary"), "run"
+    ),
     "serve": "serve",
     "target": "train",
 }
@@ -113,6 +116,7 @@ for module in (
     init,
 ):
     module.register(app)
+app.add_typer(canary.app, name="canary")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="target")
 app.add_typer(judge.app, name="judge")

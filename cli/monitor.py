@@ -26,7 +26,8 @@ def monitor(
 ) -> None:
     """Check the champion and the newest corpus against the release; where something moved, file a retrain request.
 
-    Ends with 3 where a check fails. Nothing is retrained: `timbre retrain approve N` decides.
+    Ends with 3 where a check fails. Nothing is retrained: `timbre retrain approve N` decides, or data/monitor.toml where it says
+    `automatic = true`; then the style's release is started as the monitoring flow does, where a Prefect server has its deployment.
     """
     from timbre.config import ModelConfig
     from timbre.settings import settings
@@ -34,22 +35,26 @@ def monitor(
 
     prepare(settings())
     from timbre.tasks.monitor import monitor as look
-    from timbre.tasks.monitor import write_trend
+    from timbre.tasks.monitor import start_where_automatic, write_trend
 
     if trend:
         page = write_trend(style, ModelConfig(name=model))
         print(json.dumps({"style": style, "page": str(page)}) if json_output else page)
         return
     report = look(style, ModelConfig(name=model), seed)
+    request, run = (None, "") if report.request is None else start_where_automatic(report.request)
     page = settings().home / "monitor" / style / "index.html"
     if json_output:
-        print(json.dumps(report.model_dump(mode="json") | {"page": str(page)}, indent=2))
+        print(json.dumps(report.model_dump(mode="json") | {"page": str(page), "run": run or None}, indent=2))
     else:
         print(f"{report.verdict}: {report.model} v{report.version}")
         for check in report.checks:
             print(f"  {check.verdict:12} {check.name}: {check.sentence}")
-        if report.request is not None:
-            print(f"retrain request {report.request} waits: timbre retrain approve {report.request}, or dismiss it")
+        if request is not None and request.state == "approved":
+            then = f"{run} was started" if run else f"next: timbre run --style {style}"
+            print(f"retrain request {request.id} is approved by policy: {then}")
+        elif request is not None:
+            print(f"retrain request {request.id} waits: timbre retrain approve {request.id}, or dismiss it")
         print(f"page {page}")
     if report.verdict == "FAIL":
         raise typer.Exit(GATE_FAIL)

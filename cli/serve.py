@@ -1,6 +1,7 @@
 """`timbre serve`: champions over HTTP, in OpenAI's form."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +12,7 @@ from timbre.cli.options import DEFAULT_MODEL, Json, Model
 if TYPE_CHECKING:
     from timbre.serving.answering import Marks
     from timbre.serving.limits import Limits
+    from timbre.serving.policy import ServingPolicy
 
 _LONG = 200
 """Tokens over which a text is a long one, for the watermark."""
@@ -52,6 +54,11 @@ def serve(
     trust: Annotated[
         Path | None, typer.Option(help="Public key: only bundles signed with it are served (docs/how-to/serving.md). Default: any.")
     ] = None,
+    challenger: Annotated[
+        Literal["off", "canary", "shadow"] | None,
+        typer.Option(help="Put the registry's challenger on trial at the start: it answers a share, or writes unseen. Default: off."),
+    ] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="A field of data/serving.toml, e.g. --policy share=0.2 (repeatable).")] = None,
     limit: Annotated[
         list[str] | None, typer.Option(help="A bound, e.g. --limit max_tokens=512 (repeatable; docs/how-to/serving.md).")
     ] = None,
@@ -75,7 +82,19 @@ def serve(
         print(json.dumps({"file": str(secret)}) if json_output else secret)
         return
     marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "request" else None)
-    _serve(style or ["literary"], model, host, port, path, limit or [], marking, steering, (trust, precision, engine), json_output)
+    _serve(
+        style or ["literary"],
+        model,
+        host,
+        port,
+        path,
+        limit or [],
+        marking,
+        steering,
+        (trust, precision, engine),
+        _policy(policy or [], challenger),
+        json_output,
+    )
 
 
 def _serve(
@@ -88,14 +107,17 @@ def _serve(
     marking: tuple[str, Path | None],
     steering: str,
     source: tuple[Path | None, str, str],
+    policy: "ServingPolicy",
     json_output: bool,
 ) -> None:
     from timbre.config import ModelConfig
     from timbre.serving.app import application
+    from timbre.serving.challengers import Challengers
     from timbre.serving.champions import Styles
     from timbre.serving.keys import Keys
     from timbre.serving.listen import check_address, listening, log_to_stderr
     from timbre.serving.listen import serve as listen
+    from timbre.serving.watch import Watch
     from timbre.serving.writer import Bounds
     from timbre.settings import settings
     from timbre.tasks.context import open_store
@@ -105,8 +127,9 @@ def _serve(
     limits, known, mark = _limits(limit), Keys.read(path), _mark(*marking)
     check_address(host, known, path)
     prepare(settings())
+    champions = LedgerChampions(ModelConfig(name=model), source[0], precision=source[1], engine=source[2])
     styles = Styles(
-        LedgerChampions(ModelConfig(name=model), source[0], precision=source[1], engine=source[2]),
+        champions,
         Bounds(rows=limits.rows, waiting=limits.waiting, cache_bytes=limits.cache_mib << 20, prefix_bytes=limits.prefix_mib << 20),
         open_store().hashes,
     )
@@ -116,7 +139,8 @@ def _serve(
             if steering == "start":
                 styles.base(loaded)
         log_to_stderr()
-        app, stop = application(styles, limits, known, mark, steers=steering != "off")
+        watch = Watch(styles, Challengers(styles, champions), champions, policy)
+        app, stop = application(styles, limits, known, mark, steers=steering != "off", watch=watch)
         address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
         def started() -> None:
@@ -124,11 +148,16 @@ def _serve(
             told = ", ".join(f"{loaded.champion.model} v{loaded.version}" for loaded in styles.current)
             print(json.dumps({"address": address, "styles": served}) if json_output else f"{told} at {address}/v1", flush=True)
 
-        styles.follow(_FOLLOW_SECONDS)
+            if policy.challenger != "off":
+                champions.begin_trials([loaded.style for loaded in styles.current], policy)
+
+        styles.follow(_FOLLOW_SECONDS, watch.look)
         try:
             listen(app, bound, limits, started=started, stopping=stop)
         finally:
+            watch.challengers.close()
             styles.close()
+            watch.close()
 
 
 def _mark(which: str, secret: Path | None) -> "Marks":
@@ -140,14 +169,28 @@ def _mark(which: str, secret: Path | None) -> "Marks":
     return Marks(None if secret is None else Watermark(read_secret(secret)), over)
 
 
+def _policy(assignments: list[str], challenger: str | None) -> "ServingPolicy":
+    """The project's data/serving.toml, but for what is said here; a challenger is put on trial at the start only where that is said."""
+    from timbre.serving.policy import ServingPolicy
+    from timbre.tasks.canary import serving_policy
+
+    given = _assigned("--policy", assignments, ServingPolicy.model_fields)
+    return ServingPolicy.model_validate(serving_policy().model_dump() | given | {"challenger": challenger or "off"})
+
+
 def _limits(assignments: list[str]) -> "Limits":
     from timbre.serving.limits import Limits
 
+    return Limits.model_validate(_assigned("--limit", assignments, Limits.model_fields))
+
+
+def _assigned(option: str, assignments: list[str], fields: Mapping[str, object]) -> dict[str, str]:
     given: dict[str, str] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
-        if not equals or name not in Limits.model_fields:
-            known = ", ".join(Limits.model_fields)
-            raise ValueError(f"--limit {assignment}: write it as NAME=NUMBER, NAME one of {known}")
+        if not equals or name not in fields:
+            raise ValueError(
+                f"{option} {assignment}: write it as NAME={'NUMBER' if option == '--limit' else 'VALUE'}, NAME one of {', '.join(fields)}"
+            )
         given[name] = value
-    return Limits.model_validate(given)
+    return given

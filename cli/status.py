@@ -50,6 +50,8 @@ def status(
         from rich.console import Console
         from rich.table import Table
 
+        from timbre.cli.canary import lines
+
         table = Table(box=None, pad_edge=False)
         for column in ("model", "champion", "previous", "challenger", "versions", "policy", "since"):
             table.add_column(column, overflow="fold", min_width=len(column) if column != "model" else 16)
@@ -61,6 +63,8 @@ def status(
             for name in ("report", "data_docs"):
                 if row[name]:
                     print(f"{row['model']} {name:9} {row[name]}")
+            for line in lines(row["serving"]):
+                print(fill(f"{row['model']} {line}", _COLUMNS, subsequent_indent="  ", break_on_hyphens=False))
             if row["problem"]:
                 print(f"timbre: {row['problem']}", file=sys.stderr)
     for one in asked:

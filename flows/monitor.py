@@ -16,7 +16,7 @@ from timbre.config import ModelConfig
 from timbre.flows.forms import Style
 from timbre.monitoring.page import Report
 from timbre.page.render import cell
-from timbre.tasks.monitor import monitor, retrain_requests, start_approved
+from timbre.tasks.monitor import monitor, start_where_automatic
 
 
 @flow(name="monitor", flow_run_name="monitor-{style}", persist_result=False, timeout_seconds=6 * 3600)
@@ -38,17 +38,11 @@ def monitor_champion(style: Style = "literary", model: str = "smollm2-135m-instr
         resource={"prefect.resource.id": f"timbre.model.{report.model}", "prefect.resource.name": report.model},
         payload={"style": style, "version": report.version, "verdict": report.verdict, "request": report.request},
     )
-    if report.request is not None:
-        _start_where_automatic(report.request)
+    run = start_where_automatic(report.request)[1] if report.request is not None else ""
+    if run:
+        get_run_logger().info("retrain request %d is approved by policy: %s was started", report.request, run)
     get_run_logger().info("%s v%s: %s", report.model, report.version, report.verdict)
     return report.verdict
-
-
-def _start_where_automatic(number: int) -> None:
-    with retrain_requests() as requests:
-        request = next(one for one in requests.all() if one.id == number)
-    if request.state == "approved" and (run := start_approved(request)):
-        get_run_logger().info("retrain request %d is approved by policy: %s was started", number, run)
 
 
 def _markdown(report: Report) -> str:

@@ -21,8 +21,11 @@ class Served:
     artifact: Artifact
 
 
-def bundle_of(style: str, model: ModelConfig, number: int | None = None) -> Served:
+def bundle_of(style: str, model: ModelConfig, number: int | None = None, digest: str | None = None) -> Served:
     """The bundle of a version, or of the champion.
+
+    Args:
+        digest: of the bundle of version `number` where it is known: then the registry is asked only if it is not on this machine.
 
     Raises:
         ValueError: there is no champion, or no such version.
@@ -36,6 +39,9 @@ def bundle_of(style: str, model: ModelConfig, number: int | None = None) -> Serv
         with suppress(ValueError):  # not on this machine: MLflow has it
             verdict = store.open("verdict", champion.verdict).json("verdict.json")
             return Served(name, champion.version, store.open("bundle", verdict["subject"]["bundle"]))
+    if number is not None and digest is not None:
+        with suppress(ValueError):
+            return Served(name, number, store.open("bundle", digest))
     version = find_version(name, number if number is not None or champion is None else champion.version)
     try:
         return Served(name, version.number, store.open("bundle", version.bundle))

@@ -105,6 +105,13 @@ def start_approved(request: RetrainRequest) -> str:
     return str(run.name)
 
 
+def start_where_automatic(number: int) -> tuple[RetrainRequest, str]:
+    """The request of a report, and the run that was started where the policy approved it; empty where it waits or no server is up."""
+    with retrain_requests() as requests:
+        request = next(one for one in requests.all() if one.id == number)
+    return request, start_approved(request) if request.state == "approved" else ""
+
+
 def _verdict_of(name: str) -> Artifact:
     with closing(open_ledger()) as ledger:
         champion = ledger.latest(name)

@@ -8,6 +8,7 @@ from timbre.registry.ledger import Ledger
 from timbre.registry.ports import CHALLENGER, ModelRegistry, is_of_style
 from timbre.registry.promotion import gone, heal
 from timbre.settings import settings
+from timbre.tasks.canary import figures_of
 from timbre.tasks.context import known_style, open_store, publishing, transitions_of, verdicts_of
 
 
@@ -46,6 +47,7 @@ def _row(name: str, store: ModelRegistry, ledger: Ledger) -> dict[str, Any]:
         "versions": [version.number for version in versions],
         **(_pages(champion.verdict) if champion else {"report": None, "data_docs": None}),
         "problem": "; ".join(problems) or None,
+        "serving": figures_of(name, ledger),
     }
 
 

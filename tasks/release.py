@@ -19,6 +19,7 @@ from timbre.registry.promotion import PromotionRefused, publish, repair
 from timbre.settings import settings
 from timbre.tasks.approval import ask
 from timbre.tasks.automations import NOT_PROMOTED, PROMOTED, WAITING
+from timbre.tasks.canary import begin_after_release
 from timbre.tasks.candidates import run_page, short_tags
 from timbre.tasks.comparison import compare_with_champion, comparison_page
 from timbre.tasks.context import base_of, open_store, publishing, registered_name
@@ -134,6 +135,8 @@ def publish_candidate(config: ReleaseConfig, steps: dict[str, Built], data_tags:
         else:
             repair(name, store, ledger)
             version, transition = next(item for item in store.versions(name) if item.number == known.version), None
+        if version is not None and transition is None:
+            begin_after_release(name, version, ledger)
         latest = ledger.latest(name)
     released = Released(
         model=name,

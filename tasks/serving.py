@@ -1,5 +1,8 @@
-"""Champions for the server: the ledger says who, this home or MLflow has the bundle."""
+"""Champions for the server: the ledger says who, this home or MLflow has the bundle; and what was seen of them."""
 
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,13 +10,18 @@ from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
 from timbre.export.base import ONNX_FILE
 from timbre.export.hostile import check_bundle
-from timbre.registry.ledger import Ledger
+from timbre.registry.ledger import CompareAndSetLost, Ledger, Transition
 from timbre.registry.signing import check_signature
+from timbre.registry.trials import Trial
+from timbre.serving.challengers import Decision
 from timbre.serving.champions import Champion
+from timbre.serving.observations import Observations
+from timbre.serving.policy import ServingPolicy
+from timbre.serving.style import HumanStyle
 from timbre.settings import settings
 from timbre.tasks.bases import base_of
 from timbre.tasks.bundles import bundle_of
-from timbre.tasks.context import open_ledger, registered_name
+from timbre.tasks.context import open_ledger, open_store, registered_name
 from timbre.tasks.quantised import weights_of
 from timbre.tasks.runtimes import runtime_of
 
@@ -21,8 +29,15 @@ if TYPE_CHECKING:
     from timbre.serving.runtimes import Runtime
 
 
+def champion_of(transition: Transition) -> Champion:
+    """What a move of the ledger says of the champion."""
+    return Champion(
+        transition.model, transition.sequence, transition.version, transition.kind == "promote", transition.replaced_version, transition.at
+    )  # fmt: skip
+
+
 class LedgerChampions:
-    """Implements `timbre.serving.champions.Champions` for one base model."""
+    """Implements `timbre.serving.champions.Champions` and `timbre.serving.watch.Records` for one base model."""
 
     def __init__(self, model: ModelConfig, trusted: Path | None = None, *, precision: str = "fp32", engine: str = "onnx") -> None:
         """Where champions come from.
@@ -35,20 +50,21 @@ class LedgerChampions:
         self._model, self._trusted, self._precision, self._engine = model, trusted, precision, engine
         self._names: dict[str, str] = {}
         self._ledger: Ledger | None = None
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def champion(self, style: str) -> Champion:
         if style not in self._names:
             self._names[style] = registered_name(style, self._model)
-        if self._ledger is None:
-            self._ledger = open_ledger()
         name = self._names[style]
-        transition = self._ledger.latest(name)
+        transition = self._open_ledger().latest(name)
         if transition is None:
             raise ValueError(f"{name} has no champion yet: `timbre run --style {style}` makes one, `timbre status` shows what there is")
-        return Champion(name, transition.sequence, transition.version)
+        return champion_of(transition)
 
     def bundle(self, style: str, champion: Champion) -> Path:
-        served = bundle_of(style, self._model, champion.version)
+        trials = self._open_ledger().trials(champion.model)
+        digest = trials[-1].bundle if trials and trials[-1].version == champion.version else None
+        served = bundle_of(style, self._model, champion.version, digest)
         if served.version != champion.version:
             raise ValueError(f"{champion.model} v{champion.version} is not to be had under {settings().home}")
         if self._trusted is not None:
@@ -62,3 +78,61 @@ class LedgerChampions:
         base = base_of(bundle)
         check_bundle(base, ONNX_FILE)
         return base.file(ONNX_FILE)
+
+    def observations(self) -> Observations:
+        return Observations(settings().ledger)
+
+    def human(self, style: str, champion: Champion) -> tuple[HumanStyle, str]:
+        moves = [move for move in self._open_ledger().transitions(champion.model) if move.version == champion.version]
+        return human_of(moves[-1].verdict)
+
+    def trials(self, style: str, champion: Champion) -> list[Trial]:
+        return self._open_ledger().trials(champion.model)
+
+    def decide(self, style: str, seen: Trial | None, champion: Champion, decision: Decision) -> None:
+        kept = seen if seen is not None and decision.event != "return" else None
+        try:
+            self._open_ledger().add_trial(
+                seen, model=champion.model, event=decision.event, version=decision.version, bundle=decision.bundle, move=champion.sequence,
+                reason=decision.reason, evidence=decision.evidence, share=kept.share if kept else 0.0,
+                shadow=kept.shadow if kept else False, seed=kept.seed if kept else 0,
+            )  # fmt: skip
+        except CompareAndSetLost:
+            return
+
+    def settle(self, style: str) -> None:
+        self._run(style, "settle")
+
+    def begin_trials(self, styles: Sequence[str], policy: ServingPolicy) -> None:
+        """Put the challenger of each style on trial as the policy says, in a process of its own: the registry is no part of a server."""
+        for style in styles:
+            how = ["--share", str(policy.share), *(["--shadow"] if policy.challenger == "shadow" else []), "--reason", "timbre serve"]
+            self._run(style, "start", *how)
+
+    def _run(self, style: str, verb: str, *more: str) -> None:
+        """`timbre canary VERB`, unless one runs for this style; what it refuses it says on stderr, where the log is."""
+        running = self._running.get(style)
+        if running is None or running.poll() is not None:
+            command = [sys.executable, "-m", "timbre.cli", "canary", verb, "--style", style, "--model", self._model.name, *more]
+            self._running[style] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def _open_ledger(self) -> Ledger:
+        if self._ledger is None:
+            self._ledger = open_ledger()
+        return self._ledger
+
+
+def human_of(verdict: str) -> tuple[HumanStyle, str]:
+    """Rulers of the human continuations that a release was held to, and their name.
+
+    Raises:
+        ValueError: they are not on this machine, or too few.
+    """
+    store = open_store()
+    try:
+        evaluation = store.open("evaluation", store.open("verdict", verdict).json("verdict.json")["subject"]["candidate"])
+        generations = store.open("generations", evaluation.manifest.inputs["generations"])
+    except KeyError as error:
+        raise ValueError(f"the verdict names no human texts ({error})") from error
+    human = {row["prompt_id"]: row["human"] for row in generations.json_lines("generations.jsonl") if row["kind"] == "style"}
+    return HumanStyle(human.values()), generations.digest[:16]

@@ -1,24 +1,44 @@
 """The ledger: who was champion when, on what evidence, and what it replaced; and every verdict that was ever reached.
 
 Append-only tables, chained by hash (`timbre.registry.chain`). A verdict is written whatever it says, so that whoever shares the
-ledger knows what did not pass, also where it was judged on another machine. A ledger from before there were verdicts or links gains
-their tables when it is opened; its moves stay.
+ledger knows what did not pass, also where it was judged on another machine. So are the trials of challengers in serving
+(`timbre.registry.trials`). A ledger from before there were verdicts, links or trials gains their tables when it is opened; its moves
+stay.
 
 Move n+1 of a model can be written once (a unique key on model and sequence), which makes every
 move a compare-and-set: two promoters that both saw move n cannot both win, on SQLite and PostgreSQL alike.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import DateTime, Engine, Select, String, UniqueConstraint, create_engine, select, update
+from sqlalchemy import Engine, create_engine, select, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import IntegrityError as DuplicateKeyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
 from timbre.artifacts import IntegrityError
-from timbre.registry.chain import START, Checked, Link, check, link_of
+from timbre.registry.chain import Checked, Link, check
+from timbre.registry.rows import (
+    TABLES,
+    Base,
+    LinkRow,
+    MoveRow,
+    TrialRow,
+    VerdictRow,
+    check_lengths,
+    in_utc,
+    kind_of,
+    links_of,
+    name_of,
+    rows_of,
+    seal,
+    words_of,
+)  # fmt: skip
+from timbre.registry.trials import Trial, TrialEvent
 from timbre.statistics import Verdict
 
 TransitionKind = Literal["promote", "rollback"]
@@ -30,61 +50,6 @@ _TURNS = 100
 
 class CompareAndSetLost(Exception):
     """Somebody else moved the champion between our look and our write. Look again, then decide again."""
-
-
-class _Base(DeclarativeBase):
-    pass
-
-
-class _Row(_Base):
-    __tablename__ = "moves"
-    __table_args__ = (UniqueConstraint("model", "sequence"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(String(200), index=True)
-    sequence: Mapped[int]
-    kind: Mapped[str] = mapped_column(String(16))
-    version: Mapped[int]
-    verdict: Mapped[str] = mapped_column(String(64))
-    policy: Mapped[str] = mapped_column(String(100))
-    strictness: Mapped[int]
-    replaced_version: Mapped[int | None]
-    reason: Mapped[str] = mapped_column(String(500))
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    applied: Mapped[bool] = mapped_column(default=False)
-
-
-class _VerdictRow(_Base):
-    __tablename__ = "verdicts"
-    __table_args__ = (UniqueConstraint("model", "verdict"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(String(200), index=True)
-    verdict: Mapped[str] = mapped_column(String(64))
-    outcome: Mapped[str] = mapped_column(String(16))
-    policy: Mapped[str] = mapped_column(String(100))
-    wording: Mapped[str] = mapped_column(String(64))
-    strictness: Mapped[int]
-    bundle: Mapped[str] = mapped_column(String(64), index=True)
-    candidate: Mapped[str] = mapped_column(String(64))
-    base: Mapped[str] = mapped_column(String(64))
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-
-
-class _LinkRow(_Base):
-    __tablename__ = "links"
-    __table_args__ = (UniqueConstraint("model", "kind", "number"), UniqueConstraint("model", "kind", "row"))
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(String(200), index=True)
-    kind: Mapped[str] = mapped_column(String(16))
-    number: Mapped[int]
-    row: Mapped[str] = mapped_column(String(64))
-    link: Mapped[str] = mapped_column(String(64))
-
-
-_Table = type[_Row] | type[_VerdictRow]
-_TABLES: tuple[_Table, ...] = (_Row, _VerdictRow)
 
 
 @dataclass(frozen=True)
@@ -134,14 +99,14 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self._engine: Engine = create_engine(url)
         try:
-            _Base.metadata.create_all(self._engine)
+            Base.metadata.create_all(self._engine)
         except DatabaseError:  # another process made the table between our look and our CREATE; if not, this raises again
-            _Base.metadata.create_all(self._engine)
+            Base.metadata.create_all(self._engine)
 
     def transitions(self, model: str | None = None) -> list[Transition]:
-        query = select(_Row).order_by(_Row.id)
+        query = select(MoveRow).order_by(MoveRow.id)
         if model is not None:
-            query = query.where(_Row.model == model)
+            query = query.where(MoveRow.model == model)
         with Session(self._engine) as session:
             return [_transition(row) for row in session.scalars(query)]
 
@@ -168,8 +133,8 @@ class Ledger:
             CompareAndSetLost: another move followed `seen` already.
             ValueError: a text is longer than its column; PostgreSQL would refuse it, SQLite would not.
         """
-        _check_lengths(_Row, model=model, verdict=verdict, policy=policy, reason=reason)
-        row = _Row(
+        check_lengths(MoveRow, model=model, verdict=verdict, policy=policy, reason=reason)
+        row = MoveRow(
             model=model,
             sequence=1 if seen is None else seen.sequence + 1,
             kind=kind,
@@ -183,7 +148,7 @@ class Ledger:
         )
         row_sequence = row.sequence
         with Session(self._engine) as session:
-            _seal(session, row)
+            seal(session, row)
             session.add(row)
             try:
                 session.commit()
@@ -202,7 +167,9 @@ class Ledger:
     def mark_applied(self, transition: Transition) -> None:
         """Note that the aliases have followed `move`."""
         with Session(self._engine) as session:
-            session.execute(update(_Row).where(_Row.model == transition.model, _Row.sequence == transition.sequence).values(applied=True))
+            session.execute(
+                update(MoveRow).where(MoveRow.model == transition.model, MoveRow.sequence == transition.sequence).values(applied=True)
+            )
             session.commit()
 
     def record(self, judged: Judged) -> None:
@@ -212,14 +179,14 @@ class Ledger:
             ValueError: a text is longer than its column.
             IntegrityError: rows were removed from the ledger.
         """
-        _check_lengths(_VerdictRow, **{name: value for name, value in asdict(judged).items() if isinstance(value, str)})
-        there = select(_VerdictRow.id).where(_VerdictRow.model == judged.model, _VerdictRow.verdict == judged.verdict)
+        check_lengths(VerdictRow, **{name: value for name, value in asdict(judged).items() if isinstance(value, str)})
+        there = select(VerdictRow.id).where(VerdictRow.model == judged.model, VerdictRow.verdict == judged.verdict)
         for _ in range(_TURNS):
             with Session(self._engine) as session:
                 if session.scalar(there) is not None:  # written before, by this run or on another machine
                     return
-                row = _VerdictRow(**asdict(judged), at=datetime.now(UTC))
-                _seal(session, row)
+                row = VerdictRow(**asdict(judged), at=datetime.now(UTC))
+                seal(session, row)
                 session.add(row)
                 try:
                     session.commit()
@@ -230,22 +197,63 @@ class Ledger:
 
     def verdicts(self, model: str | None = None) -> list[tuple[Judged, datetime]]:
         """Every verdict of a model, or of all, in the order in which they were written, and when that was (UTC)."""
-        query = select(_VerdictRow).order_by(_VerdictRow.id)
+        query = select(VerdictRow).order_by(VerdictRow.id)
         if model is not None:
-            query = query.where(_VerdictRow.model == model)
+            query = query.where(VerdictRow.model == model)
         with Session(self._engine) as session:
-            return [(_judged(row), _in_utc(row.at)) for row in session.scalars(query)]
+            return [(_judged(row), in_utc(row.at)) for row in session.scalars(query)]
+
+    def trials(self, model: str) -> list[Trial]:
+        """Every row of a model's trials in serving, oldest first."""
+        with Session(self._engine) as session:
+            rows = session.scalars(select(TrialRow).where(TrialRow.model == model).order_by(TrialRow.number))
+            return [_trial(row) for row in rows]
+
+    def add_trial(
+        self,
+        seen: Trial | None,
+        *,
+        model: str,
+        event: TrialEvent,
+        version: int,
+        bundle: str,
+        move: int,
+        reason: str,
+        share: float = 0.0,
+        shadow: bool = False,
+        seed: int = 0,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> Trial:
+        """Write the row that follows `seen`, the latest row of the model's trials that the caller knows of.
+
+        Raises:
+            CompareAndSetLost: another row followed `seen` already.
+            ValueError: a text is longer than its column.
+        """
+        check_lengths(TrialRow, model=model, bundle=bundle, reason=reason)
+        row = TrialRow(
+            model=model, number=1 if seen is None else seen.number + 1, event=event, version=version, bundle=bundle, move=move, share=share,
+            shadow=shadow, seed=seed, reason=reason, evidence=json.dumps(dict(evidence or {}), sort_keys=True), at=datetime.now(UTC),
+        )  # fmt: skip
+        with Session(self._engine) as session:
+            seal(session, row)
+            session.add(row)
+            try:
+                session.commit()
+            except DuplicateKeyError as error:
+                raise CompareAndSetLost(f"{model}: another process decided on the trial first; see `timbre canary show`") from error
+            return _trial(row)
 
     def check(self) -> dict[str, Checked]:
-        """Whether every row is as it was written, by "moves of MODEL" and "verdicts of MODEL"; see `timbre.registry.chain`."""
+        """Whether every row is as it was written, by "moves of MODEL", "verdicts of …" and "trials of …"; see `timbre.registry.chain`."""
         with Session(self._engine) as session:
             found: dict[str, Checked] = {}
-            for table in _TABLES:
-                kind = _kind_of(table)
-                linked = session.scalars(select(_LinkRow.model).where(_LinkRow.kind == kind))
+            for table in TABLES:
+                kind = kind_of(table)
+                linked = session.scalars(select(LinkRow.model).where(LinkRow.kind == kind))
                 for model in sorted({*session.scalars(select(table.model)), *linked}):
-                    rows = {_name(row): _words(row) for row in _rows(session, table, model)}
-                    links = [Link(link.number, link.row, link.link) for link in session.scalars(_links(kind, model))]
+                    rows = {name_of(row): words_of(row) for row in rows_of(session, table, model)}
+                    links = [Link(link.number, link.row, link.link) for link in session.scalars(links_of(kind, model))]
                     found[f"{kind}s of {model}"] = check(f"{kind} of {model}", rows, links)
             return found
 
@@ -253,48 +261,7 @@ class Ledger:
         self._engine.dispose()
 
 
-def _rows(session: Session, table: _Table, model: str) -> list[_Row | _VerdictRow]:
-    return list(session.scalars(select(table).where(table.model == model).order_by(table.id)))
-
-
-def _seal(session: Session, row: _Row | _VerdictRow) -> None:
-    """Add the link of a row that is about to be written; rows from before there were links get theirs first."""
-    kind = _kind_of(type(row))
-    links = list(session.scalars(_links(kind, row.model)))
-    before, number = (links[-1].link, links[-1].number) if links else (START, 0)
-    earlier = [] if links else _rows(session, type(row), row.model)
-    for one in (*earlier, row):
-        before, number = link_of(before, _words(one)), number + 1
-        session.add(_LinkRow(model=row.model, kind=kind, number=number, row=_name(one), link=before))
-
-
-def _links(kind: str, model: str) -> Select[tuple[_LinkRow]]:
-    return select(_LinkRow).where(_LinkRow.kind == kind, _LinkRow.model == model).order_by(_LinkRow.number)
-
-
-def _kind_of(table: _Table) -> str:
-    return "move" if table is _Row else "verdict"
-
-
-def _name(row: _Row | _VerdictRow) -> str:
-    return str(row.sequence) if isinstance(row, _Row) else row.verdict
-
-
-def _words(row: _Row | _VerdictRow) -> dict[str, Any]:
-    """What a row says and will always say: not its id, and not whether the aliases have followed."""
-    columns = [column.name for column in type(row).__table__.columns if column.name not in {"id", "applied", "at"}]
-    return {name: getattr(row, name) for name in columns} | {"at": _in_utc(row.at).isoformat(timespec="microseconds")}
-
-
-def _check_lengths(table: type[_Base], **texts: str) -> None:
-    for name, text in texts.items():
-        kind = table.__table__.columns[name].type
-        assert isinstance(kind, String) and kind.length is not None
-        if len(text) > kind.length:
-            raise ValueError(f"the {name} has {len(text)} characters, and the ledger takes {kind.length}: shorten it")
-
-
-def _transition(row: _Row) -> Transition:
+def _transition(row: MoveRow) -> Transition:
     kind: TransitionKind = "rollback" if row.kind == "rollback" else "promote"
     return Transition(
         row.model,
@@ -306,18 +273,23 @@ def _transition(row: _Row) -> Transition:
         row.strictness,
         row.replaced_version,
         row.reason,
-        _in_utc(row.at),
+        in_utc(row.at),
         row.applied,
     )
 
 
-def _judged(row: _VerdictRow) -> Judged:
+def _judged(row: VerdictRow) -> Judged:
     outcome: Verdict = "PASS" if row.outcome == "PASS" else "FAIL" if row.outcome == "FAIL" else "INCONCLUSIVE"
     return Judged(
         row.model, row.verdict, outcome, row.policy, row.wording, row.strictness, row.bundle, row.candidate, row.base
     )  # fmt: skip
 
 
-def _in_utc(at: datetime) -> datetime:
-    """SQLite gives back what was written without its zone, PostgreSQL in the zone of the session."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+def _trial(row: TrialRow) -> Trial:
+    event: TrialEvent = (
+        "begin" if row.event == "begin" else "promote" if row.event == "promote" else "return" if row.event == "return" else "end"
+    )
+    return Trial(
+        row.model, row.number, event, row.version, row.bundle, row.move, row.share, row.shadow, row.seed, row.reason,
+        json.loads(row.evidence), in_utc(row.at),
+    )  # fmt: skip

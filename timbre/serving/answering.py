@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from timbre.export.session import Decoder
 from timbre.inference.sampling import Controls
 from timbre.inference.watermark import Watermark
 from timbre.serving.answers import Choice, Form
+from timbre.serving.challengers import Challengers, OnTrial
 from timbre.serving.champions import Loaded, Styles
 from timbre.serving.limits import Limits
 from timbre.serving.passage import Piece
@@ -24,6 +25,8 @@ AnyRequest = CompletionRequest | ChatRequest
 _log = logging.getLogger("timbre.serving")
 _CONTROLS = ("temperature", "top_p", "top_k", "min_p", "top_h", "dynamic_temperature")
 Events = asyncio.Queue[tuple[int, Event]]
+_READING: set["asyncio.Future[None]"] = set()
+"""Answers that are read though nobody sees them: a task that nothing holds may vanish."""
 
 
 class Answer:
@@ -32,7 +35,10 @@ class Answer:
     def __init__(self, loaded: Loaded, form: Form, orders: Sequence[Order], events: "Events", deadline: float) -> None:
         self.loaded, self.form, self.orders = loaded, form, orders
         self.choices = [Choice() for order in orders for _ in order.seeds]
+        self.known_by: str | None = None
         self.first_at: float | None = None
+        self.ended_at: float | None = None
+        self.broken = False
         self._events, self._deadline = events, deadline
 
     def cancel(self) -> None:
@@ -51,6 +57,7 @@ class Answer:
             while left:
                 number, event = await asyncio.wait_for(self._events.get(), max(0.0, self._deadline - loop.time()))
                 if isinstance(event, Broken):
+                    self.broken = True
                     raise Refusal(503, event.why, code="writing_failed", headers={"Retry-After": "1"})
                 if self.first_at is None:
                     self.first_at = loop.time()
@@ -60,6 +67,7 @@ class Answer:
                     choice.weighed.extend(event.weighed)
                 else:
                     choice.finish, choice.tokens, left = event.reason, event.tokens, left - 1
+                    self.ended_at = loop.time()
                 yield number, event
         except TimeoutError:
             raise Refusal(408, "the time for one request is over: ask for fewer tokens or texts", code="timeout") from None
@@ -110,6 +118,9 @@ class Desk:
     marks: Marks
     steers: bool = True
     """Whether the base model may be loaded beside a champion, and mixed in."""
+    challengers: Challengers | None = None
+    unseen: Callable[[Answer], None] = lambda _: None
+    """Told of an answer that a challenger wrote beside the champion's, once it is whole or broke off."""
 
     def loaded(self, request: AnyRequest) -> Loaded:
         """The version that a request means.
@@ -130,19 +141,63 @@ class Desk:
             raise Refusal(400, f"model and style name different voices: {found.champion.model} is {found.style}", param="style")
         return found
 
-    async def take(self, request: AnyRequest) -> Answer:
+    async def take(self, request: AnyRequest, known_by: str | None = None, *, tried: bool = True) -> Answer:
         """Take a request on.
+
+        Args:
+            known_by: what decides whether a challenger on trial answers it; None where nothing does.
+            tried: whether a challenger may.
 
         Raises:
             Refusal: it cannot be followed, does not fit, or the queue is full.
         """
+        on_trial = self._on_trial(request, known_by) if tried else None
+        if on_trial is not None and not on_trial.trial.shadow:
+            try:
+                return await self._taken(request, known_by, on_trial.loaded)
+            except Refusal as refusal:
+                if refusal.status not in (429, 503):  # it cannot take it on: the champion can
+                    raise
+        answer = await self._taken(request, known_by)
+        if on_trial is not None and on_trial.trial.shadow and not on_trial.loaded.writer.waiting:
+            with suppress(Refusal):
+                self._follow(await self._taken(request, known_by, on_trial.loaded, answer.form.seed))
+        return answer
+
+    def _on_trial(self, request: AnyRequest, known_by: str | None) -> OnTrial | None:
+        """The challenger that is asked, if one is; not for texts that mix in a base model which is not the champion's."""
+        if self.challengers is None:
+            return None
+        loaded = self.loaded(request)
+        found = self.challengers.choose(loaded.style, known_by or request.user)
+        if found is None or (isinstance(request, ChatRequest) and found.loaded.chat is None):
+            return None
+        bases = [{name: each.engine.facts.digests.get(name) for name in ("model", "decoder")} for each in (loaded, found.loaded)]
+        return None if request.steering is not None and bases[0] != bases[1] else found
+
+    def _follow(self, answer: Answer) -> None:
+        """Read an answer that nobody sees to its end."""
+
+        async def read() -> None:
+            with suppress(Refusal):
+                async for _ in answer.pieces():
+                    pass
+            self.unseen(answer)
+
+        task = asyncio.ensure_future(read())
+        _READING.add(task)
+        task.add_done_callback(_READING.discard)
+
+    async def _taken(self, request: AnyRequest, known_by: str | None, by: Loaded | None = None, seed: int | None = None) -> Answer:
+        """The same on one version: the champion unless another one is given."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.limits.request_seconds
         for _ in range(3):
-            loaded = self.loaded(request)
+            loaded = self.loaded(request) if by is None else by
             rows = await asyncio.to_thread(_prompts, loaded, request)
             base = None if request.steering is None else await asyncio.to_thread(self._base, loaded)
-            answer = self._answer(loaded, request, rows, base, loop, deadline)
+            answer = self._answer(loaded, request, rows, base, loop, deadline, seed)
+            answer.known_by = known_by or request.user
             try:
                 loaded.writer.submit(*answer.orders)
                 return answer
@@ -171,13 +226,15 @@ class Desk:
         base: Decoder | None,
         loop: asyncio.AbstractEventLoop,
         deadline: float,
+        drawn: int | None = None,
     ) -> Answer:
         texts = len(rows) * request.n
         if texts > self.limits.texts:
             raise Refusal(
                 400, f"{texts} texts are asked for, and {self.limits.texts} are the most at once", param="n", code="too_many_texts"
             )
-        sampler, seed = _sampler(loaded, request), secrets.randbits(32) if request.seed is None else request.seed
+        sampler = _sampler(loaded, request)
+        seed = drawn if drawn is not None else secrets.randbits(32) if request.seed is None else request.seed
         mark = self._mark(request, sampler)
         events: Events = asyncio.Queue()
 

@@ -27,6 +27,7 @@ from timbre.serving.metrics import Metrics
 from timbre.serving.page import mount_page
 from timbre.serving.refusal import Refusal, of_fields
 from timbre.serving.requests import ChatRequest, CompletionRequest
+from timbre.serving.watch import Note, Watch
 
 _ERROR = {
     "type": "object", "required": ["error"],
@@ -39,6 +40,8 @@ _ERROR = {
     }},
 }  # fmt: skip
 _REFUSALS = (400, 401, 403, 404, 405, 408, 413, 415, 429, 503)
+CLIENT = "x-timbre-client"
+"""Header by which a client stays with one version while a challenger is tried."""
 ResultT = TypeVar("ResultT")
 
 
@@ -50,14 +53,35 @@ class _Server:
     limits: Limits
     desk: Desk
     metrics: Metrics
+    watch: Watch | None = None
     stopping: bool = False
+
+    def saw(self, answer: Answer) -> None:
+        """Note what was written for an answer that ended or broke off; of one that was left nothing follows."""
+        if self.watch is None or not (answer.broken or all(choice.finish for choice in answer.choices)):
+            return
+        tokens = sum(choice.tokens for choice in answer.choices)
+        first, pace = None, None
+        if answer.first_at is not None:
+            first = 1000 * (answer.first_at - asyncio.get_running_loop().time() + time.monotonic() - answer.orders[0].at)
+            if answer.ended_at is not None and tokens > len(answer.choices):
+                pace = 1000 * (answer.ended_at - answer.first_at) / (tokens / len(answer.choices) - 1)
+        for choice in answer.choices:
+            text = choice.text if answer.form.steering is None else ""  # a mixture is not the version's own style
+            self.watch.saw(Note(answer.loaded, answer.known_by, not answer.broken, choice.tokens, first, pace, text))
 
 
 def application(
-    styles: Styles, limits: Limits, keys: Keys, marks: Marks | None = None, *, steers: bool = True
+    styles: Styles, limits: Limits, keys: Keys, marks: Marks | None = None, *, steers: bool = True, watch: Watch | None = None
 ) -> tuple[App, Callable[[], None]]:
     """The guarded application, and what to call when the server stops taking requests."""
-    server = _Server(styles, limits, Desk(styles, limits, marks or Marks(), steers), Metrics(styles))
+    challengers = None if watch is None else watch.challengers
+
+    def written(answer: Answer) -> None:
+        server.saw(answer)
+
+    desk = Desk(styles, limits, marks or Marks(), steers, challengers, written)
+    server = _Server(styles, limits, desk, Metrics(styles, watch), watch)
     app = FastAPI(title="Timbre", version=version("timbre"), docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.add_exception_handler(HTTPException, _not_found)
     app.add_exception_handler(Refusal, _refused)
@@ -86,7 +110,8 @@ def _mount_looks(app: FastAPI, server: _Server) -> None:
         """Which versions take requests; 503 while the server stops."""
         served = {loaded.style: _about(loaded) | {"model": loaded.champion.model} for loaded in server.styles.current}
         status = "stopping" if server.stopping else "ready"
-        return JSONResponse({"status": status, "styles": served, "not_served": server.styles.troubles}, 503 if server.stopping else 200)
+        body = {"status": status, "styles": served, "not_served": server.styles.troubles, "trials": _on_trial(server.watch)}
+        return JSONResponse(body, 503 if server.stopping else 200)
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -123,26 +148,39 @@ async def _answered(server: _Server, request: Request, kind: type[CompletionRequ
     except ValidationError as error:
         raise of_fields(error) from None
     began = time.monotonic()
-    answer = await server.desk.take(wanted)
-    note |= {
-        "model": answer.form.model,
-        "version": answer.form.version,
-        "prompt_tokens": answer.form.prompt_tokens,
-        "stream": bool(wanted.stream),
-    }
-    headers = {"x-timbre-model": answer.form.model, "x-timbre-version": str(answer.form.version)}
-
-    def done() -> None:
-        answer.cancel()
-        _count(server.metrics, answer, note, began)
-
+    answer = await server.desk.take(wanted, (request.headers.get(CLIENT) or "")[:500] or None)
     if wanted.stream:
-        return _Stream(answer.chunks(counts=wanted.counts_at_the_end), headers, done)
+        chunks = answer.chunks(counts=wanted.counts_at_the_end)
+        return _Stream(chunks, _told(answer, note, stream=True), lambda: _done(server, answer, note, began))
+    try:
+        return await _whole(server, request, answer, note, began)
+    except Refusal:
+        if not answer.broken or answer.loaded in server.styles.current:
+            raise
+    last = await server.desk.take(wanted, tried=False)  # a challenger broke off, and nobody has read a word of it
+    return await _whole(server, request, last, note, began)
+
+
+async def _whole(server: _Server, request: Request, answer: Answer, note: dict[str, Any], began: float) -> Response:
+    headers = _told(answer, note, stream=False)
     try:
         body = await _unless_left(request.receive, answer.whole())
     finally:
-        done()
+        _done(server, answer, note, began)
     return Response(json.dumps(body, ensure_ascii=False), media_type="application/json", headers=headers)
+
+
+def _told(answer: Answer, note: dict[str, Any], *, stream: bool) -> dict[str, str]:
+    """The headers that say which version writes; the same goes into the log."""
+    form = answer.form
+    note |= {"model": form.model, "version": form.version, "prompt_tokens": form.prompt_tokens, "stream": stream}
+    return {"x-timbre-model": form.model, "x-timbre-version": str(form.version)}
+
+
+def _done(server: _Server, answer: Answer, note: dict[str, Any], began: float) -> None:
+    answer.cancel()
+    _count(server.metrics, answer, note, began)
+    server.saw(answer)
 
 
 def _count(metrics: Metrics, answer: Answer, note: dict[str, Any], began: float) -> None:
@@ -243,6 +281,13 @@ def _about(loaded: Loaded) -> dict[str, Any]:
     return {
         "style": loaded.style, "version": loaded.version, "bundle": engine.digest, "precision": engine.precision,
         "context": engine.facts.context, "provider": engine.provider,
+    }  # fmt: skip
+
+
+def _on_trial(watch: Watch | None) -> dict[str, Any]:
+    found = [] if watch is None else watch.challengers.all
+    return {
+        each.loaded.style: {"version": each.loaded.version, "share": each.trial.share, "shadow": each.trial.shadow} for each in found
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,15 +25,23 @@ if TYPE_CHECKING:
     from timbre.serving.runtimes import Runtime
 
 _log = logging.getLogger("timbre.serving")
+_AGAIN_SECONDS = 10.0
+"""Until a champion that could not be served is tried again."""
 
 
 @dataclass(frozen=True)
 class Champion:
-    """Which version is champion; `move` counts the moves of the model."""
+    """Which version is champion; `sequence` counts the moves of the model."""
 
     model: str
     sequence: int
     version: int
+    promoted: bool = True
+    """By a promotion, not by a rollback."""
+    replaced: int | None = None
+    """The champion before it."""
+    at: datetime | None = None
+    """Since when, in UTC."""
 
 
 class Champions(Protocol):
@@ -98,24 +107,43 @@ class Styles:
         self._champions, self._bounds, self._hashes = champions, bounds, hashes
         self._current: dict[str, Loaded] = {}
         self._troubles: dict[str, str] = {}
+        self._failed: dict[str, tuple[Champion, float]] = {}
         self._leaving: list[Loaded] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._base: tuple[tuple[str, str], Decoder] | None = None
         self._opening = threading.Lock()
         self.on_change: Callable[[Loaded], None] = lambda _: None
+        self.spare: Callable[[str, Champion], Loaded | None] = lambda *_: None
+        """A version that is loaded already."""
 
     def open(self, style: str) -> Loaded:
-        """Load a style's champion.
+        """Load a style's champion; the one before it where the champion's own bundle fails, and then `troubles` says why.
 
         Raises:
-            ValueError: there is none, or its bundle cannot be had.
-            IntegrityError: its bundle is damaged.
+            ValueError: there is none, or its bundle cannot be had, and none before it can.
+            IntegrityError: its bundle is damaged, and none before it can be served.
         """
-        loaded = self._load(style, self._champions.champion(style))
+        champion = self._champions.champion(style)
+        try:
+            loaded = self.load(style, champion)
+        except Exception as error:
+            if champion.replaced is None:
+                raise
+            loaded = self._last_good(style, champion, error)
         self._current[style] = loaded
         self.on_change(loaded)
         return loaded
+
+    def _last_good(self, style: str, champion: Champion, why: Exception) -> Loaded:
+        """Raises: what stood in the way of the champion, if the one before it cannot be served either."""
+        assert champion.replaced is not None
+        try:
+            before = self.load(style, Champion(champion.model, champion.sequence - 1, champion.replaced, promoted=False))
+        except Exception:
+            raise why from None
+        self._trouble(style, before, why)
+        return before
 
     def base(self, loaded: Loaded) -> Decoder:
         """The base model of a version, for texts that mix it in: opened when it is first asked for, then shared by all styles.
@@ -150,9 +178,13 @@ class Styles:
         """Style -> why its new champion is not served."""
         return dict(self._troubles)
 
-    def follow(self, seconds: float) -> None:
-        """Look for other champions every so many seconds, in a thread of its own, until `close`."""
-        self._thread = threading.Thread(target=self._follow, args=(seconds,), name="follow champions", daemon=True)
+    def follow(self, seconds: float, then: Callable[[], None] = lambda: None) -> None:
+        """Look for other champions every so many seconds, in a thread of its own, until `close`.
+
+        Args:
+            then: called after each look, in that thread; what it raises is logged.
+        """
+        self._thread = threading.Thread(target=self._follow, args=(seconds, then), name="follow champions", daemon=True)
         self._thread.start()
 
     def look(self) -> None:
@@ -164,10 +196,17 @@ class Styles:
                     self._troubles.pop(style, None)
                 elif champion.version == loaded.version:  # promoted again, or back again before we looked
                     self._current[style] = replace(loaded, champion=champion)
-                else:
+                elif not self._just_failed(style, champion):
+                    self._failed[style] = champion, time.monotonic()
                     self._replace(style, loaded, champion)
+                    del self._failed[style]
             except Exception as error:  # of whatever kind: the version before is served on
                 self._trouble(style, loaded, error)
+
+    def leave(self, loaded: Loaded) -> None:
+        """Let a version end what it has begun, and go."""
+        self._leaving.append(loaded)
+        loaded.writer.close(wait=False)
 
     def close(self) -> None:
         """Take no more orders; end when every text is written."""
@@ -179,16 +218,27 @@ class Styles:
         for loaded in self.all:
             loaded.writer.close()
 
-    def _follow(self, seconds: float) -> None:
+    def _follow(self, seconds: float, then: Callable[[], None]) -> None:
+        said = ""
         while not self._stop.wait(seconds):
             self.look()
+            try:
+                then()
+                said = ""
+            except Exception as error:  # a database that is away for a while stops no text
+                if said != (said := f"{type(error).__name__}: {error}"):
+                    _log.error("not watched", exc_info=error)
+
+    def _just_failed(self, style: str, champion: Champion) -> bool:
+        failed = self._failed.get(style)
+        return failed is not None and failed[0] == champion and time.monotonic() - failed[1] < _AGAIN_SECONDS
 
     def _replace(self, style: str, before: Loaded, champion: Champion) -> None:
-        after = self._load(style, champion)
+        spare = self.spare(style, champion)
+        after = self.load(style, champion) if spare is None else replace(spare, champion=champion)
         self._current[style] = after
         self._troubles.pop(style, None)
-        self._leaving.append(before)
-        before.writer.close(wait=False)
+        self.leave(before)
         _log.info(
             "serving", extra={"about": {"style": style, "version": after.version, "bundle": after.engine.digest, "was": before.version}}
         )
@@ -202,9 +252,16 @@ class Styles:
             _log.error("not served", extra={"about": {"style": style, "why": why, "serving": loaded.version}})
         self._troubles[style] = why
 
-    def _load(self, style: str, champion: Champion) -> Loaded:
+    def load(self, style: str, champion: Champion) -> Loaded:
+        """Verify and load a version, and let it write a token before anybody asks it to.
+
+        Raises:
+            ValueError: its bundle cannot be had, or it does not write.
+            IntegrityError: its bundle is damaged.
+        """
         artifact = Artifact.open(self._champions.bundle(style, champion), self._hashes)
         engine = Engine.of(artifact, self._champions.weights(artifact))
+        engine.try_out()
         facts, name = engine.facts, f"{champion.model} v{champion.version}"
         writer = Writer(
             engine.decoder, engine.tokenizer, vocab_size=facts.vocab_size, unused=engine.unused, eos=facts.eos_token_ids,

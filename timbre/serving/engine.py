@@ -89,6 +89,17 @@ class Engine:
         """What runs the model, e.g. `CPUExecutionProvider`."""
         return self.decoder.provider
 
+    def try_out(self) -> None:
+        """Read two tokens, one after the other: a bundle that was verified may still hold a model that does not write.
+
+        Raises:
+            ValueError: it gives no numbers.
+        """
+        row = _Stepped(self.decoder)
+        for token in np.setdiff1d(np.arange(self.facts.vocab_size), self.unused)[:2]:
+            if not np.isfinite(row.step([int(token)])[0, : self.facts.vocab_size]).any():
+                raise ValueError(f"the model in bundle {self.digest[:12]} gives no numbers: it is not served")
+
     def stream(
         self,
         prompt: str,

@@ -49,7 +49,9 @@ class _GenerationRequest(_Strict):
     strength: float | None = Field(None, ge=0, le=1.5, description="Of the style: 0 is the base model, 1 (the default) the champion.")
     diversity: float | None = Field(None, ge=0, le=1, description="0: the surest words base and style agree on, 1: the freest.")
     watermark: bool | None = Field(None, description="Marks the text, or not. Default: as the server was started.")
-    user: Annotated[str, Field(max_length=500)] | None = Field(None, description="Read and not kept.")
+    user: Annotated[str, Field(max_length=500)] | None = Field(
+        None, description="Stays with one version while a challenger is tried; not kept."
+    )
 
     served: ClassVar[Literal["completions", "chat"]]
 

@@ -118,3 +118,29 @@ def test_the_shipped_policy_is_read_and_the_page_shows_what_was_seen(engine: Eng
     ]
     page = trend_page("tiny", judgements, [report])
     assert check.sentence in page and "retrain request 7" in page and "<svg" in page and "http" not in page.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_monitoring_by_hand_follows_the_policy_for_retraining_as_the_flow_does(
+    automatic: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured is given here; the request, the policy's approval and what is printed are real."""
+    from typer.testing import CliRunner
+
+    from timbre.cli import app
+    from timbre.tasks import monitor
+
+    monkeypatch.setenv("TIMBRE_HOME", str(tmp_path))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    settings.cache_clear()
+    with monitor.retrain_requests() as requests:
+        request, _ = requests.file("timbre-literary", "literary", 1, "it moved", {})
+        if automatic:
+            requests.decide(request.id, "approved", "policy", "automatic")
+    report = Report(at="2026-01-01", model="timbre-literary", style="literary", version=1, verdict="FAIL", checks=(), request=request.id)
+    monkeypatch.setattr(monitor, "monitor", lambda *_: report)
+    done = CliRunner().invoke(app, ["monitor"])
+    settings.cache_clear()
+    assert done.exit_code == 3
+    said = "1 is approved by policy: next: timbre run --style literary" if automatic else "1 waits: timbre retrain approve 1"
+    assert f"retrain request {said}" in done.output
