@@ -53,6 +53,18 @@ def test_a_weekly_release_a_style_is_paused_alone_and_the_same_as_the_command(de
     assert release_config(**weekly["parameters"]) == release_config(style, "quick")
 
 
+def test_serving_is_started_by_hand_and_looked_at_every_quarter_of_an_hour(deployments: dict[str, dict[str, Any]]) -> None:
+    from timbre.flows.serving import check_serving
+
+    kept_up, look = deployments["serve_champion/by-hand"], deployments["check_serving/quarter-hourly"]
+    assert kept_up["schedules"] == [] and kept_up["concurrency_limit"]["limit"] == 1
+    (schedule,) = look["schedules"]
+    assert (schedule["cron"], schedule["active"]) == ("*/15 * * * *", False)
+    assert look["parameters"]["address"] == f"http://127.0.0.1:{kept_up['parameters']['port']}"
+    form = check_serving.parameters.model_dump()["properties"]
+    assert list(form) == ["style", "address", "model"] and all(field["description"] for field in form.values())
+
+
 def test_the_form_of_a_release_has_four_fields_and_styles_to_choose_from() -> None:
     from timbre.flows.release import release_flow
 

@@ -122,9 +122,8 @@ def place(
     for number, bundle in bundles.items():
         store.adopt(bundle.path)
         subject = {"bundle": bundle.digest, "candidate": evaluation.digest, "base": "b"}
-        verdict = {
-            "verdict": "PASS", "policy": {"name": "quick", "strictness": 10, "digest": policy}, "subject": subject, "gates": [], "n": number,
-        }  # fmt: skip
+        rule = {"name": "quick", "strictness": 10, "digest": policy}
+        verdict = {"verdict": "PASS", "policy": rule, "subject": subject, "gates": [], "n": number}
         text = canonical_json(verdict)
         artifact = make_artifact(
             store, "verdict", GateConfig(policy=f"v{number}"), lambda out, text=text: (out / "verdict.json").write_bytes(text) and None
@@ -257,3 +256,22 @@ def test_a_bundle_on_trial_that_is_damaged_is_never_asked(home: Home) -> None:
             assert not server.get("/ready").json()["trials"]
     finally:
         damaged.write_bytes(whole)
+
+
+def test_a_look_at_the_service_holds_it_to_the_ledger_and_says_when_it_is_down(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from timbre.config import ModelConfig
+    from timbre.settings import settings
+    from timbre.tasks.serving_check import look_at
+
+    monkeypatch.setenv("TIMBRE_HOME", str(home.home))
+    settings.cache_clear()
+    try:
+        with serving(home.home) as server:
+            looked = look_at("literary", ModelConfig(), server.address)
+            assert (looked.model, looked.version, looked.champion) == (MODEL, 1, 1) and looked.wrote == 8
+            with pytest.raises(ValueError, match="no champion yet"):
+                look_at("oratory", ModelConfig(), server.address)
+        with pytest.raises(ValueError, match="does not answer"):
+            look_at("literary", ModelConfig(), server.address)
+    finally:
+        settings.cache_clear()

@@ -18,7 +18,7 @@ from timbre.serving.style import HumanStyle, style_distance
 from timbre.settings import PROJECT_ROOT
 
 POLICY = ServingPolicy(least=20)
-WORDS = "the old sea was grey and it broke upon a cold shore where no ship had ever come before that night".split()
+WORDS = tuple("the old sea was grey and it broke upon a cold shore where no ship had ever come before that night".split())  # noqa: SIM905
 
 
 def human(count: int, seed: int) -> list[str]:
