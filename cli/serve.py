@@ -1,6 +1,7 @@
 """`timbre serve`: champions over HTTP, in OpenAI's form."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -59,6 +60,8 @@ def serve(
         typer.Option(help="Put the registry's challenger on trial at the start: it answers a share, or writes unseen. Default: off."),
     ] = None,
     policy: Annotated[list[str] | None, typer.Option(help="A field of data/serving.toml, e.g. --policy share=0.2 (repeatable).")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer; one that dies is started anew. Each has the models.")] = 1,
+    inherited: Annotated[int | None, typer.Option("--socket", hidden=True, help="Descriptor of a bound socket.")] = None,
     limit: Annotated[
         list[str] | None, typer.Option(help="A bound, e.g. --limit max_tokens=512 (repeatable; docs/how-to/serving.md).")
     ] = None,
@@ -81,6 +84,9 @@ def serve(
         new_secret(secret)
         print(json.dumps({"file": str(secret)}) if json_output else secret)
         return
+    if workers > 1:
+        _keep_up(workers, host, port, path)
+        return
     marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "request" else None)
     _serve(
         style or ["literary"],
@@ -93,6 +99,7 @@ def serve(
         steering,
         (trust, precision, engine),
         _policy(policy or [], challenger),
+        inherited,
         json_output,
     )
 
@@ -108,6 +115,7 @@ def _serve(
     steering: str,
     source: tuple[Path | None, str, str],
     policy: "ServingPolicy",
+    inherited: int | None,
     json_output: bool,
 ) -> None:
     from timbre.config import ModelConfig
@@ -115,7 +123,7 @@ def _serve(
     from timbre.serving.challengers import Challengers
     from timbre.serving.champions import Styles
     from timbre.serving.keys import Keys
-    from timbre.serving.listen import check_address, listening, log_to_stderr
+    from timbre.serving.listen import check_address, listening, log_to_stderr, taken_over
     from timbre.serving.listen import serve as listen
     from timbre.serving.watch import Watch
     from timbre.serving.writer import Bounds
@@ -133,7 +141,7 @@ def _serve(
         Bounds(rows=limits.rows, waiting=limits.waiting, cache_bytes=limits.cache_mib << 20, prefix_bytes=limits.prefix_mib << 20),
         open_store().hashes,
     )
-    with listening(host, port) as bound:
+    with listening(host, port) if inherited is None else taken_over(inherited) as bound:
         for name in dict.fromkeys(names):
             loaded = styles.open(name)
             if steering == "start":
@@ -155,9 +163,24 @@ def _serve(
         try:
             listen(app, bound, limits, started=started, stopping=stop)
         finally:
-            watch.challengers.close()
             styles.close()
+            watch.challengers.close()
             watch.close()
+
+
+def _keep_up(workers: int, host: str, port: int, path: Path) -> None:
+    """`timbre serve` several times on one socket, until a signal to stop."""
+    from timbre.serving.keys import Keys
+    from timbre.serving.listen import check_address, listening, log_to_stderr
+    from timbre.serving.workers import Workers, without_workers
+
+    check_address(host, Keys.read(path), path)
+    log_to_stderr()
+    with listening(host, port) as bound:
+        command = [sys.executable, "-m", "timbre.cli", *without_workers(sys.argv[1:])]
+        code = Workers(command, bound, workers).run(lambda line: print(line, flush=True))
+    if code:
+        raise typer.Exit(code)
 
 
 def _mark(which: str, secret: Path | None) -> "Marks":

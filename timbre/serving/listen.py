@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from timbre.serving.guard import App, is_loopback
 from timbre.serving.keys import Keys
 from timbre.serving.limits import Limits
+from timbre.serving.workers import end_with_parent
 
 _CLOSING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -46,6 +47,12 @@ def listening(host: str, port: int) -> socket.socket:
         bound.close()
         raise ValueError(f"cannot listen on {host}, port {port}: {(error.strerror or str(error)).lower()}") from error
     return bound
+
+
+def taken_over(number: int) -> socket.socket:
+    """A socket that the process which keeps this one up has bound; this one stops when that one is gone."""
+    end_with_parent()
+    return socket.socket(fileno=number)
 
 
 def serve(app: App, bound: socket.socket, limits: Limits, *, started: Callable[[], None], stopping: Callable[[], None]) -> None:
