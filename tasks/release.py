@@ -135,7 +135,7 @@ def publish_candidate(config: ReleaseConfig, steps: dict[str, Built], data_tags:
         else:
             repair(name, store, ledger)
             version, transition = next(item for item in store.versions(name) if item.number == known.version), None
-        if version is not None and transition is None:
+        if known is None and version is not None and transition is None:
             begin_after_release(name, version, ledger)
         latest = ledger.latest(name)
     released = Released(
