@@ -95,9 +95,9 @@ class Engine:
         Raises:
             ValueError: it gives no numbers.
         """
-        row = _Stepped(self.decoder)
-        for token in np.setdiff1d(np.arange(self.facts.vocab_size), self.unused)[:2]:
-            if not np.isfinite(row.step([int(token)])[0, : self.facts.vocab_size]).any():
+        row, tokens = _Stepped(self.decoder), np.setdiff1d(np.arange(self.facts.vocab_size), self.unused)[:2].tolist()
+        for logits in (row.read(tokens[:1]), row.step(tokens[-1])):
+            if not np.isfinite(logits[0, : self.facts.vocab_size]).any():
                 raise ValueError(f"the model in bundle {self.digest[:12]} gives no numbers: it is not served")
 
     def stream(

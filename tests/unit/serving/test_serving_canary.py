@@ -80,8 +80,9 @@ def breaking(bundle: Artifact, store: ArtifactStore, make: Callable[..., Artifac
 
     def write(out: Path) -> None:
         for name in bundle.manifest.files:
-            if not name.startswith("model.onnx"):
+            if not name.startswith(("model.onnx", "serving.onnx")):
                 (out / name).write_bytes(bundle.file(name).read_bytes())
+        (out / "bundle.json").write_bytes(canonical_json(bundle.json("bundle.json") | {"serving": None}))
         (out / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
 
     return make(store, "bundle", EXPORT.model_copy(update={"parity_prompts": 3}), write)
