@@ -312,8 +312,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=48, help="length of each text")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas (default %(default)s)")
     parser.add_argument("--gguf", type=Path, help="the file that llama-cpp-python reads")
+    parser.add_argument("--load", action="store_true", help="instead: requests at once and hostile ones (benchmarks.serving_load)")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    if given.load:
+        from benchmarks.serving_load import tell
+
+        tell(given.bundle, given.style, as_json=given.json)
+        return
     parts = given.only.split(",")
     if strange := set(parts) - set(PARTS):
         parser.error(f"--only {min(strange)}: one of {', '.join(PARTS)}")

@@ -270,21 +270,21 @@ def _until(what: Any, seconds: float = 600) -> None:
         time.sleep(0.1)
 
 
-def run(bundle: Artifact, requests: int = 500, at_once: int = 16, tokens: int = 24, hostile_requests: int = 1000) -> dict[str, Any]:
+def run(bundle: Artifact, requests: int = 500, at_once: int = 16, tokens: int = 24, hostile_count: int = 1000) -> dict[str, Any]:
     """Both parts on one bundle; 0 requests leave a part out."""
     with tempfile.TemporaryDirectory(prefix="timbre-load-") as folder:
         home = home_of(bundle, Path(folder))
         figures: dict[str, Any] = {"bundle": bundle.digest, "load_before": os.getloadavg()[0]}
         if requests:
             figures |= load(home, requests, at_once, tokens)
-        if hostile_requests:
+        if hostile_count:
             home.move(1)
-            figures |= hostile(home, hostile_requests)
+            figures |= hostile(home, hostile_count)
         return figures
 
 
 def main() -> None:
-    """Measure and print; exit code 3 where anything failed or was mixed."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--style", default="literary")
     parser.add_argument("--bundle", type=Path, help="the folder of a bundle, instead of the champion")
@@ -294,8 +294,18 @@ def main() -> None:
     parser.add_argument("--hostile", type=int, default=1000, help="hostile requests")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    figures = run(opened(given.bundle, given.style), given.load, given.at_once, given.tokens, given.hostile)
-    print(json.dumps(figures) if given.json else "\n".join(f"{name:24} {value}" for name, value in figures.items()))
+    tell(
+        given.bundle, given.style, requests=given.load, at_once=given.at_once, tokens=given.tokens, hostile_count=given.hostile,
+        as_json=given.json,
+    )  # fmt: skip
+
+
+def tell(
+    folder: Path | None, style: str, *, requests: int = 500, at_once: int = 16, tokens: int = 24, hostile_count: int = 1000, as_json: bool
+) -> None:
+    """Measure and print; exit code 3 where anything failed or was mixed."""
+    figures = run(opened(folder, style), requests, at_once, tokens, hostile_count)
+    print(json.dumps(figures) if as_json else "\n".join(f"{name:24} {value}" for name, value in figures.items()))
     if figures.get("errors") or figures.get("mixed") or figures.get("hostile_5xx"):
         sys.exit(3)
 
