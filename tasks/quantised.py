@@ -7,7 +7,7 @@ from timbre.config import ReleaseConfig
 from timbre.export.facts import BundleFacts
 from timbre.export.quantised import QuantisedConfig, find_quantised, resolve_quantised, served_file
 from timbre.export.session import on_cuda
-from timbre.serving.engines import STAGE, EnginesConfig, find_served, resolve_served
+from timbre.serving.engines import ENGINES, EnginesConfig, find_served, resolve_served
 from timbre.settings import settings
 from timbre.tasks.context import open_store
 
@@ -46,7 +46,7 @@ def served_of(bundle: Artifact, config: EnginesConfig) -> tuple[Artifact, Artifa
     forms = {name: quantised_of(bundle, build=True, precision=name) for name in _BITS}
     inputs: dict[str, Input] = {"bundle": bundle, "corpus": _corpus(bundle), **forms, **probes(ReleaseConfig())}
     inputs["policy"] = FileInput(policy_path("quick"))
-    engines = store.build(STAGE, config, inputs)
+    engines = store.build(ENGINES, config, inputs)
     return engines, resolve_served(engines, bundle, forms, store)
 
 

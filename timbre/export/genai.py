@@ -48,7 +48,7 @@ def _build(config: GenaiConfig, inputs: Mapping[str, Input], workspace: Workspac
         raise ValueError(f"onnxruntime-genai's builder ended with {done.returncode}: {why}")
 
 
-STAGE: Stage[GenaiConfig] = Stage("genai", 1, _build)
+GENAI: Stage[GenaiConfig] = Stage("genai", 1, _build)
 
 
 def resolve_genai(config: GenaiConfig, model: Artifact, adapter: Artifact, store: ArtifactStore) -> Artifact:
@@ -57,4 +57,4 @@ def resolve_genai(config: GenaiConfig, model: Artifact, adapter: Artifact, store
     Raises:
         ValueError: the package is not installed, or does not know this architecture.
     """
-    return store.build(STAGE, config, {"model": model, "adapter": adapter})
+    return store.build(GENAI, config, {"model": model, "adapter": adapter})

@@ -83,7 +83,7 @@ def _build(config: EnginesConfig, inputs: Mapping[str, Input], work: Workspace) 
     (work.output / "texts.jsonl").write_bytes(json_lines(rows))
 
 
-STAGE: Stage[EnginesConfig] = Stage("engines", 1, _build, timings=("speed.json",))
+ENGINES: Stage[EnginesConfig] = Stage("engines", 1, _build, timings=("speed.json",))
 
 
 def _texts(

@@ -9,7 +9,7 @@ from tests.unit.serving.conftest import Promotions, serving
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, canonical_json
 from timbre.export.quantised import LIMIT, QuantisedConfig, resolve_quantised
 from timbre.serving.engine import Engine
-from timbre.serving.engines import SERVED, STAGE, EnginesConfig, ServedConfig, fastest, find_served, passing, resolve_served
+from timbre.serving.engines import ENGINES, SERVED, EnginesConfig, ServedConfig, fastest, find_served, passing, resolve_served
 from timbre.settings import PROJECT_ROOT
 
 SMALL = EnginesConfig(texts=24, samples=2, prompt_tokens=8, new_tokens=8, passages=8, window=16, probes=12)
@@ -28,7 +28,7 @@ def test_what_rounded_weights_cost_is_measured_and_too_few_texts_make_no_default
 ) -> None:
     files = {"bias_probes": "data/probes/bias.jsonl", "fact_probes": "data/probes/facts.jsonl", "policy": "mlflow/policies/quick.toml"}
     inputs = {name: FileInput(PROJECT_ROOT / file) for name, file in files.items()}
-    engines = tiny_store.build(STAGE, SMALL, {"bundle": tiny_bundle, "corpus": tiny_parts["corpus"], **forms, **inputs})
+    engines = tiny_store.build(ENGINES, SMALL, {"bundle": tiny_bundle, "corpus": tiny_parts["corpus"], **forms, **inputs})
     found, speed = engines.json("engines.json"), engines.json("speed.json")
     assert set(found) == {"int8", "int4"} and set(speed["ms_per_token"]) == {"fp32", "int8", "int4"}
     assert found["int8"]["kl"] < LIMIT
