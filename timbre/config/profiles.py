@@ -11,7 +11,7 @@ PROFILES: dict[str, dict[str, Any]] = {
             "formats": ("continuation", "instruction"),
         },
         "training": {"epochs": 3, "learning_rate": 1e-3, "batch_tokens": 512, "replay_items": 1, "evaluate_every": 16},
-        "evaluation": {"prompts": 128, "plain": False, "instruction_prompts": 8, "fact_items": 300},
+        "evaluation": {"prompts": 128, "plain": False, "instruction_prompts": 8, "fact_items": 300, "sampler": {"top_p": 0.9}},
     },
     "standard": {
         "target": {"train_tokens": 65_536, "admission_tokens": 8_192},

@@ -47,11 +47,11 @@ def test_profiles_do_not_leak_into_each_other() -> None:
 
 
 def test_texts_are_served_as_they_are_judged() -> None:
-    config = release_config("literary", overrides={"evaluation.sampler.top_p": 0.9})
+    config = release_config("literary", overrides={"evaluation.sampler.top_p": 0.8})
     bundle = pipeline.config_of(pipeline.STEP["bundle"], config)
     assert isinstance(bundle, ExportConfig) and bundle.sampler == config.evaluation.sampler
     with pytest.raises(ValidationError, match=r"set the latter only"):
-        release_config("literary", overrides={"export.sampler.top_p": 0.9})
+        release_config("literary", overrides={"export.sampler.top_p": 0.8})
 
 
 def test_a_configuration_survives_json() -> None:
