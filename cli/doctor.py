@@ -21,8 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(json_output: Json = False) -> None:
-    """Hash every artifact again and follow the ledger's chain; say what is damaged, half-built or in the way, and what this
-    machine has. Mends a home that was moved."""
+    """Hash every artifact and every object of the data remote, and follow the ledger's chain: what is damaged, half-built or to mend.
+
+    Says what this machine has, and mends a home that was moved.
+    """
     from timbre.artifacts import Artifact, ArtifactStore, IntegrityError
     from timbre.settings import settings
 
@@ -41,6 +43,7 @@ def doctor(json_output: Json = False) -> None:
     live, stopped = _builds(home)
     chains = _chains()
     damaged += [f"ledger: {sentence}" for chain in chains.values() for sentence in chain.wrong]
+    to_mend = _to_mend()
     if json_output:
         ledger = {name: {"rows": chain.rows, "unchained": chain.unchained, "last": chain.last} for name, chain in chains.items()}
         found = machine | {
@@ -51,6 +54,7 @@ def doctor(json_output: Json = False) -> None:
             "live": live,
             "other_versions": others,
             "ledger": ledger,
+            "to_mend": to_mend,
         }
         print(json.dumps(found, indent=2))
     else:
@@ -67,10 +71,19 @@ def doctor(json_output: Json = False) -> None:
             said = f"chained, the last link is {chain.last[:16]}" if chain.last else "from before rows were chained"
             counted = name.replace("s of ", " of ", 1) if chain.rows == 1 else name
             print(f"ledger: {chain.rows} {counted}, {said}")
+        for line in to_mend:
+            print(f"to mend: {line}", file=sys.stderr)
         for line in damaged:
             print(f"damaged: {line}", file=sys.stderr)
     if damaged:
         raise typer.Exit(INTEGRITY)
+
+
+def _to_mend() -> list[str]:
+    """Disk, the ledger's columns, the objects of the data remote."""
+    from timbre.tasks.health import findings
+
+    return findings()
 
 
 def _chains() -> "dict[str, Checked]":

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, create_engine, select, update
+from sqlalchemy import Engine, create_engine, inspect, select, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import IntegrityError as DuplicateKeyError
 from sqlalchemy.orm import Session
@@ -243,6 +243,17 @@ class Ledger:
             except DuplicateKeyError as error:
                 raise CompareAndSetLost(f"{model}: another process decided on the trial first; see `timbre canary show`") from error
             return _trial(row)
+
+    def lacking(self) -> list[str]:
+        """Columns, as table.column, that this version writes and the database does not have: it was made by an older one."""
+        found = inspect(self._engine)
+        return [
+            f"{table.name}.{column.name}"
+            for table in Base.metadata.sorted_tables
+            for there in [{one["name"] for one in found.get_columns(table.name)}]
+            for column in table.columns
+            if column.name not in there
+        ]
 
     def check(self) -> dict[str, Checked]:
         """Whether every row is as it was written, by "moves of MODEL", "verdicts of …" and "trials of …"; see `timbre.registry.chain`."""

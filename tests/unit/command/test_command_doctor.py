@@ -1,6 +1,10 @@
 """`timbre doctor` says what was built with other libraries than are installed."""
 
+import hashlib
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,9 @@ from timbre.artifacts import MANIFEST, Artifact, ArtifactStore, Stage, Workspace
 from timbre.cli import app
 from timbre.config import Frozen
 from timbre.progress import SILENT
+from timbre.registry.ledger import Ledger
+from timbre.settings import settings
+from timbre.tasks.health import ledger_schema, low_disk
 from timbre.versions import versions
 
 
@@ -51,3 +58,38 @@ def test_doctor_lists_what_was_built_with_other_versions_and_whether_that_matter
     ]
     said = CliRunner().invoke(app, ["doctor"]).stdout
     assert f"1 built with torch 1.2.3, installed is {installed['torch']} (another release" in said
+
+
+def to_mend() -> list[str]:
+    done = CliRunner().invoke(app, ["doctor", "--json"])
+    assert done.exit_code == 0, done.output
+    return list(json.loads(done.stdout)["to_mend"])
+
+
+def test_doctor_names_an_object_of_the_data_remote_that_is_not_what_its_name_says(artifact: Artifact, home: Path) -> None:
+    folder = home / "remote" / "files" / "md5" / hashlib.md5(b"text", usedforsecurity=False).hexdigest()[:2]
+    folder.mkdir(parents=True)
+    whole = folder / hashlib.md5(b"text", usedforsecurity=False).hexdigest()[2:]
+    whole.write_bytes(b"text")
+    assert not [line for line in to_mend() if line.startswith("data remote")]
+    whole.write_bytes(b"tex!")
+    (line,) = [line for line in to_mend() if line.startswith("data remote")]
+    assert str(whole) in line and "dvc push" in line
+
+
+def test_doctor_names_columns_that_a_ledger_of_before_lacks_and_says_what_to_do(artifact: Artifact, home: Path) -> None:
+    with closing(Ledger(settings().ledger)) as ledger:
+        assert ledger.lacking() == []
+    with closing(sqlite3.connect(home / "ledger.db")) as base:
+        base.execute("ALTER TABLE moves DROP COLUMN reason")
+        base.commit()
+    with closing(Ledger(settings().ledger)) as ledger:
+        assert ledger.lacking() == ["moves.reason"]
+    (line,) = ledger_schema(settings().ledger)
+    assert "moves.reason" in line and "timbre backup" in line
+
+
+def test_doctor_says_when_the_disk_is_nearly_full(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert low_disk(home) == [] or shutil.disk_usage(home).free < 5e9
+    monkeypatch.setattr("timbre.tasks.health.LOW_GB", 1e9)
+    assert "timbre gc" in low_disk(home)[0]
