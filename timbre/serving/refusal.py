@@ -1,5 +1,6 @@
 """What a request is told when it is not answered: a status, a sentence, and the field it is about, in OpenAI's form."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 
 _KINDS_OF_VALUE = ("function-", "constrained-", "list[")
 """How pydantic begins the name of a form that a field may take, where the field's own place is meant."""
+_NAMED = re.compile(r"the field '(\w+)' is not supported here: leave it out")
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error", 503: "server_error"}
 
 
@@ -35,4 +37,6 @@ def of_fields(error: ValidationError) -> Refusal:
     if first["type"] == "json_invalid":
         return Refusal(400, f"the body is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})", code="invalid_json")
     message = first["msg"].removeprefix("Value error, ")
+    if named := _NAMED.fullmatch(message):
+        return Refusal(400, message, param=named[1], code="unsupported_field")
     return Refusal(400, f"{field}: {message}" if field else message, param=field or None, code="invalid_value")

@@ -134,3 +134,15 @@ def test_of_two_servers_that_decide_at_once_one_decides(tmp_path: Path) -> None:
 
 def test_the_shipped_policy_is_the_default() -> None:
     assert read_policy(PROJECT_ROOT / "data" / "serving.toml") == ServingPolicy()
+
+
+def test_a_field_that_is_not_served_is_named_for_programs_too() -> None:
+    from pydantic import ValidationError
+
+    from timbre.serving.refusal import of_fields
+    from timbre.serving.requests import CompletionRequest
+
+    with pytest.raises(ValidationError) as error:
+        CompletionRequest.model_validate_json('{"prompt": "a", "presence_penalty": 0.5}')
+    refusal = of_fields(error.value)
+    assert (refusal.status, refusal.param, refusal.code) == (400, "presence_penalty", "unsupported_field")
