@@ -33,7 +33,7 @@ class Topology:
         """`infra/local-server.sh WORDS` on this home."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "AWS_", "GIT_"))}
         environment |= {
-            "TIMBRE_HOME": str(self.place.home), "TIMBRE_ROOT": str(self.place.root), "COLUMNS": "80",
+            "TIMBRE_HOME": str(self.place.home), "TIMBRE_ROOT": str(self.place.root), "COLUMNS": "80", "START_SECONDS": "900",
             "TIMBRE_DATA_REGISTRY": self.registry,
         }  # fmt: skip
         return subprocess.run([str(SCRIPT), *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
