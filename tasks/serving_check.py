@@ -63,7 +63,7 @@ def _asked(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         headers["Authorization"] = f"Bearer {key}"
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # nosec B310: the address that its user names
             told: dict[str, Any] = json.load(answer)
             return told
     except urllib.error.HTTPError as error:
