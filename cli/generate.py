@@ -11,6 +11,10 @@ from timbre.cli.options import DEFAULT_MODEL, Json, Model, Style
 if TYPE_CHECKING:
     from timbre.artifacts import Artifact
     from timbre.export.session import Decoder
+    from timbre.inference.spans import Spans
+    from timbre.serving.engine import Engine
+    from timbre.serving.runtimes import Runtime
+    from timbre.tasks.bundles import Served
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +39,17 @@ def generate(
     ] = 1.0,
     diversity: Annotated[
         float | None, typer.Option(min=0, max=1, help="0: the surest words that base and style agree on, 1: the freest. Default: neither.")
+    ] = None,
+    blend: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STYLE=SHARE", help="Blend another style's champion in, e.g. --blend oratory=.4 (repeatable)."),
+    ] = None,
+    no_repeat: Annotated[
+        int | None, typer.Option(min=3, max=64, help="Write no run of so many tokens of the style's training text.")
+    ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(min=0, max=32, help="Steps in which what is furthest from the style is written anew, many ways; the best is kept."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
     beside: Annotated[
@@ -65,8 +80,16 @@ def generate(
     start = time.perf_counter() - began
     steering = Steering(strength=strength, diversity=diversity)
     base = None if steering.idle and beside is None else _base(served.artifact)
+    if refine is not None:
+        if not steering.idle or blend or beside or no_repeat is not None:
+            raise ValueError("--refine takes no --strength, --diversity, --blend, --beside or --no-repeat: leave that out, or refine")
+        _refine(engine, served, prompt, refine, tokens, temperature, top_p, seed, json_output)
+        return
+    others = _others(blend or [], style, served.artifact, model)
     drawing: dict[str, Any] = {"max_new_tokens": tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    tuned = Timed(engine, prompt, **drawing, steering=steering, base=base)
+    drawing["spans"] = None if no_repeat is None else (_spans(engine, served.artifact), no_repeat)
+    mixed = [(decoder, share) for _, _, share, decoder in others]
+    tuned = Timed(engine, prompt, **drawing, steering=steering, base=base, blend=mixed)
     if beside is None and not json_output:
         print(f"{served.model} v{served.version} on {engine.provider}", file=sys.stderr)
         print(prompt, end="", flush=True)
@@ -83,6 +106,8 @@ def generate(
             "style": style, "version": served.version, "bundle": served.artifact.digest, "prompt": prompt, "text": text, "seed": seed,
             **tuned.figures(), "engine_start_s": round(start, 3), "provider": engine.provider,
         }  # fmt: skip
+        if others:
+            answer["blend"] = {name: {"version": number, "share": share} for name, number, share, _ in others}
         if untuned is not None:
             answer["beside"] = {"name": beside, "text": other, **untuned.figures()}
         print(json.dumps(answer))
@@ -110,6 +135,45 @@ def _print_both(prompt: str, texts: Mapping[str, str]) -> None:
     console.print(table)
 
 
+def _spans(engine: "Engine", bundle: "Artifact") -> "Spans":
+    """The training text of a version."""
+    from timbre.export.reference import read_spans
+    from timbre.tasks.references import reference_of
+
+    return read_spans(reference_of(bundle), engine.tokenizer)
+
+
+def _refine(
+    engine: "Engine", served: "Served", prompt: str, steps: int, tokens: int, temperature: float | None, top_p: float | None, seed: int,
+    json_output: bool,
+) -> None:  # fmt: skip
+    """Write a draft, better it, and print both."""
+    import json
+
+    from timbre.config import SamplerConfig
+    from timbre.export.reference import read_critic
+    from timbre.serving.refine import Refiner
+    from timbre.tasks.references import reference_of
+
+    given = {name: value for name, value in (("temperature", temperature), ("top_p", top_p)) if value is not None}
+    sampler = SamplerConfig.model_validate(engine.facts.sampler.model_dump() | given)
+    refiner = Refiner(engine, read_critic(reference_of(served.artifact)))
+    found = refiner.refine(prompt, steps=steps, max_new_tokens=tokens, sampler=sampler, seed=seed)
+    kept = sum(step.kept for step in found.steps)
+    if json_output:
+        answer = {
+            "style": engine.facts.style, "version": served.version, "bundle": served.artifact.digest, "prompt": prompt, "text": found.text,
+            "seed": seed, "draft": found.draft, "draft_score": found.draft_score, "score": found.score, "steps": len(found.steps),
+            "kept": kept, "tokens_read": found.read,
+        }  # fmt: skip
+        print(json.dumps(answer))
+        return
+    print(f"{served.model} v{served.version} on {engine.provider}", file=sys.stderr)
+    print(prompt + found.text)
+    far = f"{found.draft_score:.3f} → {found.score:.3f} human spreads beyond the middle human passage"
+    print(f"{kept} of {len(found.steps)} stretches kept; distance from the style {far}; seed {seed}", file=sys.stderr)
+
+
 def _base(bundle: "Artifact") -> "Decoder":
     """The untuned model, to be mixed in or shown beside."""
     from timbre.export.base import ONNX_FILE
@@ -117,3 +181,35 @@ def _base(bundle: "Artifact") -> "Decoder":
     from timbre.tasks.bases import base_of
 
     return Decoder.open(base_of(bundle).file(ONNX_FILE))
+
+
+def _others(given: list[str], style: str, bundle: "Artifact", model: str) -> "list[tuple[str, int, float, Runtime]]":
+    """Style, version, share and decoder of each champion that is blended in.
+
+    Raises:
+        ValueError: a share that is none, a style without a champion, with another tokenizer, or the style itself.
+    """
+    from timbre.config import ModelConfig
+    from timbre.inference.steering import rest_of
+    from timbre.serving.engine import Engine, same_tokens
+    from timbre.tasks.bundles import bundle_of
+
+    shares: dict[str, float] = {}
+    for each in given:
+        name, equals, number = each.rpartition("=")
+        try:
+            shares[name] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ValueError(f"--blend {each}: write it as STYLE=SHARE, e.g. --blend oratory=.4")
+    rest_of(shares)
+    found = []
+    for name, share in shares.items():
+        if name == style:
+            raise ValueError(f"--blend {name}: {name} is what others are blended into, and has the rest of the shares")
+        other = bundle_of(name, ModelConfig(name=model))
+        if not same_tokens(bundle, other.artifact):
+            raise ValueError(f"--blend {name}: its tokenizer is another than that of {style}, so the two cannot be blended")
+        found.append((name, other.version, share, Engine.of(other.artifact).decoder))
+    return found

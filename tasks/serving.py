@@ -23,6 +23,7 @@ from timbre.tasks.bases import base_of
 from timbre.tasks.bundles import bundle_of
 from timbre.tasks.context import open_ledger, open_store, registered_name
 from timbre.tasks.quantised import weights_of
+from timbre.tasks.references import reference_of
 from timbre.tasks.runtimes import runtime_of
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class LedgerChampions:
 
     def weights(self, bundle: Artifact) -> "Path | Runtime | None":
         return weights_of(bundle, self._precision) if self._engine == "onnx" else runtime_of(bundle, self._engine, self._precision)
+
+    def reference(self, bundle: Artifact) -> Artifact:
+        return reference_of(bundle)
 
     def base(self, bundle: Artifact) -> Path:
         base = base_of(bundle)

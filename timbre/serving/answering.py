@@ -3,20 +3,24 @@
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from timbre.artifacts import IntegrityError
 from timbre.export.session import Decoder
 from timbre.inference.sampling import Controls
+from timbre.inference.spans import Spans
 from timbre.inference.watermark import Watermark
 from timbre.serving.answers import Choice, Form
 from timbre.serving.challengers import Challengers, OnTrial
 from timbre.serving.champions import Loaded, Styles
+from timbre.serving.engine import same_tokens
 from timbre.serving.limits import Limits
 from timbre.serving.passage import Piece
+from timbre.serving.refine import Refiner
 from timbre.serving.refusal import Refusal
 from timbre.serving.requests import ChatRequest, CompletionRequest
 from timbre.serving.writer import Broken, Busy, Closed, Ended, Event, Order
@@ -121,6 +125,7 @@ class Desk:
     challengers: Challengers | None = None
     unseen: Callable[[Answer], None] = lambda _: None
     """Told of an answer that a challenger wrote beside the champion's, once it is whole or broke off."""
+    _refining: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def loaded(self, request: AnyRequest) -> Loaded:
         """The version that a request means.
@@ -196,7 +201,8 @@ class Desk:
             loaded = self.loaded(request) if by is None else by
             rows = await asyncio.to_thread(_prompts, loaded, request)
             base = None if request.steering is None else await asyncio.to_thread(self._base, loaded)
-            answer = self._answer(loaded, request, rows, base, loop, deadline, seed)
+            spans = None if request.no_repeat is None else await asyncio.to_thread(self._spans, loaded)
+            answer = self._answer(loaded, request, rows, base, self._others(loaded, request), spans, loop, deadline, seed)
             answer.known_by = known_by or request.user
             try:
                 loaded.writer.submit(*answer.orders)
@@ -206,6 +212,15 @@ class Desk:
             except Closed:  # another champion took its place since we looked
                 continue
         raise Refusal(503, "the champion is changing: ask again", code="changing", headers={"Retry-After": "1"})
+
+    def _spans(self, loaded: Loaded) -> Spans:
+        """Raises: Refusal: the training text is not to be had here."""
+        try:
+            return self.styles.spans(loaded)
+        except (ValueError, IntegrityError, ModuleNotFoundError) as error:
+            _log.error("no training text", extra={"about": {"style": loaded.style, "why": str(error)}})
+            why = "the training text that no_repeat needs is not to be had on this server; its log says why"
+            raise Refusal(400, why, param="no_repeat", code="no_reference") from None
 
     def _base(self, loaded: Loaded) -> Decoder:
         """Raises: Refusal: the base model is not to be had here."""
@@ -218,12 +233,33 @@ class Desk:
             why = "the base model that diversity and strength mix in is not to be had on this server; its log says why"
             raise Refusal(400, why, param="strength", code="no_base_model") from None
 
+    def _others(self, loaded: Loaded, request: AnyRequest) -> list[tuple[Loaded, float]]:
+        """The styles that are blended in, with their shares.
+
+        Raises:
+            Refusal: one is not served here, is the style itself, or has another tokenizer.
+        """
+        by_style, found = {one.style: one for one in self.styles.current}, list[tuple[Loaded, float]]()
+        for style, share in (request.blend or {}).items():
+            other = by_style.get(style)
+            if other is None:
+                why = f"no style {style!r} to blend in here; served are {', '.join(by_style)}"
+                raise Refusal(404, why, param="blend", code="style_not_found")
+            if style == loaded.style:
+                raise Refusal(400, f"{style} is what others are blended into: it has the rest of the shares", param="blend")
+            if not same_tokens(loaded.bundle, other.bundle):
+                raise Refusal(400, f"{style} has another tokenizer than {loaded.style}: the two cannot be blended", param="blend")
+            found.append((other, share))
+        return found
+
     def _answer(
         self,
         loaded: Loaded,
         request: AnyRequest,
         rows: list[list[int]],
         base: Decoder | None,
+        others: list[tuple[Loaded, float]],
+        spans: Spans | None,
         loop: asyncio.AbstractEventLoop,
         deadline: float,
         drawn: int | None = None,
@@ -236,6 +272,8 @@ class Desk:
         sampler = _sampler(loaded, request)
         seed = drawn if drawn is not None else secrets.randbits(32) if request.seed is None else request.seed
         mark = self._mark(request, sampler)
+        blend = [(other.engine.decoder, share) for other, share in others]
+        kept_out = None if spans is None or request.no_repeat is None else (spans, request.no_repeat)
         events: Events = asyncio.Queue()
 
         def order(first: int, ids: list[int]) -> Order:
@@ -247,16 +285,64 @@ class Desk:
 
             seeds = [_seed(seed, first + number) for number in range(request.n)]
             tokens = self._tokens(loaded, request, len(ids))
-            chosen = mark if request.watermark or (request.watermark is None and self.marks.unasked(tokens)) else None
-            chosen = None if sampler.temperature == 0 else chosen
-            return Order(ids, tokens, sampler, seeds, sink, request.stops, request.top, chosen, request.steering, base)
+            chosen = self._chosen(request, mark, tokens, sampler)
+            return Order(
+                ids, tokens, sampler, seeds, sink, request.stops, request.top, chosen, request.steering, base, blend, kept_out
+            )  # fmt: skip
 
         orders = [order(number * request.n, ids) for number, ids in enumerate(rows)]
         form = Form(
             request.served, loaded.champion.model, loaded.version, loaded.engine.digest, loaded.style, seed, request.top is not None,
-            sum(len(ids) for ids in rows), request.steering,
+            sum(len(ids) for ids in rows), request.steering, [(other.style, other.version, share) for other, share in others],
         )  # fmt: skip
         return Answer(loaded, form, orders, events, deadline)
+
+    def _chosen(self, request: AnyRequest, mark: Watermark | None, tokens: int, sampler: Controls) -> Watermark | None:
+        """The mark of a text that may become so long; None: it is not marked."""
+        chosen = mark if request.watermark or (request.watermark is None and self.marks.unasked(tokens)) else None
+        return None if sampler.temperature == 0 else chosen
+
+    async def refined(self, request: AnyRequest, left: Callable[[], bool]) -> tuple[Form, Choice]:
+        """One text, drafted and then bettered, apart from the rows of the writer; one at a time.
+
+        Args:
+            left: whether nobody waits for it any more.
+
+        Raises:
+            Refusal: it cannot be followed, or another is being refined.
+        """
+        if self._refining.locked():
+            raise Refusal(429, "a text is being refined: ask again in a while", code="busy", headers={"Retry-After": "10"})
+        async with self._refining:
+            loaded = self.loaded(request)
+            rows = await asyncio.to_thread(_prompts, loaded, request)
+            if len(rows) != 1:
+                raise Refusal(400, f"one text is refined at a time, and {len(rows)} prompts are given", param="refine")
+            sampler, seed = _sampler(loaded, request), secrets.randbits(32) if request.seed is None else request.seed
+            tokens, mark = self._tokens(loaded, request, len(rows[0])), self._mark(request, sampler)
+            deadline = time.monotonic() + self.limits.request_seconds
+            try:
+                refiner = Refiner(
+                    loaded.engine, await asyncio.to_thread(self.styles.critic, loaded), self._chosen(request, mark, tokens, sampler)
+                )
+                found = await asyncio.to_thread(
+                    refiner.refine, rows[0], steps=request.refine or 0, max_new_tokens=tokens, sampler=sampler, seed=_seed(seed, 0),
+                    going=lambda: time.monotonic() < deadline and not left(),
+                )  # fmt: skip
+            except (ValueError, IntegrityError, ModuleNotFoundError) as error:
+                _log.error("not refined", extra={"about": {"style": loaded.style, "why": str(error)}})
+                greedy = sampler.temperature == 0
+                why = str(error) if greedy else "the training text that refining needs is not to be had on this server; its log says why"
+                raise Refusal(400, why, param="refine", code="greedy" if greedy else "no_reference") from None
+        did = {
+            "steps": len(found.steps), "kept": sum(step.kept for step in found.steps), "draft_score": round(found.draft_score, 6),
+            "score": round(found.score, 6), "draft": found.draft, "tokens_read": found.read,
+        }  # fmt: skip
+        form = Form(
+            request.served, loaded.champion.model, loaded.version, loaded.engine.digest, loaded.style, seed, False, len(rows[0]),
+            refined=did,
+        )  # fmt: skip
+        return form, Choice(found.text, finish=found.finish, tokens=len(found.token_ids))
 
     def _mark(self, request: AnyRequest, sampler: Controls) -> Watermark | None:
         """Raises: Refusal: a mark is asked for and there is no key, or no draw in which it could lie."""

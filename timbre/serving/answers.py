@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -35,6 +35,10 @@ class Form:
     logprobs: bool
     prompt_tokens: int
     steering: Steering | None = None
+    blend: Sequence[tuple[str, int, float]] = ()
+    """Styles that were blended in, with version and share."""
+    refined: Mapping[str, Any] | None = None
+    """What refinement did."""
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -42,7 +46,11 @@ class Form:
     def about(self) -> dict[str, Any]:
         """What every answer and every chunk says of its writer."""
         about: dict[str, Any] = {"style": self.style, "version": self.version, "bundle": self.bundle, "seed": self.seed}
-        return about if self.steering is None else about | self.steering.model_dump(exclude_none=True)
+        if self.steering is not None:
+            about |= self.steering.model_dump(exclude_none=True)
+        if self.blend:
+            about["blend"] = {style: {"version": version, "share": share} for style, version, share in self.blend}
+        return about if self.refined is None else about | {"refine": dict(self.refined)}
 
     def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
         return self._head(chunk=False) | {

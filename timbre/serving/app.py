@@ -5,6 +5,7 @@ app = application(styles, Limits(), Keys({}))     # an ASGI application
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -148,6 +149,8 @@ async def _answered(server: _Server, request: Request, kind: type[CompletionRequ
     except ValidationError as error:
         raise of_fields(error) from None
     began = time.monotonic()
+    if wanted.refine is not None:
+        return await _refined(server, request, wanted, note)
     answer = await server.desk.take(wanted, (request.headers.get(CLIENT) or "")[:500] or None)
     if wanted.stream:
         chunks = answer.chunks(counts=wanted.counts_at_the_end)
@@ -181,6 +184,26 @@ def _done(server: _Server, answer: Answer, note: dict[str, Any], began: float) -
     answer.cancel()
     _count(server.metrics, answer, note, began)
     server.saw(answer)
+
+
+async def _refined(server: _Server, request: Request, wanted: AnyRequest, note: dict[str, Any]) -> Response:
+    """A text that is bettered before it is sent. What is written for nobody ends with the step it is at."""
+    gone = threading.Event()
+    try:
+        form, choice = await _unless_left(request.receive, server.desk.refined(wanted, gone.is_set))
+    except Left:
+        gone.set()
+        raise
+    labels = (form.model, str(form.version))
+    note |= {
+        "model": form.model, "version": form.version, "prompt_tokens": form.prompt_tokens, "stream": False,
+        "completion_tokens": choice.tokens, "finish": [choice.finish],
+    }  # fmt: skip
+    server.metrics.prompt_tokens.labels(*labels).inc(form.prompt_tokens)
+    server.metrics.written_tokens.labels(*labels).inc(choice.tokens)
+    server.metrics.finished.labels(*labels, choice.finish or "cut off").inc()
+    headers = {"x-timbre-model": form.model, "x-timbre-version": str(form.version)}
+    return Response(json.dumps(form.whole([choice]), ensure_ascii=False), media_type="application/json", headers=headers)
 
 
 def _count(metrics: Metrics, answer: Answer, note: dict[str, Any], began: float) -> None:

@@ -1,16 +1,20 @@
 """A second model that some rows of a batch mix in: it takes their tokens in a batch of its own, a step behind none of theirs."""
 
 from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from timbre.export.session import Cache, Decoder, Logits
+from timbre.export.session import Logits
+
+if TYPE_CHECKING:
+    from timbre.serving.runtimes import Runtime
 
 
 class Beside:
     """The rows of one second decoder, known by whatever names them in the first. Not for several threads."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: "Runtime") -> None:
         self._slots = decoder.rows()
         self._rows: list[Hashable] = []
 
@@ -22,7 +26,7 @@ class Beside:
     def nbytes(self) -> int:
         return self._slots.nbytes
 
-    def join(self, row: Hashable, cache: Cache) -> None:
+    def join(self, row: Hashable, cache: Any) -> None:
         """Add a row, whose tokens so far are those of `cache`."""
         self._slots.join(cache)
         self._rows.append(row)

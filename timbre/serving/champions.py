@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from timbre.artifacts import Artifact, HashCache
+from timbre.export.reference import read_critic, read_spans
 from timbre.export.session import Decoder
+from timbre.inference.spans import Spans
+from timbre.metrics.critic import StyleCritic
 from timbre.serving.chat import ChatTemplate
 from timbre.serving.engine import Engine
 from timbre.serving.writer import Bounds, Writer
@@ -73,6 +76,15 @@ class Champions(Protocol):
         """
         ...
 
+    def reference(self, bundle: Artifact) -> Artifact:
+        """The corpus that a bundle was tuned on, verified.
+
+        Raises:
+            ValueError: it cannot be had.
+            IntegrityError: it is damaged.
+        """
+        ...
+
     def base(self, bundle: Artifact) -> Path:
         """The ONNX file of the base model that a bundle was made of, verified.
 
@@ -112,6 +124,7 @@ class Styles:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._base: tuple[tuple[str, str], Decoder] | None = None
+        self._spans: tuple[str, Spans] | None = None
         self._opening = threading.Lock()
         self.on_change: Callable[[Loaded], None] = lambda _: None
         self.spare: Callable[[str, Champion], Loaded | None] = lambda *_: None
@@ -161,6 +174,19 @@ class Styles:
                     raise ValueError("the base model has fewer tokens than the version that was made of it")
                 self._base = which, decoder
             return self._base[1]
+
+    def spans(self, loaded: Loaded) -> Spans:
+        """The training text of a version, read when it is first asked for. Raises: as `base`."""
+        with self._opening:
+            which = loaded.engine.facts.digests["corpus"]
+            if self._spans is None or self._spans[0] != which:
+                self._spans = which, read_spans(self._champions.reference(loaded.bundle), loaded.engine.tokenizer)
+            return self._spans[1]
+
+    def critic(self, loaded: Loaded) -> StyleCritic:
+        """What tells how far a text is from a version's style. Raises: as `base`."""
+        with self._opening:
+            return read_critic(self._champions.reference(loaded.bundle))
 
     @property
     def current(self) -> list[Loaded]:

@@ -18,7 +18,8 @@ from timbre.export.hostile import check_bundle
 from timbre.export.quantised import precision_of
 from timbre.export.session import Decoder, Logits
 from timbre.inference.sampling import sample
-from timbre.inference.steering import Steering, steer
+from timbre.inference.spans import Spans
+from timbre.inference.steering import Steering, blended, steer
 from timbre.models.tokens import backend_text_ids
 from timbre.serving.detokenizer import Detokenizer
 from timbre.serving.writer import PREFILL
@@ -111,6 +112,8 @@ class Engine:
         seed: int = 0,
         steering: Steering | None = None,
         base: Decoder | None = None,
+        blend: "Sequence[tuple[Runtime, float]]" = (),
+        spans: tuple[Spans, int] | None = None,
         watch: Callable[[int], None] | None = None,
     ) -> Iterator[str]:
         """Pieces of the continuation of `prompt`, which itself is not repeated; whole characters only.
@@ -120,6 +123,8 @@ class Engine:
 
         Args:
             steering: how the base model is mixed in; `base` is its decoder (`timbre.tasks.bases`), needed unless nothing is mixed.
+            blend: decoders of other styles with their shares, all with this one's tokenizer; the rest is this bundle's own share.
+            spans: the training text, and the length of a run of its tokens that is not written out.
             watch: told of every token that is drawn, when it is drawn.
 
         Raises:
@@ -134,7 +139,7 @@ class Engine:
         mixing = steering if steering is not None and not steering.idle else None
         if mixing is not None and base is None:
             raise ValueError("diversity and strength mix in the base model: give its decoder as `base`")
-        return self._write(self.prompt_ids(prompt), max_new_tokens, sampler, seed, mixing, base, watch)
+        return self._write(self.prompt_ids(prompt), max_new_tokens, sampler, seed, mixing, base, blend, spans, watch)
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """The tokens a prompt is read as, behind the tokenizer's own start; special tokens written in it are plain text.
@@ -163,22 +168,29 @@ class Engine:
         seed: int,
         steering: Steering | None,
         base: Decoder | None,
+        blend: "Sequence[tuple[Runtime, float]]",
+        spans: tuple[Spans, int] | None,
         watch: Callable[[int], None] | None,
     ) -> Iterator[str]:
         random = np.random.default_rng(seed)
         text = Detokenizer(self.tokenizer, ids)
-        tuned, beside = _Stepped(self.decoder), None if base is None or steering is None else _Stepped(base)
+        tuned = _Blended([self.decoder, *(other for other, _ in blend)], [share for _, share in blend])
+        beside = None if base is None or steering is None else _Stepped(base)
         for start in range(0, len(ids), PREFILL):
             logits = tuned.read(ids[start : start + PREFILL])
             base_logits = None if beside is None else beside.read(ids[start : start + PREFILL])
-        for left in range(min(max_new_tokens, self.facts.context - len(ids)), 0, -1):
+        room = self.facts.context - len(ids)
+        for left in range(min(max_new_tokens, room), 0, -1):
             drawable = logits[:, : self.facts.vocab_size]
             drawable[:, self.unused] = -np.inf
+            if spans is not None:
+                drawable = spans[0].without(drawable, ids, spans[1])
             if base_logits is not None and steering is not None:
                 drawable = steer(drawable, base_logits[:, : self.facts.vocab_size], steering)
             token = int(sample(drawable, random.random(1), sampler)[0])
             if token in self.facts.eos_token_ids:
                 break
+            ids.append(token)
             if watch is not None:
                 watch(token)
             if piece := text.push(token):
@@ -188,6 +200,12 @@ class Engine:
                 base_logits = None if beside is None else beside.step(token)
         if rest := text.flush():
             yield rest
+
+
+def same_tokens(one: Artifact, other: Artifact) -> bool:
+    """Whether two bundles have the same tokenizer, byte for byte, so that their distributions are over the same tokens."""
+    files = [bundle.manifest.files["tokenizer.json"].sha256 for bundle in (one, other)]
+    return files[0] == files[1] and BundleFacts.read(one).vocab_size == BundleFacts.read(other).vocab_size
 
 
 class _Stepped:
@@ -209,3 +227,27 @@ class _Stepped:
             self._row = self._decoder.rows()
             self._row.join(self._cache)
         return self._row.step(np.array([token], np.int64))
+
+
+class _Blended:
+    """Decoders that write one text together, and their caches."""
+
+    def __init__(self, decoders: "Sequence[Runtime]", shares: Sequence[float]) -> None:
+        """The first has what the others leave of 1."""
+        self._decoders = [_Stepped(decoder) for decoder in decoders]
+        self._shares = [1 - sum(shares), *shares]
+
+    def read(self, ids: Sequence[int]) -> Logits:
+        """Feed a piece of the prompt; the logits of what follows, [1, vocabulary of the narrowest]."""
+        return self._together([decoder.read(ids) for decoder in self._decoders])
+
+    def step(self, token: int) -> Logits:
+        """Feed a written token; likewise."""
+        return self._together([decoder.step(token) for decoder in self._decoders])
+
+    def _together(self, found: list[Logits]) -> Logits:
+        if len(found) == 1:
+            return found[0]
+        width = min(logits.shape[-1] for logits in found)
+        together: Logits = blended([logits[:, :width] for logits in found], self._shares)
+        return together

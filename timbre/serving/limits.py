@@ -20,3 +20,7 @@ class Limits(Frozen):
     request_seconds: float = Field(300.0, gt=0, description="Until a text is written, with waiting (408).")
     write_seconds: float = Field(30.0, gt=0, description="How long a client may not read before it is left.")
     drain_seconds: float = Field(330.0, gt=0, description="How long a stopping server goes on with the texts it has begun.")
+
+
+MOST_STEPS = 32
+"""Of a refinement; each writes a stretch eight ways."""

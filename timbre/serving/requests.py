@@ -1,10 +1,12 @@
 """What may be asked, in OpenAI's words and ours. What is not served is refused by its name; nothing is silently left out."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from timbre.inference.steering import Steering
+from timbre.inference.spans import LONGEST, SHORTEST
+from timbre.inference.steering import Steering, rest_of
+from timbre.serving.limits import MOST_STEPS
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (None,), "best_of": (None, 1), "echo": (None, False), "frequency_penalty": (None, 0), "function_call": (None, "none", "auto"),
@@ -16,6 +18,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 """Fields of OpenAI's that are not served, and the values that ask for nothing."""
 
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
 
 
@@ -48,6 +51,15 @@ class _GenerationRequest(_Strict):
     dynamic_temperature: float | None = Field(None, ge=0, le=10, description="θ of the temperature T·0.8^(θ/H), H the entropy in nats.")
     strength: float | None = Field(None, ge=0, le=1.5, description="Of the style: 0 is the base model, 1 (the default) the champion.")
     diversity: float | None = Field(None, ge=0, le=1, description="0: the surest words base and style agree on, 1: the freest.")
+    blend: Annotated[dict[Annotated[str, StringConstraints(max_length=200)], Share], Field(max_length=4)] | None = Field(
+        None, description='Other styles of this server with their shares, as {"oratory": 0.4}; the style itself has the rest.'
+    )
+    no_repeat: int | None = Field(
+        None, ge=SHORTEST, le=LONGEST, description="No run of so many tokens of the style's training text is written out."
+    )
+    refine: int | None = Field(
+        None, ge=0, le=MOST_STEPS, description="Steps in which what is furthest from the style is written anew; not streamed, one text."
+    )
     watermark: bool | None = Field(None, description="Marks the text, or not. Default: as the server was started.")
     user: Annotated[str, Field(max_length=500)] | None = Field(
         None, description="Stays with one version while a challenger is tried; not kept."
@@ -69,6 +81,23 @@ class _GenerationRequest(_Strict):
             elif name in _NEUTRAL:
                 raise ValueError(f"the field {name!r} is not supported here: leave it out")
         return left
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        rest_of(self.blend or {})
+        return self
+
+    @model_validator(mode="after")
+    def _refined_alone(self) -> Self:
+        if self.refine is None:
+            return self
+        asked = {
+            "stream": self.stream, "n": self.n > 1, "stop": self.stop, "logprobs": getattr(self, "logprobs", None) not in (None, False),
+            "strength and diversity": self.steering, "blend": self.blend, "no_repeat": self.no_repeat,
+        }  # fmt: skip
+        if unwanted := [name for name, there in asked.items() if there]:
+            raise ValueError(f"refine takes no {', '.join(unwanted)}: leave that out, or refine")
+        return self
 
     @property
     def steering(self) -> Steering | None:

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timbre.config import SamplerConfig
-from timbre.export.session import Cache, Decoder, Logits
+from timbre.export.session import Decoder, Logits
 from timbre.export.slots import stride
 from timbre.inference.sampling import draw, process, sample
-from timbre.inference.steering import Steering, steer
+from timbre.inference.spans import LONGEST, Spans
+from timbre.inference.steering import Steering, blended, steer
 from timbre.inference.watermark import Marking, Watermark
 from timbre.serving.beside import Beside
 from timbre.serving.passage import Finish, Passage, Piece
@@ -82,9 +83,18 @@ class Order:
     steering: Steering | None = None
     base: Decoder | None = None
     """The model that `steering` mixes in; None where nothing is mixed."""
+    blend: "Sequence[tuple[Runtime, float]]" = ()
+    """Other styles with their shares; the writer's own decoder has the rest."""
+    spans: tuple[Spans, int] | None = None
+    """The training text, and the length of a run of its tokens that is not written out."""
     at: float = field(default_factory=time.monotonic)
     began: float | None = None
     cancelled: bool = False
+
+    @property
+    def others(self) -> "list[Runtime]":
+        """The models that read its texts beside the writer's own."""
+        return [*([] if self.base is None else [self.base]), *(decoder for decoder, _ in self.blend)]
 
     def cancel(self) -> None:
         """Nobody listens any more: its rows leave before the next step."""
@@ -99,6 +109,8 @@ class _Row:
     random: np.random.Generator
     marking: Marking | None = None
     token: int = 0
+    recent: deque[int] = field(default_factory=lambda: deque(maxlen=LONGEST))
+    """The last tokens of prompt and text."""
 
 
 @dataclass(eq=False)
@@ -108,8 +120,8 @@ class _Prompt:
     order: Order
     cache: Any
     """Of the runtime that reads it."""
-    beside: Cache | None
-    """Of the model that is mixed in."""
+    beside: "dict[Runtime, Any]"
+    """Of the models that are mixed in."""
     read: int = 0
 
 
@@ -144,7 +156,7 @@ class Writer:
         self._decoder, self._tokenizer, self._vocab, self._unused = decoder, tokenizer, vocab_size, unused
         self._eos, self._bounds = frozenset(eos), bounds
         self._slots = decoder.rows()
-        self._beside: dict[Decoder, Beside] = {}
+        self._beside: dict[Runtime, Beside] = {}
         self.prefixes = Prefixes(decoder, PREFILL, bounds.prefix_bytes) if isinstance(decoder, Decoder) else None
         self._rows: list[_Row] = []
         self._queue: deque[Order] = deque()
@@ -243,23 +255,21 @@ class Writer:
                 if not self._queue or not self._has_room(self._queue[0]):
                     return
                 order = self._queue.popleft()
-                beside = None if order.base is None else order.base.empty_cache(1)
-                kept = (
-                    self.prefixes.longest(order.prompt_ids) if self.prefixes and beside is None else None
-                )  # the other model has to read it anyway
+                beside = {decoder: decoder.empty_cache(1) for decoder in order.others}
+                kept = self.prefixes.longest(order.prompt_ids) if self.prefixes and not beside else None  # the others have to read it
                 self._reading = _Prompt(order, kept or self._decoder.empty_cache(1), beside, 0 if kept is None else kept.length)
         prompt, order = self._reading, self._reading.order
         part = np.array([order.prompt_ids[prompt.read : prompt.read + PREFILL]], np.int64)
         logits, prompt.cache = self._decoder.step(part, prompt.cache)
         if self.prefixes is not None:
             self.prefixes.keep(order.prompt_ids, prompt.cache)
-        base_V = None
-        if order.base is not None and prompt.beside is not None:
-            others, prompt.beside = order.base.step(part, prompt.beside)
-            base_V = others[0, -1]
+        others: dict[Runtime, Logits] = {}
+        for decoder, cache in prompt.beside.items():
+            found, prompt.beside[decoder] = decoder.step(part, cache)
+            others[decoder] = found[0, -1]
         prompt.read += PREFILL
         if prompt.read >= len(order.prompt_ids):
-            self._begin(prompt, logits[0, -1], base_V)
+            self._begin(prompt, logits[0, -1], others)
             self._reading = None
 
     def _has_room(self, order: Order) -> bool:
@@ -267,21 +277,22 @@ class Writer:
             return True
         rows = len(self._rows) + len(order.seeds)
         longest = max(len(one.prompt_ids) + one.max_tokens for one in (order, *(row.order for row in self._rows)))
-        mixed = max((one.base.token_bytes for one in (order, *(row.order for row in self._rows)) if one.base is not None), default=0)
+        mixed = max(sum(decoder.token_bytes for decoder in one.others) for one in (order, *(row.order for row in self._rows)))
         held = 2 * rows * stride(longest + 1) * (self._decoder.token_bytes + mixed)
         return rows <= self._bounds.rows and held <= self._bounds.cache_bytes
 
-    def _begin(self, prompt: _Prompt, logits_V: Logits, base_V: Logits | None) -> None:
+    def _begin(self, prompt: _Prompt, logits_V: Logits, others: "dict[Runtime, Logits]") -> None:
         order = prompt.order
         order.began = time.monotonic()
         for number, seed in enumerate(order.seeds):
             passage = Passage(self._tokenizer, order.prompt_ids, order.stops, order.top)
             marking = order.mark.begin() if order.mark is not None else None
             row = _Row(order, number, passage, np.random.default_rng(list(seed)), marking)
-            if self._draw(row, logits_V, base_V):
+            row.recent.extend(order.prompt_ids[-LONGEST:])
+            if self._draw(row, logits_V, others):
                 self._slots.join(prompt.cache)
-                if order.base is not None and prompt.beside is not None:
-                    self._beside.setdefault(order.base, Beside(order.base)).join(row, prompt.beside)
+                for decoder, cache in prompt.beside.items():
+                    self._beside.setdefault(decoder, Beside(decoder)).join(row, cache)
                 self._rows.append(row)
 
     def _step(self) -> None:
@@ -289,10 +300,12 @@ class Writer:
             return
         began = time.monotonic()
         logits_BV = self._slots.step(np.array([row.token for row in self._rows], np.int64))
-        base_V: dict[Hashable, Logits] = {}
-        for beside in self._beside.values():
-            base_V |= beside.step({row: row.token for row in self._rows})
-        going = [self._draw(row, logits_V, base_V.get(row)) for row, logits_V in zip(self._rows, logits_BV, strict=True)]
+        tokens: dict[Hashable, int] = {row: row.token for row in self._rows}
+        beside = {decoder: other.step(tokens) for decoder, other in self._beside.items()}
+        going = [
+            self._draw(row, logits_V, {decoder: beside[decoder][row] for decoder in row.order.others})
+            for row, logits_V in zip(self._rows, logits_BV, strict=True)
+        ]
         for number in range(len(going) - 1, -1, -1):
             if not going[number]:
                 self._leave(number)
@@ -302,24 +315,25 @@ class Writer:
     def _leave(self, number: int) -> None:
         self._slots.leave(number)
         row = self._rows[number]
-        if row.order.base is not None:
-            beside = self._beside[row.order.base]
+        for decoder in row.order.others:
+            beside = self._beside[decoder]
             beside.leave(row)
             if not beside.rows:
-                del self._beside[row.order.base]
+                del self._beside[decoder]
         self._rows[number] = self._rows[-1]
         self._rows.pop()
 
-    def _draw(self, row: _Row, logits_V: Logits, base_V: Logits | None) -> bool:
+    def _draw(self, row: _Row, logits_V: Logits, others: "dict[Runtime, Logits]") -> bool:
         """Draw the row's next token and tell of it; whether the text goes on."""
         logits_V = logits_V[: self._vocab]
         logits_V[self._unused] = -np.inf
         try:
-            row.token = _chosen(row, logits_V[None], None if base_V is None else base_V[None, : self._vocab])
+            row.token = _chosen(row, logits_V[None], {decoder: found_V[None, : self._vocab] for decoder, found_V in others.items()})
         except FloatingPointError as error:
             self._tell(row, Broken(str(error)))
             return False
         self.drawn += 1
+        row.recent.append(row.token)
         if row.token in self._eos:
             return self._end(row, "stop")
         piece, stopped = row.passage.push(row.token, logits_V)
@@ -354,11 +368,17 @@ class Writer:
                 order.sink(number, broken)
 
 
-def _chosen(row: _Row, logits_1V: Logits, base_1V: Logits | None) -> int:
+def _chosen(row: _Row, logits_1V: Logits, others: "dict[Runtime, Logits]") -> int:
     """The row's next token, drawn with its own next random number."""
-    uniform_1, sampler, steering = row.random.random(1), row.order.sampler, row.order.steering
-    if base_1V is not None and steering is not None:
-        logits_1V = steer(logits_1V, base_1V, steering)
+    order = row.order
+    uniform_1, sampler = row.random.random(1), order.sampler
+    if order.spans is not None:
+        logits_1V = order.spans[0].without(logits_1V, list(row.recent), order.spans[1])
+    if order.blend:
+        shares = [share for _, share in order.blend]
+        logits_1V = blended([logits_1V, *(others[decoder] for decoder, _ in order.blend)], [1 - sum(shares), *shares])
+    if order.base is not None and order.steering is not None:
+        logits_1V = steer(logits_1V, others[order.base], order.steering)
     if row.marking is None:
         return int(sample(logits_1V, uniform_1, sampler)[0])
     token = int(draw(row.marking.marked(process(logits_1V, sampler)[0])[None], uniform_1)[0])

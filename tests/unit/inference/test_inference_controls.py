@@ -70,7 +70,7 @@ def test_numpy_and_torch_agree_under_every_control() -> None:
 
 def test_a_sure_row_is_cooled_more_than_an_unsure_one() -> None:
     sure, unsure = np.array([[5.0, 0, 0, 0]]), np.array([[0.3, 0.2, 0.1, 0]])
-    cooled = [float((row / sampling.dynamic_temperature(row, 1.0, 1.0))[0, 0]) for row in (sure, unsure)]
+    cooled = [float(row[0, 0] / sampling.dynamic_temperature(row, 1.0, 1.0)[0, 0]) for row in (sure, unsure)]
     entropy = [float(-(p * np.log(p)).sum()) for p in (sampling.probabilities(row) for row in (sure, unsure))]
     assert cooled == pytest.approx([0.8 ** (1 / h) for h in entropy]) and cooled[0] < cooled[1] < 1
     certain = np.array([[0.0, -np.inf, -np.inf]])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from timbre.inference import sampling
-from timbre.inference.steering import NUCLEUS, Steering, steer
+from timbre.inference.steering import BAND, NUCLEUS, Steering, blended, rest_of, steer
 
 EVERY = [Steering(strength=0), Steering(strength=0.4), Steering(strength=1.5), Steering(diversity=0), Steering(diversity=0.7)]
 EVERY += [Steering(diversity=1), Steering(strength=0.5, diversity=0.3), Steering(strength=1.2, diversity=0.6)]
@@ -67,6 +67,44 @@ def test_diversity_covers_the_whole_range_that_the_two_models_allow() -> None:
     np.testing.assert_allclose(halfway, (least + most) / 2, atol=1e-4)
     kept = np.where(np.isfinite(sampling.top_p(tuned, NUCLEUS)), tuned, -np.inf)
     assert (least <= entropy(kept) + 1e-4).all() and (entropy(kept) <= most + 1e-4).all() and (most - least > 0.02).all()
+
+
+@given(st.floats(0, 1), st.integers(0, 5))
+def test_no_diversity_leaves_the_tuned_models_own_likelihood_under_the_base(diversity: float, seed: int) -> None:
+    tuned, base = pair(4, 300, seed=seed)
+    kept = np.where(np.isfinite(sampling.top_p(tuned, NUCLEUS)), tuned, -np.inf)
+    log_base = np.log(sampling.probabilities(base))
+    surprise = [-(sampling.probabilities(found) * log_base).sum(-1) for found in (steer(tuned, base, Steering(diversity=diversity)), kept)]
+    beside = surprise[0] - surprise[1]
+    assert beside.min() >= BAND[0] - 0.02 and beside.max() <= BAND[1] + 0.02  # held on a grid of d′
+
+
+def test_less_diversity_than_the_tuned_model_has_leans_towards_the_base() -> None:
+    tuned, base = pair(6, 300)
+    base = tuned + 0.2 * (base - tuned)  # near enough for the band to leave room
+    kept = np.where(np.isfinite(sampling.top_p(tuned, NUCLEUS)), tuned, -np.inf)
+    log_ratio = np.log(sampling.probabilities(tuned)) - np.log(sampling.probabilities(base))
+    styled = [(sampling.probabilities(found) * log_ratio).sum(-1) for found in (steer(tuned, base, Steering(diversity=0)), kept)]
+    assert (styled[0] <= styled[1] + 1e-6).all() and (styled[1] - styled[0]).max() > 1e-3
+
+
+def test_a_blend_is_the_geometric_mean_of_the_styles_and_the_same_for_torch() -> None:
+    (one, other), (third, _) = pair(vocabulary=50), pair(vocabulary=50, seed=1)
+    other[:, 3] = -np.inf
+    shares = [0.5, 0.3, 0.2]
+    ours = sampling.probabilities(blended([one, other, third], shares))
+    mean = np.prod([sampling.probabilities(each) ** share for each, share in zip((one, other, third), shares, strict=True)], axis=0)
+    np.testing.assert_allclose(ours, mean / mean.sum(-1, keepdims=True), atol=1e-6)
+    theirs = sampling.probabilities(blended([torch.tensor(each) for each in (one, other, third)], shares)).numpy()
+    assert np.abs(ours - theirs).max() < 1e-5 and (ours[:, 3] == 0).all()
+    assert np.array_equal(blended([one], [1.0]), one)
+
+
+def test_shares_of_a_blend_are_within_one() -> None:
+    assert rest_of({"b": 0.4}) == pytest.approx(0.6) and rest_of({"b": 0.7, "c": 0.3}) == pytest.approx(0)
+    for wrong in ({"b": 0.0}, {"b": 1.2}, {"b": -0.1}, {"b": float("nan")}, {"b": 0.7, "c": 0.4}):
+        with pytest.raises(ValueError, match="share"):
+            rest_of(wrong)
 
 
 def test_where_both_models_agree_there_is_nothing_to_choose() -> None:

@@ -32,7 +32,7 @@ class Promotions:
     bundles: dict[int, Artifact]
     make: Callable[..., Artifact]
 
-    def promote(self, version: int) -> None:
+    def promote(self, version: int, model: str = MODEL) -> None:
         store = ArtifactStore(self.home)
         bundle = store.adopt(self.bundles[version].path)
         subject = json.dumps({"subject": {"bundle": bundle.digest}})
@@ -41,7 +41,7 @@ class Promotions:
         )
         with closing(Ledger(f"sqlite:///{self.home / 'ledger.db'}")) as ledger:
             ledger.append(
-                ledger.latest(MODEL), model=MODEL, kind="promote", version=version, verdict=verdict.digest, policy="tiny", strictness=1,
+                ledger.latest(model), model=model, kind="promote", version=version, verdict=verdict.digest, policy="tiny", strictness=1,
                 reason="test",
             )  # fmt: skip
 

@@ -13,6 +13,7 @@ from tests.unit.serving.conftest import Promotions, Running, serving
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.export.base import ONNX_FILE
 from timbre.export.session import Decoder
+from timbre.export.slots import Slots
 from timbre.inference import sampling
 from timbre.inference.steering import Steering, steer
 from timbre.serving.engine import Engine
@@ -69,38 +70,45 @@ def test_strength_0_is_the_base_model_and_1_the_champion(engine: Engine, base: D
 
 
 def test_more_diversity_gives_more_various_words(engine: Engine, base: Decoder) -> None:
-    """Entropy a token, and distinct-2 over four texts a prompt: every step up, and from end to end with its interval."""
-    prompts = [f"{opening} {word}" for opening in ("Beyond the", "In the long", "Under the") for word in ("sea", "old", "kettle", "lamp")]
+    """Entropy a token, and distinct-2 over the texts of an opening: a step up at a time, and from end to end, with intervals."""
+    words = ["sea", "old", "kettle", "lamp", "road", "morning", "river", "house", "stone", "night", "winter", "garden"]
+    openings = [f"{opening} {word}" for opening in ("Beyond the", "In the long", "Under the") for word in words]
     found = []
     for diversity in (0.0, 0.5, 1.0):
-        rows = []
-        for number, prompt in enumerate(prompts):
-            ids, seeds = engine.prompt_ids(prompt), range(10 * number, 10 * number + 4)
-            texts = [_written(engine, base, Steering(diversity=diversity), ids, 30, seed) for seed in seeds]
-            bigrams = [bigram for tokens, _ in texts for bigram in pairwise(tokens)]
-            rows.append((np.mean([each for _, entropies in texts for each in entropies]), len(set(bigrams)) / len(bigrams)))
-        found.append(np.array(rows))
-    for figure in (0, 1):
-        surest, middle, freest = (rows[:, figure] for rows in found)
-        assert surest.mean() < middle.mean() < freest.mean()
-        assert bootstrap_interval(freest - surest).low > 0
+        texts, entropies = _written(engine, base, Steering(diversity=diversity), openings, each=24, tokens=30)
+        pairs = [[pair for row in rows for pair in pairwise(row)] for rows in texts]
+        found.append(np.array([entropies, [len(set(rows)) / len(rows) for rows in pairs]]))
+    (least, some, most), (alike, _, various) = zip(*found, strict=True)
+    assert bootstrap_interval(some - least).low > 0 and bootstrap_interval(most - some).low > 0
+    assert bootstrap_interval(various - alike).low > 0
 
 
-def _written(engine: Engine, base: Decoder, steering: Steering, ids: list[int], tokens: int, seed: int) -> tuple[list[int], list[float]]:
-    """Tokens of a text, and the entropy of what each was drawn from."""
-    random, written, entropies = np.random.default_rng(seed), list[int](), list[float]()
-    row, caches = ids, [decoder.empty_cache(1) for decoder in (engine.decoder, base)]
+def _written(
+    engine: Engine, base: Decoder, steering: Steering, openings: list[str], *, each: int, tokens: int
+) -> tuple[list[list[list[int]]], list[float]]:
+    """The tokens of so many texts of each opening, and the mean entropy of what they were drawn from."""
+    random, width = np.random.default_rng(0), engine.facts.vocab_size
+    pair = [_begun(decoder, engine, openings, each) for decoder in (engine.decoder, base)]
+    logits, written, entropies = [first for first, _ in pair], [], []
     for _ in range(tokens):
-        logits = []
-        for number, decoder in enumerate((engine.decoder, base)):
-            found, caches[number] = decoder.step(np.array([row], np.int64), caches[number])
-            logits.append(SHARPER * found[:, -1, : engine.facts.vocab_size])
-        mixture = steer(logits[0], logits[1], steering)
-        p = sampling.probabilities(mixture)[0]
-        entropies.append(float(-(p * np.log(np.where(p > 0, p, 1))).sum()))
-        row = [int(sampling.draw(mixture, random.random(1))[0])]
-        written += row
-    return written, entropies
+        mixture = steer(SHARPER * logits[0][:, :width], SHARPER * logits[1][:, :width], steering)
+        p = sampling.probabilities(mixture)
+        entropies.append(-(p * np.log(np.where(p > 0, p, 1))).sum(-1))
+        written.append(sampling.draw(mixture, random.random(len(mixture))))
+        logits = [rows.step(written[-1]) for _, rows in pair]
+    texts = np.stack(written, 1).reshape(len(openings), each, tokens).tolist()
+    return texts, np.mean(entropies, 0).reshape(len(openings), each).mean(1).tolist()
+
+
+def _begun(decoder: Decoder, engine: Engine, openings: list[str], each: int) -> tuple[Any, Slots]:
+    """So many rows of each opening, and the logits of what follows."""
+    rows, logits = decoder.rows(), []
+    for opening in openings:
+        found, cache = decoder.step(np.array([engine.prompt_ids(opening)], np.int64), decoder.empty_cache(1))
+        for _ in range(each):
+            rows.join(cache)
+            logits.append(found[0, -1])
+    return np.stack(logits), rows
 
 
 def test_a_steered_request_is_answered_with_the_text_of_the_command_and_says_how(server: Running, engine: Engine, base: Decoder) -> None:
