@@ -90,8 +90,15 @@ def _links(released: Released) -> dict[str, str]:
 
 
 def _samples(rows: Sequence[Mapping[str, str]]) -> str:
-    """A few openings, and how each side goes on."""
-    shown = "\n".join(f"| {' | '.join(cell(row[name]) for name in ('prompt', 'base', 'candidate'))} |" for row in rows[:_SAMPLES])
+    """A few openings, and how each side goes on.
+
+    Without control characters, which a model may write: PostgreSQL takes no NUL, and with it the server would lose other events.
+    """
+
+    def plain(text: str) -> str:
+        return cell("".join(sign if sign.isprintable() else " " for sign in text))
+
+    shown = "\n".join(f"| {' | '.join(plain(row[name]) for name in ('prompt', 'base', 'candidate'))} |" for row in rows[:_SAMPLES])
     return f"| opening | base | candidate |\n|---|---|---|\n{shown}\n"
 
 

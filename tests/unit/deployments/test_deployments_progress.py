@@ -88,3 +88,10 @@ def test_a_short_step_draws_nothing_and_a_failed_one_is_not_drawn_whole(drawn: l
     with pytest.raises(ValueError, match="no texts"):
         fail()
     assert [call["progress"] for call in drawn] == [0.0]
+
+
+def test_samples_hold_no_character_that_a_database_refuses_and_stay_in_their_cells() -> None:
+    from timbre.tasks.release import _samples
+
+    table = _samples([{"prompt": "It was", "base": "a\x00b\x07|c\nd", "candidate": "<b>\u2028e"}])
+    assert table.splitlines()[2:] == ["| It was | a b \\|c d | &lt;b> e |"]
