@@ -77,7 +77,7 @@ def test_the_road_gives_the_lexicon_to_every_evaluation() -> None:
 @pytest.mark.parametrize(
     ("config", "complaint"),
     [
-        (EvaluationConfig(lexicon="rude"), "unknown lexicon 'rude': choose one of toxicity"),
+        (EvaluationConfig(lexicon="rude"), "unknown lexicon 'rude': choose one of compliance, toxicity"),
         (EvaluationConfig(toxicity_classifier="/nowhere/at/all"), r"no config\.json"),
         (EvaluationConfig(coherence_model=ModelConfig(name="./nowhere")), "unknown model"),
     ],

@@ -168,7 +168,7 @@ def test_a_release_has_a_baseline_and_a_calibration_only_where_it_asks_for_them(
     with_sft = release_config("literary", overrides={"baseline.objective": "sft"})
     names = {step.name for step in steps_of(quick)}
     assert names == {step.name for step in steps_of(standard)} - {
-        "calibration", "baseline_adapter", "baseline_generations", "baseline_evaluation"
+        "calibration", "misuse", "base_misuse", "baseline_adapter", "baseline_generations", "baseline_evaluation"
     }  # fmt: skip
     assert {step.name for step in steps_of(with_sft)} - names == {"baseline_adapter", "baseline_generations", "baseline_evaluation"}
     assert "baseline" not in needs_of(STEP["verdict"], quick) and needs_of(STEP["verdict"], with_sft)["baseline"] == "baseline_evaluation"

@@ -40,7 +40,7 @@ def parts(
     LlamaForCausalLM(config).save_pretrained(folder)
     model = model_artifact(tiny_store, folder, "wide")
     decoder = resolve_decoder(ModelConfig(name="wide"), model, tiny_store)
-    return {"model": model, "adapter": adapter_artifact(tiny_store, model, seed=5), "corpus": tiny_parts["corpus"], "decoder": decoder}
+    return {"model": model, "adapter": adapter_artifact(tiny_store, model, seed=16), "corpus": tiny_parts["corpus"], "decoder": decoder}
 
 
 @pytest.fixture(scope="module")

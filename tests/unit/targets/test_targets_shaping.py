@@ -75,7 +75,7 @@ def test_a_plan_with_swaps_counts_its_rows(lengths: list[bool], folds: int) -> N
     swap = SimpleNamespace(changes=lambda passage: bool(passage.token_ids[1]))
     build: Any = SimpleNamespace(dataset=SimpleNamespace(training=passages), folds=tuple(range(folds)), swap=swap)
     row, seen = 0, []
-    for first, fold, places in assembly._plan(build):
+    for first, fold, places in assembly.shard_plan(build):
         size = sum(2 if lengths[place] else 1 for place in places)
         assert first == row and size <= assembly.ROWS_PER_SHARD and {passages[place].fold for place in places} == {fold}
         row, seen = row + size, [*seen, *places]
