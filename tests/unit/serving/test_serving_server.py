@@ -5,15 +5,15 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
 import pytest
 
-from tests.unit.serving.conftest import MODEL, Running
-from timbre.artifacts import Artifact
+from tests.unit.serving.conftest import MODEL, Promotions, Running, serving
+from timbre.artifacts import Artifact, ArtifactStore
 from timbre.serving.engine import Engine
 
 PROMPT = "Beyond the grey water, the old"
@@ -250,7 +250,8 @@ def test_a_client_that_leaves_gives_its_place_back(server: Running) -> None:
     assert any(line.get("left") for line in server.log)
 
 
-def test_curl_as_the_docs_show_it(server: Running) -> None:
+def test_curl_as_the_docs_show_it(promotions: Callable[[], Promotions], tiny_parts: dict[str, Artifact]) -> None:
+    """Against a server of the two styles that the docs name, with the text that refining reads."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     from timbre.settings import PROJECT_ROOT
@@ -258,15 +259,19 @@ def test_curl_as_the_docs_show_it(server: Running) -> None:
     text = (PROJECT_ROOT / "docs" / "how-to" / "serving.md").read_text(encoding="utf-8")
     commands = [block.split("```")[0] for block in text.split("```sh\n")[1:] if block.startswith("curl")]
     assert len(commands) >= 3
-    for command in commands:
-        told = subprocess.run(
-            ["bash", "-euc", command.replace("http://127.0.0.1:8000", server.address)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        assert '"error"' not in told.stdout and told.stdout, command
+    place = promotions()
+    place.promote(2, "timbre-oratory")
+    ArtifactStore(place.home).adopt(tiny_parts["corpus"].path)
+    with serving(place.home, "--style", "literary", "--style", "oratory") as running:
+        for command in commands:
+            told = subprocess.run(
+                ["bash", "-euc", command.replace("http://127.0.0.1:8000", running.address)],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            assert '"error"' not in told.stdout and told.stdout, command
 
 
 def test_the_log_is_json_without_a_word_of_what_was_asked_or_written(server: Running) -> None:
