@@ -73,16 +73,16 @@ def generate(
     from timbre.tasks.context import open_store
     from timbre.tasks.environment import prepare
 
+    steering = Steering(strength=strength, diversity=diversity)
+    if refine is not None and (not steering.idle or blend or beside or no_repeat is not None):
+        raise ValueError("--refine takes no --strength, --diversity, --blend, --beside or --no-repeat: leave that out, or refine")
     prepare(settings())
     served = bundle_of(style, ModelConfig(name=model), version)
     began = time.perf_counter()
     engine = Engine.open(served.artifact.path, open_store().hashes)
     start = time.perf_counter() - began
-    steering = Steering(strength=strength, diversity=diversity)
     base = None if steering.idle and beside is None else _base(served.artifact)
     if refine is not None:
-        if not steering.idle or blend or beside or no_repeat is not None:
-            raise ValueError("--refine takes no --strength, --diversity, --blend, --beside or --no-repeat: leave that out, or refine")
         _refine(engine, served, prompt, refine, tokens, temperature, top_p, seed, json_output)
         return
     others = _others(blend or [], style, served.artifact, model)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import DateTime, String, Text, create_engine, select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import DateTime, String, Text, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from timbre.registry.database import in_utc, open_tables
 
 Decision = Literal["approved", "refused"]
 State = Literal["waiting", "approved", "refused", "overtaken", "expired"]
@@ -63,11 +64,7 @@ class Approvals:
     """The approvals in the ledger's database."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url)
-        try:
-            _Base.metadata.create_all(self._engine)
-        except DatabaseError:  # another process made the table between our look and our CREATE; if not, this raises again
-            _Base.metadata.create_all(self._engine)
+        self._engine = open_tables(url, _Base)
 
     def ask(
         self, verdict: str, bundle: str, model: str, style: str, version: int, *, hours: float, run: str = "", run_name: str = ""
@@ -158,7 +155,7 @@ def _too_late(found: Approval) -> str:
 
 
 def _approval(row: _Row, now: datetime) -> Approval:
-    until, asked = (at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC) for at in (row.until, row.asked))
+    until, asked = in_utc(row.until), in_utc(row.asked)
     state: Any = "expired" if row.state == "waiting" and until <= now else row.state
     return Approval(
         row.verdict, row.bundle, row.model, row.style, row.version, row.run, row.run_name, asked, until, state, row.by, row.why

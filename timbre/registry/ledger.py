@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, create_engine, inspect, select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Engine, inspect, select, update
 from sqlalchemy.exc import IntegrityError as DuplicateKeyError
 from sqlalchemy.orm import Session
 
 from timbre.artifacts import IntegrityError
 from timbre.registry.chain import Checked, Link, check
+from timbre.registry.database import in_utc, open_tables
 from timbre.registry.rows import (
     TABLES,
     Base,
@@ -30,7 +30,6 @@ from timbre.registry.rows import (
     TrialRow,
     VerdictRow,
     check_lengths,
-    in_utc,
     kind_of,
     links_of,
     name_of,
@@ -97,11 +96,7 @@ class Ledger:
     """The moves and the verdicts of every model, oldest first."""
 
     def __init__(self, url: str) -> None:
-        self._engine: Engine = create_engine(url)
-        try:
-            Base.metadata.create_all(self._engine)
-        except DatabaseError:  # another process made the table between our look and our CREATE; if not, this raises again
-            Base.metadata.create_all(self._engine)
+        self._engine: Engine = open_tables(url, Base)
 
     def transitions(self, model: str | None = None) -> list[Transition]:
         query = select(MoveRow).order_by(MoveRow.id)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import DateTime, String, Text, create_engine, select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import DateTime, String, Text, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from timbre.registry.database import in_utc, open_tables
 
 State = Literal["open", "approved", "dismissed"]
 
@@ -59,11 +60,7 @@ class RetrainRequests:
     """The requests in the ledger's database, oldest first."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url)
-        try:
-            _Base.metadata.create_all(self._engine)
-        except DatabaseError:  # another process made the table between our look and our CREATE; if not, this raises again
-            _Base.metadata.create_all(self._engine)
+        self._engine = open_tables(url, _Base)
 
     def file(self, model: str, style: str, version: int, reason: str, evidence: Mapping[str, Any]) -> tuple[RetrainRequest, bool]:
         """The model's open request, and whether it is new: one that waits already stays as it is."""
@@ -109,7 +106,6 @@ class RetrainRequests:
 
 def _request(row: _Row) -> RetrainRequest:
     state: State = "open" if row.state == "open" else "approved" if row.state == "approved" else "dismissed"
-    at = row.at.replace(tzinfo=UTC) if row.at.tzinfo is None else row.at.astimezone(UTC)
     return RetrainRequest(
-        row.id, row.model, row.style, row.version, row.reason, json.loads(row.evidence), at, state, row.by, row.why
+        row.id, row.model, row.style, row.version, row.reason, json.loads(row.evidence), in_utc(row.at), state, row.by, row.why
     )  # fmt: skip

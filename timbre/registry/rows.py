@@ -1,12 +1,13 @@
 """The ledger's tables: moves, verdicts and trials, and the links that chain the rows of each by hash (`timbre.registry.chain`)."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, DateTime, Float, Select, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from timbre.registry.chain import START, link_of
+from timbre.registry.database import in_utc
 
 
 class Base(DeclarativeBase):
@@ -137,8 +138,3 @@ def check_lengths(table: type[Base], **texts: str) -> None:
         assert isinstance(kind, String) and kind.length is not None
         if len(text) > kind.length:
             raise ValueError(f"the {name} has {len(text)} characters, and the ledger takes {kind.length}: shorten it")
-
-
-def in_utc(at: datetime) -> datetime:
-    """SQLite gives back what was written without its zone, PostgreSQL in the zone of the session."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from sqlalchemy import DateTime, LargeBinary, String, create_engine, delete, func, insert, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import DateTime, LargeBinary, String, delete, func, insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from timbre.registry.database import open_tables
 from timbre.serving.style import Features
 
 
@@ -58,11 +58,7 @@ class Observations:
         Args:
             keep: newest texts of a version that stay.
         """
-        self._engine, self._keep = create_engine(url), keep
-        try:
-            _Base.metadata.create_all(self._engine)
-        except DatabaseError:  # another process made the table between our look and our CREATE; if not, this raises again
-            _Base.metadata.create_all(self._engine)
+        self._engine, self._keep = open_tables(url, _Base), keep
 
     def add(self, model: str, version: int, seen: Iterable[Seen], at: datetime | None = None) -> None:
         """Add texts of a version, and forget the oldest beyond `keep`."""
