@@ -133,7 +133,7 @@ def _timbre(*words: str) -> tuple[str, float, int]:
         reader.start()
         while process.poll() is None:
             peak = max(peak, _held(process.pid))
-            time.sleep(0.25)
+            time.sleep(0.05)
         reader.join()
     if process.returncode not in (0, 3, 4):  # a verdict is no failure of the run
         raise ValueError(f"timbre {' '.join(words)} ended with {process.returncode}: {said[0][-300:]}")

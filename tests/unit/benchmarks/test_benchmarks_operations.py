@@ -37,6 +37,6 @@ def test_what_was_measured_is_kept_by_commit_and_what_was_asked(home: Path) -> N
 
 def test_the_command_is_timed_with_the_most_memory_that_it_held() -> None:
     said, seconds, peak = release_costs._timbre("--version")
-    assert "timbre" in said and seconds > 0 and peak > 0
+    assert "timbre" in said and seconds > 0 and peak > 1 << 20
     with pytest.raises(ValueError, match="ended with 2"):
         release_costs._timbre("run", "--style", "nobody", "--dry-run", "--json")
