@@ -203,13 +203,24 @@ def _command(home: Path, boundary: str | None, kind: str) -> tuple[str, dict[str
         if receiving.poll(_WAIT_SECONDS):
             said, state = receiving.recv()
     child.join(_WAIT_SECONDS)
-    left = psutil.Process().children(recursive=True)
+    left = _group(child)
     for process in left:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     _mended(home)
     if left:
         return f"left {len(left)} processes", {}
     return said or (f"signal {signal.Signals(-child.exitcode).name}" if (child.exitcode or 0) < 0 else f"exit code {child.exitcode}"), state
+
+
+def _group(child: multiprocessing.process.BaseProcess) -> list[int]:
+    """Processes that the command left, its own children or those that no parent has any more: they share its process group."""
+    left = []
+    for process in psutil.process_iter(["status"]):
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == child.pid and process.info["status"] != psutil.STATUS_ZOMBIE:
+                left.append(process.pid)
+    return left
 
 
 def _child(home: Path, boundary: str | None, kind: str, sending: Any) -> None:
@@ -220,6 +231,7 @@ def _child(home: Path, boundary: str | None, kind: str, sending: Any) -> None:
             hit.append(name)
             _hurt(kind, home)
 
+    os.setpgid(0, 0)  # what it starts and leaves is known by this group
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)
     with _home(home):

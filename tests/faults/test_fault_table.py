@@ -1,7 +1,11 @@
 """The table of faults: the same command again makes good whatever went wrong on the way."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from benchmarks import faults
 from benchmarks.faults import BOUNDARIES, KINDS, Cell, table
 
 HAPPENED = {"raise": {"RuntimeError"}, "exit": {"exit code 9"}, "SIGKILL": {"signal SIGKILL"}}
@@ -19,6 +23,20 @@ def test_a_killed_command_given_again_leaves_one_version_and_one_transition() ->
     cells = list(table(kinds=("SIGKILL",), boundaries=("corpus written", "transition in the ledger", "champion named")))
     assert len(cells) == 3
     _hold(cells)
+
+
+def test_a_process_that_a_command_leaves_is_told_and_ended_and_no_other_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def release(_home: Path, _reached: object) -> None:
+        subprocess.Popen(["sleep", "600"])
+
+    monkeypatch.setattr(faults, "release", release)
+    mine = subprocess.Popen(["sleep", "600"])
+    try:
+        assert faults._command(tmp_path, "never", "")[0] == "left 1 processes"
+        assert mine.poll() is None
+    finally:
+        mine.kill()
+        mine.wait()
 
 
 def test_the_table_holds_at_least_forty_faults() -> None:
