@@ -94,7 +94,7 @@ class StepData:
         return collate([Example.of_row(row) for row in self.reader])
 
     def score(self, network: Any) -> None:
-        """A step's passages scored by the reference as `timbre.targets.assembly` does it, mixed and written to a store."""
+        """A step's passages scored by the reference as `timbre.targets.shards` does it, mixed and written to a store."""
         scores = score_with(PlainModel(network, 1.0, self.vocab_size), self.passages, Wanted(TOP_K), TargetConfig().batch_tokens)
         shutil.rmtree(self._scratch, ignore_errors=True)
         with TargetWriter(self._scratch, self._header) as writer:

@@ -9,7 +9,9 @@ principles, classifier     written principles as scores; one learnt from example
 debias                     counterfactual swaps
 blending                   blends by name
 mixture, continuations     the observed token, or what several people wrote
-rows, assembly, stage      what is stored; the stage "target"
+rows, shards               what is stored, a shard at a time
+preparation, jobs, workers a target's parts in any process; pieces of it, and who makes them
+assembly, stage            the whole build; the stage "target"
 admission, charts          is it better than the base model? figures and pictures
 inspect, page, summary     looking at it
 """

@@ -1,28 +1,40 @@
-"""What a worker of a target does with a job (`timbre.targets.workers`): the reference of one fold, or one shard."""
+"""A job, one piece of a target that any process can do: the reference of one fold, or one shard."""
 
 import tempfile
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from timbre.artifacts import Artifact, Workspace
 from timbre.config import TargetConfig
 from timbre.progress import SILENT
 from timbre.store import TargetWriter
 from timbre.store.format import shard_path
-from timbre.targets.assembly import (
-    ROWS_PER_SHARD,
-    Build,
-    Parts,
-    part_of,
-    prepared,
-    read_mixture,
-    shard_plan,
-    trained_adapters,
-    with_reference,
-    write_shard,
-)
-from timbre.targets.workers import Job
+from timbre.targets.preparation import Build, Parts, prepared, read_mixture, trained_adapters, with_reference
+from timbre.targets.shards import ROWS_PER_SHARD, part_of, shard_plan, write_shard
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of a target; small, since what it reads lies on disk."""
+
+    config: str
+    """The target's configuration as JSON."""
+    corpus: Path
+    model: Path
+    scratch: Path
+    files: tuple[tuple[str, Path], ...]
+    """Files of the principles."""
+    kind: Literal["reference", "shard"]
+    number: int
+    """Of the fold, or of the shard."""
+    style: str = ""
+
+    def settings(self) -> TargetConfig:
+        """The configuration that it carries."""
+        return TargetConfig.model_validate_json(self.config)
 
 
 def work(job: Job) -> None:

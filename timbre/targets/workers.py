@@ -19,40 +19,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
-from timbre.config import TargetConfig
 from timbre.progress import Progress
 from timbre.settings import settings
+from timbre.targets.jobs import Job, work
 
 LOCAL = "local"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One piece of a target; small, since what it reads lies on disk."""
-
-    config: str
-    """The target's configuration as JSON."""
-    corpus: Path
-    model: Path
-    scratch: Path
-    files: tuple[tuple[str, Path], ...]
-    """Files of the principles."""
-    kind: Literal["reference", "shard"]
-    number: int
-    """Of the fold, or of the shard."""
-    style: str = ""
-
-    def settings(self) -> TargetConfig:
-        """The configuration that it carries."""
-        return TargetConfig.model_validate_json(self.config)
 
 
 def several() -> bool:
@@ -74,8 +51,6 @@ def do_all(jobs: Sequence[Job], progress: Progress, what: str) -> None:
 
 
 def _by_processes(jobs: Sequence[Job]) -> Iterator[None]:
-    from timbre.targets.jobs import work
-
     workers = min(settings().target_workers, len(jobs))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting = [pool.submit(work, job) for job in jobs]
@@ -105,8 +80,6 @@ def _work_as(job: Job, variables: Mapping[str, str]) -> None:
     """A job in a worker that was started by nobody of ours: with our variables."""
     os.environ.update(variables)
     settings.cache_clear()
-    from timbre.targets.jobs import work
-
     work(job)
 
 

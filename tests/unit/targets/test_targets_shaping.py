@@ -21,7 +21,7 @@ from timbre.models import load_tokenizer, resolve_model
 from timbre.models.adapters import with_adapter
 from timbre.progress import SILENT
 from timbre.store import TargetReader, TargetWriter
-from timbre.targets import assembly
+from timbre.targets import assembly, preparation, shards
 from timbre.targets.admission import TargetRefused
 from timbre.targets.blending import blended_style, parse_blend
 from timbre.targets.dataset import gather
@@ -75,9 +75,9 @@ def test_a_plan_with_swaps_counts_its_rows(lengths: list[bool], folds: int) -> N
     swap = SimpleNamespace(changes=lambda passage: bool(passage.token_ids[1]))
     build: Any = SimpleNamespace(dataset=SimpleNamespace(training=passages), folds=tuple(range(folds)), swap=swap)
     row, seen = 0, []
-    for first, fold, places in assembly.shard_plan(build):
+    for first, fold, places in shards.shard_plan(build):
         size = sum(2 if lengths[place] else 1 for place in places)
-        assert first == row and size <= assembly.ROWS_PER_SHARD and {passages[place].fold for place in places} == {fold}
+        assert first == row and size <= shards.ROWS_PER_SHARD and {passages[place].fold for place in places} == {fold}
         row, seen = row + size, [*seen, *places]
     assert sorted(seen) == list(range(len(lengths)))
 
@@ -223,7 +223,7 @@ def test_a_reference_with_another_tokenizer_is_refused_and_both_are_named(
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
-    monkeypatch.setattr(assembly, "cross_fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(preparation, "cross_fit", lambda *_: pytest.fail("trained"))
     with pytest.raises(ValueError, match=r"foreign has another tokenizer \(.*384 tokens\) than the model tiny-llama"):
         build_target(target_config(reference=ModelConfig(name=str(other))), target_corpus, target_model, target_store)
 
@@ -276,7 +276,7 @@ def test_what_is_fitted_is_scored_as_it_will_be_stored(
     dataset = gather(config, target_corpus, tokenizer, 512)
     adapters = cross_fit(target_model, dataset.training, config, tmp_path, SILENT)
     principles = read_all({name: principle_path(name) for name in ("more-of-it", "words")})
-    shaping = assembly._shaping(config, principles, tokenizer, 384, target_model)
+    shaping = preparation._shaping(config, principles, tokenizer, 384, target_model)
     reference = Reference(target_model, adapters, config, 384, Extras(shaping=shaping))
     assert reference.shaped and shaping.swap is not None
     grid = [Mixture(temperature, (1.0,), 0.0) for temperature in temperatures(config)]

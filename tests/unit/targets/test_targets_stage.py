@@ -19,7 +19,7 @@ from timbre.corpus.passages import Passage
 from timbre.models import load_model, load_tokenizer, model_facts
 from timbre.progress import SILENT
 from timbre.store import TargetReader, TargetWriter
-from timbre.targets import assembly
+from timbre.targets import preparation
 from timbre.targets.admission import TargetRefused, calibration_error
 from timbre.targets.dataset import gather
 from timbre.targets.inspect import inspect_passage, passage_table
@@ -204,7 +204,7 @@ def test_too_little_text_is_a_sentence(
 def test_more_target_tokens_than_the_vocabulary_are_refused_before_any_training(
     target_store: ArtifactStore, target_corpus: Artifact, target_model: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assembly, "cross_fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(preparation, "cross_fit", lambda *_: pytest.fail("trained"))
     with pytest.raises(ValueError, match=r"lower target\.top_k"):
         build_target(target_config(top_k=385), target_corpus, target_model, target_store)
 

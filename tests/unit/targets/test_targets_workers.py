@@ -11,9 +11,9 @@ from tiny_targets import target_config
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.progress import SILENT
 from timbre.settings import settings
-from timbre.targets import assembly, workers
+from timbre.targets import shards, workers
+from timbre.targets.jobs import Job
 from timbre.targets.stage import build_target
-from timbre.targets.workers import Job
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_two_processes_build_the_same_bytes(
 ) -> None:
     asked(TARGET_WORKERS="2")
     made_here: list[int] = []
-    monkeypatch.setattr(assembly, "write_shard", lambda *_: made_here.append(1))
+    monkeypatch.setattr(shards, "write_shard", lambda *_: made_here.append(1))
     two = build_target(target_config(), target_corpus, target_model, ArtifactStore(tmp_path / "home", SILENT))
     assert two.digest == one.digest and not made_here, "every shard was a worker's"
 
@@ -52,7 +52,7 @@ def test_what_a_lost_worker_owes_is_made_here(
 ) -> None:
     """The pool breaks at the first job: the warning says so, and the target is the same."""
     asked(TARGET_WORKERS="2")
-    monkeypatch.setattr("timbre.targets.jobs.work", os._exit)  # a job is no exit code: what the pool runs in its processes is ours
+    monkeypatch.setattr(workers, "work", os._exit)  # a job is no exit code: what the pool runs in its processes is ours
     monkeypatch.setattr(workers, "ProcessPoolExecutor", _Dying)
     with pytest.warns(UserWarning, match="a worker of the target was lost"):
         two = build_target(target_config(), target_corpus, target_model, ArtifactStore(tmp_path / "home", SILENT))
