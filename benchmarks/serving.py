@@ -284,7 +284,7 @@ def champion_parts(bench: Bench) -> tuple[Decoder | None, Any]:
     """The base's decoder and the merged model in torch, where this home has what they are made of."""
     import torch
 
-    from timbre.export.base import ONNX_FILE
+    from timbre.export.base import served_file
     from timbre.export.merge import merged_model
     from timbre.settings import settings
     from timbre.tasks.bases import base_of
@@ -297,7 +297,7 @@ def champion_parts(bench: Bench) -> tuple[Decoder | None, Any]:
         print(f"not compared with torch: {error}", file=sys.stderr)
         return None, None
     torch.set_num_threads(settings().threads)
-    return Decoder.open(base_of(bench.artifact).file(ONNX_FILE)), merged_model(model, adapter)
+    return Decoder.open(served_file(base_of(bench.artifact))), merged_model(model, adapter)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from timbre.artifacts import Artifact, write_atomically
-from timbre.export.base import ONNX_FILE
+from timbre.export.base import served_file
 from timbre.export.session import Decoder
 from timbre.export.slots import Slots
 from timbre.inference import sampling
@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     bundle = bundle_of(given.style, ModelConfig(name=given.model)).artifact
-    engine, base = Engine.of(bundle), Decoder.open(base_of(bundle).file(ONNX_FILE))
+    engine, base = Engine.of(bundle), Decoder.open(served_file(base_of(bundle)))
     corpus = open_store().open("corpus", engine.facts.digests["corpus"])
     lines = measure(engine, base, corpus, given.texts, given.tokens, given.lines)
     if given.picture is not None:

@@ -176,11 +176,11 @@ def _refine(
 
 def _base(bundle: "Artifact") -> "Decoder":
     """The untuned model, to be mixed in or shown beside."""
-    from timbre.export.base import ONNX_FILE
+    from timbre.export.base import served_file
     from timbre.export.session import Decoder
     from timbre.tasks.bases import base_of
 
-    return Decoder.open(base_of(bundle).file(ONNX_FILE))
+    return Decoder.open(served_file(base_of(bundle)))
 
 
 def _others(given: list[str], style: str, bundle: "Artifact", model: str) -> "list[tuple[str, int, float, Runtime]]":

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from timbre.artifacts import Artifact
 from timbre.config import ModelConfig
-from timbre.export.base import ONNX_FILE
-from timbre.export.hostile import check_bundle
+from timbre.export.base import served_file
 from timbre.registry.ledger import CompareAndSetLost, Ledger, Transition
 from timbre.registry.signing import check_signature
 from timbre.registry.trials import Trial
@@ -79,9 +78,7 @@ class LedgerChampions:
         return reference_of(bundle)
 
     def base(self, bundle: Artifact) -> Path:
-        base = base_of(bundle)
-        check_bundle(base, ONNX_FILE)
-        return base.file(ONNX_FILE)
+        return served_file(base_of(bundle))
 
     def observations(self) -> Observations:
         return Observations(settings().ledger)

@@ -1,11 +1,13 @@
 """The stage "base": the untuned model as a decoder of its own, for whoever mixes it with a tuned one while writing.
 
 model.onnx, model.onnx.data   the traced graph (timbre.export.trace) with the base's own weights
+serving.onnx                  the same on the same weights, its cache in place (timbre.export.inplace); where the architecture allows it
 
 It is built once a base model, where it is first asked for, and serves every bundle that was made of that model and graph.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace
 from timbre.config import Frozen
@@ -16,16 +18,34 @@ class BaseConfig(Frozen):
 
 
 def _build(_: BaseConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
+    from timbre.export.inplace import write_serving
     from timbre.export.merge import merged_model
     from timbre.export.trace import write_decoder
 
     model, decoder = inputs["model"], inputs["decoder"]
     assert isinstance(model, Artifact) and isinstance(decoder, Artifact)
     write_decoder(decoder, merged_model(model), workspace.output)
+    write_serving(workspace.output, ONNX_FILE, int(model.json("model.json")["context"]))
 
 
-STAGE: Stage[BaseConfig] = Stage("base", 1, _build)
+STAGE: Stage[BaseConfig] = Stage("base", 2, _build)
 ONNX_FILE = "model.onnx"
+
+
+def served_file(base: Artifact) -> Path:
+    """The graph that runs here, as `BundleFacts.graph` chooses a bundle's.
+
+    Raises:
+        IntegrityError: one of its graphs leads out of its folder (`timbre.export.hostile`).
+    """
+    from timbre.export.hostile import check_bundle
+    from timbre.export.inplace import SERVING_FILE
+    from timbre.export.session import on_cuda
+
+    graphs = [name for name in (ONNX_FILE, SERVING_FILE) if name in base.manifest.files]
+    for name in graphs:
+        check_bundle(base, name)
+    return base.file(graphs[0] if on_cuda() else graphs[-1])
 
 
 def resolve_base(model: Artifact, decoder: Artifact, store: ArtifactStore) -> Artifact:

@@ -91,10 +91,10 @@ def test_a_blend_that_cannot_be_is_refused(both: Running, blend: object, status:
 
 
 def test_strength_and_diversity_steer_the_blend(engines: tuple[Engine, Engine], tiny_base: Artifact) -> None:
-    from timbre.export.base import ONNX_FILE
+    from timbre.export.base import served_file
     from timbre.export.session import Decoder
 
-    (one, other), base = engines, Decoder.open(tiny_base.file(ONNX_FILE))
+    (one, other), base = engines, Decoder.open(served_file(tiny_base))
     blend = [(other.decoder, 0.4)]
     none = "".join(one.stream(PROMPT, max_new_tokens=20, seed=1, steering=Steering(strength=0), base=base, blend=blend))
     assert none == "".join(one.stream(PROMPT, max_new_tokens=20, seed=1, steering=Steering(strength=0), base=base))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.serving.conftest import Promotions, Running, serving
 from timbre.artifacts import Artifact, ArtifactStore
-from timbre.export.base import ONNX_FILE
+from timbre.export.base import served_file
 from timbre.export.session import Decoder
 from timbre.export.slots import Slots
 from timbre.inference import sampling
@@ -32,7 +32,7 @@ def engine(tiny_bundle: Artifact) -> Engine:
 
 @pytest.fixture(scope="module")
 def base(tiny_base: Artifact) -> Decoder:
-    return Decoder.open(tiny_base.file(ONNX_FILE))
+    return Decoder.open(served_file(tiny_base))
 
 
 def write(engine: Engine, base: Decoder, given: dict[str, float], prompt: str = PROMPT, **more: Any) -> str:
@@ -67,6 +67,18 @@ def test_strength_0_is_the_base_model_and_1_the_champion(engine: Engine, base: D
     )
     with pytest.raises(ValueError, match="give its decoder"):
         engine.stream(PROMPT, steering=Steering(diversity=0.5))
+
+
+def test_the_base_copies_no_cache_at_a_token_and_says_what_its_exported_graph_says(base: Decoder, tiny_base: Artifact) -> None:
+    exported = Decoder.open(tiny_base.file("model.onnx"))
+    assert base.in_place and not exported.in_place
+    found = []
+    for decoder in (base, exported):
+        logits, cache = decoder.step(np.array([[5, 6, 7, 8]], np.int64), decoder.empty_cache(1))
+        rows = decoder.rows()
+        rows.join(cache)
+        found.append([logits[0, -1], *(rows.step(np.array([token]))[0].copy() for token in (9, 10, 11))])
+    np.testing.assert_allclose(*found, atol=1e-4)
 
 
 def test_more_diversity_gives_more_various_words(engine: Engine, base: Decoder) -> None:
