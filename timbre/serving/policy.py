@@ -17,7 +17,7 @@ from timbre.config import Frozen
 from timbre.config.base import read_toml
 from timbre.serving.observations import Seen
 from timbre.serving.style import Distance, style_distance
-from timbre.statistics import Verdict
+from timbre.statistics import Verdict, clopper_pearson
 
 LEVEL = 0.999
 _LEAST_BROKEN = 3
@@ -108,19 +108,11 @@ def distance_of(seen: Sequence[Seen]) -> Distance | None:
     return style_distance([one.style for one in measured if one.style is not None], [one.client for one in measured])
 
 
-def rate_bounds(k: int, n: int) -> tuple[float, float]:
-    """One-sided exact bounds (Clopper and Pearson 1934) of a share of k in n, each at `LEVEL`."""
-    tail = 1 - LEVEL
-    low = 0.0 if k == 0 else _root(lambda p: 1 - _at_most(k - 1, n, p) - tail)
-    high = 1.0 if k == n else _root(lambda p: tail - _at_most(k, n, p))
-    return low, high
-
-
 def _errors(own: Sequence[Seen], policy: ServingPolicy) -> Finding:
     broken, texts = sum(not one.ok for one in own), len(own)
     if not texts:
         return Finding("errors", "INCONCLUSIVE", "Nothing was written yet.", limit=policy.errors)
-    low, high = rate_bounds(broken, texts)
+    low, high = clopper_pearson(broken, texts, 2 * LEVEL - 1)
     failed = broken >= _LEAST_BROKEN and low > policy.errors
     verdict: Verdict = "FAIL" if failed else "PASS" if high <= policy.errors else "INCONCLUSIVE"
     sentence = f"{broken} of {texts} texts broke off, bounds {low:.1%} and {high:.1%}, limit {policy.errors:.1%}."
@@ -185,22 +177,3 @@ def _shown(distance: Distance) -> str:
 def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.median(known)) if known else None
-
-
-def _at_most(k: int, n: int, p: float) -> float:
-    """P(X ≤ k) of a binomial."""
-    if p <= 0 or p >= 1:
-        return float(p <= 0 or k >= n)
-    logs = [
-        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p) + (n - i) * math.log1p(-p) for i in range(k + 1)
-    ]
-    return min(1.0, math.fsum(math.exp(each) for each in logs))
-
-
-def _root(rising: Any) -> float:
-    """Where a rising function of p in [0, 1] is 0, by halving."""
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return (low + high) / 2

@@ -13,7 +13,7 @@ from timbre.registry.ledger import CompareAndSetLost, Ledger
 from timbre.registry.trials import Trial, due, open_trial
 from timbre.serving.challengers import in_share
 from timbre.serving.observations import Observations, Seen
-from timbre.serving.policy import ServingPolicy, judge, rate_bounds, read_policy, verdict_of
+from timbre.serving.policy import ServingPolicy, judge, read_policy, verdict_of
 from timbre.serving.style import HumanStyle, style_distance
 from timbre.settings import PROJECT_ROOT
 
@@ -56,15 +56,6 @@ def test_texts_of_few_clients_and_short_texts_are_not_measured(style: HumanStyle
     assert style.features("Too short to tell.") is None
     with pytest.raises(ValueError, match="fewer than 20 human texts"):
         HumanStyle(["A few words."] * 30)
-
-
-def test_bounds_of_a_share_are_the_exact_ones() -> None:
-    from scipy.special import betaincinv
-
-    for k, n in ((0, 50), (3, 60), (17, 400), (5, 5)):
-        low, high = rate_bounds(k, n)
-        assert low == pytest.approx(0.0 if k == 0 else betaincinv(k, n - k + 1, 0.001), abs=1e-9)
-        assert high == pytest.approx(1.0 if k == n else betaincinv(k + 1, n - k, 0.999), abs=1e-9)
 
 
 def test_a_challenger_like_the_champion_passes_when_enough_was_seen(style: HumanStyle) -> None:
