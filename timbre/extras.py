@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 EXTRA_OF = {
     "accelerate": "train",
+    "alembic": "serve",
     "cryptography": "serve",
     "datasets": "data",
     "datasketch": "data",

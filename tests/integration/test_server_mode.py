@@ -33,27 +33,47 @@ SERVICES = ["database", "storage", "mlflow", "prefect", "worker"]
 
 @pytest.fixture(scope="module")
 def servers(checkout: "Callable[..., Checkout]") -> Iterator[Topology]:
-    """All of it up, with a shared data registry (a bare git repository) and every deployment registered."""
-    root = Path(tempfile.mkdtemp(prefix="timbre-server-"))
-    root.chmod(0o755)  # PostgreSQL's user must get in; pytest's own folders are closed
-    place = checkout(root)
-    Git(root)("init", "--quiet", "--bare", "--initial-branch=main", "registry.git")
-    (root / "benchmarks").symlink_to(PROJECT_ROOT / "benchmarks")  # the proof runs from a checkout of the source
-    topology = Topology(place, f"file://{root}/registry.git")
+    """All of it up, with a shared data registry (a bare git repository) and every deployment registered.
+
+    With TIMBRE_TEST_SERVERS=FOLDER it stays there and up, so that tests can be run one by one; the last of them takes it down.
+    """
+    kept = os.environ.get("TIMBRE_TEST_SERVERS")
+    root = Path(kept or tempfile.mkdtemp(prefix="timbre-server-"))
+    topology = Topology(_begun(root, checkout), f"file://{root}/registry.git")
     try:
         up = topology.script("up")
         assert up.returncode == 0, up.stderr
+        if not (root / "deployed").exists():
+            topology.timbre("deploy")
+            (root / "deployed").touch()
         yield topology
     finally:
-        topology.script("down")
-        shutil.rmtree(root, ignore_errors=True)
+        if not kept:
+            topology.script("down")
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def _begun(root: Path, checkout: "Callable[..., Checkout]") -> "Checkout":
+    """The checkout in a folder, made if it is not there; its base model lies in it, so that a later session finds the same."""
+    from tests.integration.conftest import Checkout
+
+    model = root / "tiny-llama"
+    if not model.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o755)  # PostgreSQL's user must get in; pytest's own folders are closed
+        shutil.copytree(checkout(root).model, model)
+        Git(root)("init", "--quiet", "--bare", "--initial-branch=main", "registry.git")
+        (root / "benchmarks").symlink_to(PROJECT_ROOT / "benchmarks")  # the proof runs from a checkout of the source
+    return Checkout(root, root / "home", model.resolve())
 
 
 @pytest.fixture(scope="module")
 def released(servers: Topology) -> dict[str, Any]:
     """The first release, by its deployment on the worker."""
-    servers.timbre("deploy")
-    return servers.release()
+    first = servers.place.root / "released"
+    if not first.exists():
+        first.write_text(servers.start_run("release/weekly-literary", servers.parameters()))
+    return servers.ended(first.read_text())
 
 
 def test_every_server_is_up_on_loopback_and_asks_who_is_there(servers: Topology) -> None:

@@ -2,8 +2,7 @@
 
 Append-only tables, chained by hash (`timbre.registry.chain`). A verdict is written whatever it says, so that whoever shares the
 ledger knows what did not pass, also where it was judged on another machine. So are the trials of challengers in serving
-(`timbre.registry.trials`). A ledger from before there were verdicts, links or trials gains their tables when it is opened; its moves
-stay.
+(`timbre.registry.trials`). A ledger of an older version is migrated when it is opened (`timbre.registry.migrations`); its rows stay.
 
 Move n+1 of a model can be written once (a unique key on model and sequence), which makes every
 move a compare-and-set: two promoters that both saw move n cannot both win, on SQLite and PostgreSQL alike.
@@ -15,13 +14,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, inspect, select, update
+from sqlalchemy import Engine, create_engine, inspect, select, update
 from sqlalchemy.exc import IntegrityError as DuplicateKeyError
 from sqlalchemy.orm import Session
 
 from timbre.artifacts import IntegrityError
 from timbre.registry.chain import Checked, Link, check
-from timbre.registry.database import in_utc, open_tables
+from timbre.registry.database import in_utc
+from timbre.registry.migrations import bring_up_to_date
 from timbre.registry.rows import (
     TABLES,
     Base,
@@ -96,7 +96,8 @@ class Ledger:
     """The moves and the verdicts of every model, oldest first."""
 
     def __init__(self, url: str) -> None:
-        self._engine: Engine = open_tables(url, Base)
+        self._engine: Engine = create_engine(url)
+        bring_up_to_date(self._engine, Base)
 
     def transitions(self, model: str | None = None) -> list[Transition]:
         query = select(MoveRow).order_by(MoveRow.id)
