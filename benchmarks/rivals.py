@@ -13,45 +13,56 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from timbre.inference.sampling import Controls
 from timbre.settings import settings
 
-Pace = Callable[[], float]
-"""Tokens a second after the first one."""
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds to the first token, and tokens a second after it: by the clock and by CPU time of all threads."""
+
+    first: float
+    wall: float
+    cpu: float
 
 
-def transformers_pace(model: Any, ids: Sequence[int], tokens: int, sampler: Controls) -> Pace:
+Timed = Callable[[], Pace]
+
+
+def transformers_pace(model: Any, ids: Sequence[int], tokens: int, sampler: Controls) -> Timed:
     """transformers' `generate` on a model in memory."""
     import torch
 
-    def seconds(count: int) -> float:
-        began = time.perf_counter()
+    def seconds(count: int) -> tuple[float, float]:
+        began = _now()
         with torch.inference_mode():
             model.generate(
                 torch.tensor([list(ids)]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), min_new_tokens=count,
                 max_new_tokens=count, do_sample=True, temperature=sampler.temperature, top_p=sampler.top_p, top_k=sampler.top_k,
                 pad_token_id=0,
             )  # fmt: skip
-        return time.perf_counter() - began
+        return _since(began)
 
-    def pace() -> float:
-        first = seconds(1)
-        return (tokens - 1) / (seconds(tokens) - first)
+    def pace() -> Pace:
+        (first, first_cpu), (wall, cpu) = seconds(1), seconds(tokens)
+        return Pace(first, (tokens - 1) / (wall - first), (tokens - 1) / (cpu - first_cpu))
 
     return pace
 
 
-def genai_pace(folder: Path, ids: Sequence[int], tokens: int, sampler: Controls) -> Pace:
+def genai_pace(folder: Path, ids: Sequence[int], tokens: int, sampler: Controls) -> Timed:
     """onnxruntime-genai on a folder that `build_genai` made."""
     import onnxruntime_genai as genai
 
     config = genai.Config(str(folder))
     model = genai.Model(config)
 
-    def pace() -> float:
+    def pace() -> Pace:
+        start = _now()
         params = genai.GeneratorParams(model)
         params.set_search_options(
             do_sample=True, temperature=sampler.temperature, top_p=sampler.top_p, max_length=len(ids) + tokens, min_length=len(ids) + tokens
@@ -59,10 +70,10 @@ def genai_pace(folder: Path, ids: Sequence[int], tokens: int, sampler: Controls)
         generator = genai.Generator(model, params)
         generator.append_tokens(list(ids))
         generator.generate_next_token()
-        began = time.perf_counter()
+        first, began = _since(start)[0], _now()
         for _ in range(tokens - 1):
             generator.generate_next_token()
-        return (tokens - 1) / (time.perf_counter() - began)
+        return Pace(first, *((tokens - 1) / each for each in _since(began)))
 
     return pace
 
@@ -84,7 +95,7 @@ def build_genai(source: Path, folder: Path, precision: str) -> Path:
     return folder
 
 
-def llama_pace(gguf: Path, ids: Sequence[int], tokens: int, sampler: Controls) -> Pace:
+def llama_pace(gguf: Path, ids: Sequence[int], tokens: int, sampler: Controls) -> Timed:
     """llama.cpp on a GGUF file."""
     from llama_cpp import Llama
 
@@ -97,16 +108,27 @@ def llama_pace(gguf: Path, ids: Sequence[int], tokens: int, sampler: Controls) -
         logits_all=False,
     )
 
-    def pace() -> float:
+    def pace() -> Pace:
+        start = _now()
         model.reset()
         model.eval(list(ids))
-        token, began = model.sample(temp=sampler.temperature, top_p=sampler.top_p, top_k=0), time.perf_counter()
+        token = model.sample(temp=sampler.temperature, top_p=sampler.top_p, top_k=0)
+        first, began = _since(start)[0], _now()
         for _ in range(tokens - 1):
             model.eval([token])
             token = model.sample(temp=sampler.temperature, top_p=sampler.top_p, top_k=0)
-        return (tokens - 1) / (time.perf_counter() - began)
+        return Pace(first, *((tokens - 1) / each for each in _since(began)))
 
     return pace
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _since(began: tuple[float, float]) -> tuple[float, float]:
+    """Seconds by the clock and of CPU."""
+    return time.perf_counter() - began[0], time.process_time() - began[1]
 
 
 def packaged_gguf() -> Path:

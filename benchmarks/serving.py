@@ -1,26 +1,30 @@
 """How fast the server's engine writes, on the bundle of a champion or of a folder, beside what a user would take instead.
 
     python -m benchmarks.serving --json                       the champion of `literary` in this home
+    python -m benchmarks.serving --only forms,batch --json    some parts; what was measured before stands beside them
     python -m benchmarks.serving --bundle FOLDER --json       any bundle; what needs a champion is null
-    python -m benchmarks.serving --only engine,server         parts: engine, mark, server, rivals
 
-Wall-clock seconds of one process, the kinds in turn, median of the rounds; beside them the load of the machine. Prompts have 64
+Each part takes a minute or a few, and what it found is kept (benchmarks/serving in the home) under bundle, forms, lengths and rounds, so
+that the command goes on where it was killed; `--anew` measures again. Kinds are measured in turn in one process, median of the rounds.
+Ratios are of CPU seconds (all threads of the process), which other programs on the machine disturb least; `by_wall` has them by the
+clock, and so are tokens a second, milliseconds and whatever spans two processes. `load` says how busy the machine was. Prompts have 64
 tokens, texts TOKENS; end tokens do not end them. The engine is that of the form which is served (`precision`).
 
-speedup_fp32, _int8, _int4  tokens a second of one text in that form ÷ transformers' `generate` on the merged weights (torch, fp32, KV
-                            cache, the same sampler and threads); forms that `timbre quantise` has made
-first_token_ms              from the order to the first token, alone
-tokens_per_s_1, _8, _32     so many texts at once, after their prompts were read
-batch_gain_8                tokens_per_s_8 ÷ tokens_per_s_1
-control_overhead            min-p, top-h and dynamic temperature on ÷ off
-control_overhead_two        diversity on (the base model mixed in at every token) ÷ off
-watermark_overhead          the watermark on ÷ off
-watermark_tpr_at_1pct_fpr_200tok   share of marked texts of 200 tokens with p < .01; the p-value is the share of unmarked text that scores
-                            as high; beside it the share of unmarked ones, which should be about .01
-server_overhead             seconds of a streamed answer over HTTP ÷ of the same text by the engine alone
-cold_start_s                `timbre serve` until it answers
-rivals                      tokens a second of one text: transformers, onnxruntime-genai (fp32, int8, int4), llama-cpp-python
-not_measured                name -> why, where a figure is null
+forms     speedup_fp32, _int8, _int4  tokens of one text in that form ÷ transformers' `generate` on the merged weights (torch, fp32, KV
+                                      cache, the same sampler and threads); a form that is not there is made
+          first_token_ms              from the order to the first token, alone
+batch     tokens_per_s_1, _8, _32     so many texts at once, after their prompts were read
+          batch_gain_8                tokens_per_s_8 ÷ tokens_per_s_1
+controls  control_overhead            min-p, top-h and dynamic temperature on ÷ off
+          control_overhead_two        diversity on (the base model mixed in at every token) ÷ off
+          watermark_overhead          the watermark on ÷ off
+mark      watermark_tpr_at_1pct_fpr_200tok   share of marked texts of 200 tokens with p < .01; the p-value is the share of unmarked text
+                                      that scores as high; beside it the share of unmarked ones, which should be about .01
+server    server_overhead             seconds of a streamed answer over HTTP ÷ of the same text by the engine alone
+          cold_start_s                `timbre serve` until it answers
+rivals    rivals                      tokens a second of one text: transformers, onnxruntime-genai (fp32, int8, int4), llama-cpp-python
+kl                                    of each form to fp32, nats a token, as `timbre quantise` found it
+not_measured                          name -> why, where a figure is null
 """
 
 import argparse
@@ -28,7 +32,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,131 +39,95 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from benchmarks import rivals
-from timbre.artifacts import Artifact
+from benchmarks.paces import Bench, in_turn, write
+from benchmarks.rivals import Pace
+from timbre.artifacts import Artifact, canonical_json, digest_json, write_atomically
 from timbre.export.session import Decoder
-from timbre.inference.sampling import Controls
-from timbre.inference.steering import Steering
 from timbre.inference.watermark import Watermark, keys_of
 from timbre.models.tokens import backend_text_ids
 from timbre.serving.engine import Engine
-from timbre.serving.passage import Piece
-from timbre.serving.writer import Bounds, Ended, Event, Order, Writer
 
-PROMPT_TOKENS, MARKED_TOKENS, MARKED_TEXTS = 64, 200, 32
-PARTS = ("engine", "mark", "server", "rivals")
+MARKED_TOKENS, MARKED_TEXTS = 200, 32
+NEEDS = {
+    "forms": ("speedup_fp32", "speedup_int8", "speedup_int4", "first_token_ms"),
+    "batch": ("tokens_per_s_1", "tokens_per_s_8", "tokens_per_s_32", "batch_gain_8"),
+    "controls": ("control_overhead", "control_overhead_two", "watermark_overhead"),
+    "mark": ("watermark_tpr_at_1pct_fpr_200tok",), "server": ("server_overhead", "cold_start_s"), "rivals": (),
+}  # fmt: skip
+"""Part -> figures that it gives."""
+PARTS = tuple(NEEDS)
 GOALS = {
     "speedup_fp32": (">=", 2.2), "speedup_int8": (">=", 3.5), "speedup_int4": (">=", 6.0), "first_token_ms": ("<=", 150.0),
     "batch_gain_8": (">=", 2.5), "control_overhead": ("<=", 1.1), "control_overhead_two": ("<=", 2.2),
     "watermark_tpr_at_1pct_fpr_200tok": (">=", 0.95), "server_overhead": ("<=", 1.1), "cold_start_s": ("<=", 5.0),
 }  # fmt: skip
-KEYS = (*GOALS, "tokens_per_s_1", "tokens_per_s_8", "tokens_per_s_32", "watermark_overhead")
+KEYS = tuple(name for names in NEEDS.values() for name in names)
 Figures = dict[str, Any]
 
 
-class Bench:
-    """A bundle, its forms, and what else of it is in this home."""
+def _ratios(found: Mapping[str, list[Pace]], wanted: Mapping[str, tuple[str, str]]) -> Figures:
+    """Name -> how many tokens the one gives beside the other for the same CPU time, and `by_wall` the same by the clock."""
 
-    def __init__(self, artifact: Artifact, served: Path | None, forms: Mapping[str, Path], tokens: int, rounds: int) -> None:
-        self.artifact, self.tokens, self.rounds = artifact, tokens, rounds
-        self.engine = Engine.of(artifact, served)
-        self.forms = {name: Decoder.open(path) for name, path in forms.items()}
-        self.plain = Controls.model_validate(self.engine.facts.sampler.model_dump())
-        known = np.setdiff1d(np.arange(self.engine.facts.vocab_size), self.engine.unused)
-        count = min(PROMPT_TOKENS, self.engine.facts.context - max(tokens, 2) - 1)
-        self.ids: list[int] = np.random.default_rng(0).choice(known, count).tolist()
+    def of(unit: str, above: str, below: str) -> float:
+        return median(getattr(one, unit) / getattr(other, unit) for one, other in zip(found[above], found[below], strict=True))
 
-    def writer(self, decoder: Decoder) -> Writer:
-        facts = self.engine.facts
-        return Writer(
-            decoder, self.engine.tokenizer, vocab_size=facts.vocab_size, unused=self.engine.unused, eos=(), bounds=Bounds(rows=32)
-        )  # fmt: skip
-
-    def timed(
-        self, writer: Writer, texts: int = 1, sampler: Controls | None = None, mark: Watermark | None = None, base: Decoder | None = None
-    ) -> tuple[float, float]:
-        """Seconds to the first token of `texts` at once, and tokens a second after it."""
-        first, seconds, _ = write(writer, self.ids, texts, self.tokens, sampler or self.plain, mark, base)
-        return first, texts * (self.tokens - 1) / (seconds - first)
+    there = {name: pair for name, pair in wanted.items() if set(pair) <= found.keys()}
+    return {name: of("cpu", *pair) for name, pair in there.items()} | {
+        "by_wall": {name: round(of("wall", *pair), 4) for name, pair in there.items()}
+    }
 
 
-def write(
-    writer: Writer, ids: list[int], texts: int, tokens: int, sampler: Controls, mark: Watermark | None = None, base: Decoder | None = None
-) -> tuple[float, float, list[str]]:
-    """Seconds to the first token and to the end of all, and the texts."""
-    done, left, first, began = threading.Event(), [texts], list[float](), time.perf_counter()
-    written = [""] * texts
+def of_forms(bench: Bench, peer: Any) -> Figures:
+    """Speed of one text in every form beside torch.
 
-    def sink(number: int, event: Event) -> None:
-        if not first:
-            first.append(time.perf_counter() - began)
-        if isinstance(event, Piece):
-            written[number] += event.text
-        if isinstance(event, Ended):
-            left[0] -= 1
-            if not left[0]:
-                done.set()
-
-    steering = None if base is None else Steering(diversity=0.5)
-    seeds = [(7, number) for number in range(texts)]
-    writer.submit(Order(ids, tokens, sampler, seeds, sink, top=0, mark=mark, steering=steering, base=base))
-    if not done.wait(600):
-        raise RuntimeError("a text did not end within ten minutes")
-    return first[0], time.perf_counter() - began, written
+    Args:
+        peer: the merged model in torch, if it is to be compared with.
+    """
+    writers = {name: bench.writer(Decoder.open(path)) for name, path in bench.forms.items()}
+    served = bench.writer(bench.engine.decoder)
+    kinds: dict[str, Callable[[], Pace]] = {name: (lambda other=other: bench.timed(other)) for name, other in writers.items()}  # type: ignore[misc]
+    kinds["served"] = lambda: bench.timed(served)
+    if peer is not None:
+        kinds["torch"] = rivals.transformers_pace(peer, bench.ids, bench.tokens, bench.plain)
+    found = in_turn(kinds, bench.rounds)
+    for each in (served, *writers.values()):
+        each.close()
+    return _ratios(found, {f"speedup_{name}": (name, "torch") for name in writers}) | {
+        "first_token_ms": 1000 * median(each.first for each in found["served"]),
+        "tokens_per_s": {name: round(median(each.wall for each in figures), 2) for name, figures in found.items()},
+    }
 
 
-def in_turn(kinds: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
-    """What each kind gives, in alternation, after one turn that does not count."""
-    found: dict[str, list[Any]] = {name: [] for name in kinds}
-    for turn in range(rounds + 1):
-        for name, action in kinds.items():
-            figure = action()
-            if turn:
-                found[name].append(figure)
-    return found
+def of_batch(bench: Bench) -> Figures:
+    """Speed of several texts at once."""
+    writer = bench.writer(bench.engine.decoder)
+    kinds = {str(texts): (lambda texts=texts: bench.timed(writer, texts)) for texts in (1, 8, 32)}  # type: ignore[misc]
+    found = in_turn(kinds, bench.rounds)
+    writer.close()
+    speeds = {f"tokens_per_s_{name}": median(each.wall for each in figures) for name, figures in found.items()}
+    return speeds | _ratios(found, {"batch_gain_8": ("8", "1")})
 
 
-def of_engine(bench: Bench, base: Decoder | None, peer: Any) -> Figures:
-    """Speed of one text and of several, of controls and watermark, and of every form beside torch.
+def of_controls(bench: Bench, base: Decoder | None) -> Figures:
+    """What controls, the watermark and a second distribution cost one text.
 
     Args:
         base: the base model's decoder, if two distributions are to be measured.
-        peer: the merged model in torch, if it is to be compared with.
     """
-    writer, others = bench.writer(bench.engine.decoder), {name: bench.writer(decoder) for name, decoder in bench.forms.items()}
+    writer, mark = bench.writer(bench.engine.decoder), Watermark(keys_of(b"benchmark"))
     controlled = bench.plain.model_copy(update={"min_p": 0.01, "top_h": 0.9, "dynamic_temperature": 0.5})
-    mark = Watermark(keys_of(b"benchmark"))
-    kinds: dict[str, Callable[[], tuple[float, float]]] = {
-        "1": lambda: bench.timed(writer),
+    kinds: dict[str, Callable[[], Pace]] = {
+        "plain": lambda: bench.timed(writer),
         "controls": lambda: bench.timed(writer, sampler=controlled),
         "watermark": lambda: bench.timed(writer, mark=mark),
-        "8": lambda: bench.timed(writer, 8),
-        "32": lambda: bench.timed(writer, 32),
     }
-    kinds |= {name: (lambda other=other: bench.timed(other)) for name, other in others.items()}  # type: ignore[misc]
     if base is not None:
         kinds["two"] = lambda: bench.timed(writer, base=base)
-    if peer is not None:
-        pace = rivals.transformers_pace(peer, bench.ids, bench.tokens, bench.plain)
-        kinds["torch"] = lambda: (0.0, pace())
     found = in_turn(kinds, bench.rounds)
-    for each in (writer, *others.values()):
-        each.close()
-    speed = {name: median(each for _, each in figures) for name, figures in found.items()}
-
-    def ratio(above: str, below: str) -> float:
-        return median(one / other for (_, one), (_, other) in zip(found[above], found[below], strict=True))
-
-    forms = {f"speedup_{name}": ratio(name, "torch") for name in others} if "torch" in found else {}
-    return forms | {f"tokens_per_s_1_{name}": speed[name] for name in others} | {
-        "first_token_ms": 1000 * median(first for first, _ in found["1"]),
-        "tokens_per_s_1": speed["1"], "tokens_per_s_8": speed["8"], "tokens_per_s_32": speed["32"], "batch_gain_8": ratio("8", "1"),
-        "control_overhead": ratio("1", "controls"), "watermark_overhead": ratio("1", "watermark"),
-        **({"control_overhead_two": ratio("1", "two")} if "two" in found else {}),
-        **({"transformers_tokens_per_s": speed["torch"]} if "torch" in found else {}),
-    }  # fmt: skip
+    writer.close()
+    names = {"control_overhead": "controls", "watermark_overhead": "watermark", "control_overhead_two": "two"}
+    return _ratios(found, {name: ("plain", kind) for name, kind in names.items()})
 
 
 def of_watermark(bench: Bench, texts: int = MARKED_TEXTS) -> Figures:
@@ -218,7 +185,8 @@ def of_server(bench: Bench, style: str, model: str) -> Figures:
 
         def alone() -> float:
             tokens = lengths[-1]
-            return write(writer, ids, 1, tokens, bench.plain)[1] / tokens
+            first, (seconds, _), _ = write(writer, ids, 1, tokens, bench.plain)
+            return (first + seconds) / tokens
 
         found = in_turn({"http": streamed, "engine": alone}, bench.rounds)
     writer.close()
@@ -231,7 +199,7 @@ def of_rivals(bench: Bench, peer: Any, gguf: Path | None) -> tuple[Figures, dict
     from timbre.settings import settings
 
     missing: dict[str, str] = {}
-    kinds: dict[str, Callable[[], float]] = {}
+    kinds: dict[str, Callable[[], Pace]] = {}
     if peer is not None:
         kinds["transformers fp32"] = rivals.transformers_pace(peer, bench.ids, bench.tokens, bench.plain)
     place = settings().home / "benchmarks" / f"rivals-{bench.artifact.digest[:12]}"
@@ -253,31 +221,30 @@ def of_rivals(bench: Bench, peer: Any, gguf: Path | None) -> tuple[Figures, dict
     except (ImportError, ValueError, RuntimeError, OSError) as error:
         missing["llama-cpp-python"] = str(error)
     writer = bench.writer(bench.engine.decoder)
-    kinds[f"timbre {bench.engine.precision}"] = lambda: bench.timed(writer)[1]
+    kinds[f"timbre {bench.engine.precision}"] = lambda: bench.timed(writer)
     found = in_turn(kinds, bench.rounds)
     writer.close()
-    return {"rivals": {name: round(median(values), 2) for name, values in found.items()}}, missing
+    return {
+        "rivals": {name: round(median(each.wall for each in values), 2) for name, values in found.items()},
+        "rivals_by_cpu": {name: round(median(each.cpu for each in values), 2) for name, values in found.items()},
+    }, missing
 
 
 def opened(given: argparse.Namespace) -> Bench:
-    """The bundle that was asked for, with the forms that this home has of it."""
+    """The bundle that was asked for, with its forms, which are made where they are not there yet."""
     if given.bundle is not None:
         artifact = Artifact.open(given.bundle)
-        facts = Engine.of(artifact).facts
-        return Bench(artifact, None, {"fp32": artifact.file(facts.graph)}, given.tokens, given.rounds)
+        return Bench(artifact, None, {"fp32": artifact.file(Engine.of(artifact).facts.graph)}, given.tokens, given.rounds)
     from timbre.config import ModelConfig
+    from timbre.export.quantised import Quantised, rounded_file
     from timbre.tasks.bundles import bundle_of
-    from timbre.tasks.quantised import weights_of
+    from timbre.tasks.quantised import quantised_of, weights_of
 
     artifact = bundle_of(given.style, ModelConfig(name=given.model)).artifact
-    facts = Engine.of(artifact).facts
-    forms = {"fp32": artifact.file(facts.graph)}
-    for name in ("int8", "int4"):
-        try:
-            forms[name] = weights_of(artifact, name) or forms["fp32"]
-        except ValueError as error:
-            print(f"{name}: {error}", file=sys.stderr)
-    return Bench(artifact, weights_of(artifact, "auto"), forms, given.tokens, given.rounds)
+    rounded = {name: quantised_of(artifact, build=True, precision=name) for name in ("int8", "int4")}
+    forms = {"fp32": artifact.file(Engine.of(artifact).facts.graph)} | {name: rounded_file(form) for name, form in rounded.items()}
+    kl = {name: Quantised.read(form).kl for name, form in rounded.items()}
+    return Bench(artifact, weights_of(artifact, "auto"), forms, given.tokens, given.rounds, kl)
 
 
 def champion_parts(bench: Bench) -> tuple[Decoder | None, Any]:
@@ -302,6 +269,7 @@ def champion_parts(bench: Bench) -> tuple[Decoder | None, Any]:
 
 def main() -> None:
     """Measure and print."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's waiting threads would be counted as work of the peer
     from timbre.cli.options import DEFAULT_MODEL
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -311,6 +279,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=48, help="length of each text")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas (default %(default)s)")
+    parser.add_argument("--anew", action="store_true", help="measure the parts again, whatever was found before")
     parser.add_argument("--gguf", type=Path, help="the file that llama-cpp-python reads")
     parser.add_argument("--load", action="store_true", help="instead: requests at once and hostile ones (benchmarks.serving_load)")
     parser.add_argument("--json", action="store_true")
@@ -329,30 +298,63 @@ def main() -> None:
 
 def measured(bench: Bench, parts: list[str], given: argparse.Namespace) -> Figures:
     """Every key; what was not asked for or cannot be had here is None, with its reason in `not_measured`."""
-    champion = given.bundle is None
-    base, peer = champion_parts(bench) if champion and {"engine", "rivals"} & set(parts) else (None, None)
-    found: Figures = {}
+    found = {part: kept for part in PARTS if (kept := _kept(bench, part, part in parts, given)) is not None}
+    figures: Figures = {"by_wall": {}}
     missing: dict[str, str] = {}
-    if "engine" in parts:
-        found |= of_engine(bench, base, peer)
-    if "mark" in parts:
-        found |= of_watermark(bench, MARKED_TEXTS if champion else 4)
-    if "server" in parts and champion:
-        found |= of_server(bench, given.style, given.model)
-    if "rivals" in parts and champion:
-        more, missing = of_rivals(bench, peer, given.gguf)
-        found |= more
-    why = "needs a champion and what it was made of in this home" if not champion else "needs `timbre quantise`, or was left out by --only"
-    missing |= {name: why for name in KEYS if name not in found}
+    for kept in found.values():
+        missing |= kept["missing"]
+        figures["by_wall"] |= kept["figures"].pop("by_wall", {})
+        figures |= kept["figures"]
+    for part, names in NEEDS.items():
+        why = (
+            "needs a champion and what it was made of in this home"
+            if part in found or given.bundle
+            else f"left out here: `--only {part}` measures it"
+        )
+        missing |= {name: why for name in names if name not in figures}
     misses = {
-        name: f"{found[name]:.3g}, goal {sign} {goal:g}" for name, (sign, goal) in GOALS.items()
-        if name in found and not (found[name] <= goal if sign == "<=" else found[name] >= goal)
+        name: f"{figures[name]:.3g}, goal {sign} {goal:g}" for name, (sign, goal) in GOALS.items()
+        if name in figures and not (figures[name] <= goal if sign == "<=" else figures[name] >= goal)
     }  # fmt: skip
-    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}
+    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
     return dict.fromkeys(KEYS) | rounded | {
-        "precision": bench.engine.precision, "bundle": bench.engine.digest, "provider": bench.engine.provider,
-        "load": os.getloadavg()[0], "misses": misses, "not_measured": missing,
+        "kl": bench.kl, "precision": bench.engine.precision, "bundle": bench.engine.digest, "provider": bench.engine.provider,
+        "load": {part: kept["load"] for part, kept in found.items()}, "misses": misses, "not_measured": missing,
     }  # fmt: skip
+
+
+def _kept(bench: Bench, part: str, wanted: bool, given: argparse.Namespace) -> Figures | None:
+    """What a part found, measured where it is `wanted` and not known yet; None where it is neither."""
+    from timbre.settings import settings
+
+    about = {
+        "bundle": bench.artifact.digest, "forms": {name: path.parent.name for name, path in bench.forms.items()}, "part": part,
+        "served": bench.engine.precision, "tokens": bench.tokens, "rounds": bench.rounds,
+    }  # fmt: skip
+    place = settings().home / "benchmarks" / "serving" / f"{part}-{digest_json(about)[:16]}.json"
+    known: Figures | None = json.loads(place.read_bytes()) if place.exists() and not (wanted and given.anew) else None
+    if known is not None or not wanted:
+        return known
+    champion, missing = given.bundle is None, dict[str, str]()
+    base, peer = champion_parts(bench) if champion and part in {"forms", "controls", "rivals"} else (None, None)
+    load = [round(each, 2) for each in os.getloadavg()]
+    match part:
+        case "forms":
+            figures = of_forms(bench, peer)
+        case "batch":
+            figures = of_batch(bench)
+        case "controls":
+            figures = of_controls(bench, base)
+        case "mark":
+            figures = of_watermark(bench, MARKED_TEXTS if champion else 4)
+        case "server":
+            figures = of_server(bench, given.style, given.model) if champion else {}
+        case _:
+            figures, missing = of_rivals(bench, peer, given.gguf) if champion else ({}, {})
+    found: Figures = {"about": about, "figures": figures, "missing": missing, "load": load}
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(place, canonical_json(found))
+    return found
 
 
 if __name__ == "__main__":

@@ -106,6 +106,11 @@ def served_file(quantised: Artifact) -> Path:
         far = f"{figures.kl:.3g} nats a token from fp32, and {LIMIT:g} is the most"
         warnings.warn(f"weights in {figures.bits} bits are {far}: the texts are those of another model than was judged", stacklevel=2)
     check_bundle(quantised, ONNX_FILE)
+    return rounded_file(quantised)
+
+
+def rounded_file(quantised: Artifact) -> Path:
+    """The same, of whatever distance, for whoever measures it."""
     return quantised.file(ONNX_FILE)
 
 

@@ -51,6 +51,7 @@ def open_session(path: Path) -> "InferenceSession":
     options.intra_op_num_threads = settings().threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads take cores from the next session's step
     providers: list[Any] = [CPU]
     if on_cuda():
         onnxruntime.preload_dlls()

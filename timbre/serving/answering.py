@@ -4,10 +4,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from timbre.artifacts import IntegrityError
 from timbre.export.session import Decoder
@@ -19,87 +18,17 @@ from timbre.serving.challengers import Challengers, OnTrial
 from timbre.serving.champions import Loaded, Styles
 from timbre.serving.engine import same_tokens
 from timbre.serving.limits import Limits
-from timbre.serving.passage import Piece
+from timbre.serving.ongoing import Answer, Events
 from timbre.serving.refine import Refiner
 from timbre.serving.refusal import Refusal
 from timbre.serving.requests import ChatRequest, CompletionRequest
-from timbre.serving.writer import Broken, Busy, Closed, Ended, Event, Order
+from timbre.serving.writer import Busy, Closed, Event, Order
 
 AnyRequest = CompletionRequest | ChatRequest
 _log = logging.getLogger("timbre.serving")
 _CONTROLS = ("temperature", "top_p", "top_k", "min_p", "top_h", "dynamic_temperature")
-Events = asyncio.Queue[tuple[int, Event]]
 _READING: set["asyncio.Future[None]"] = set()
 """Answers that are read though nobody sees them: a task that nothing holds may vanish."""
-
-
-class Answer:
-    """The texts of one request, on the one version that writes all of them."""
-
-    def __init__(self, loaded: Loaded, form: Form, orders: Sequence[Order], events: "Events", deadline: float) -> None:
-        self.loaded, self.form, self.orders = loaded, form, orders
-        self.choices = [Choice() for order in orders for _ in order.seeds]
-        self.known_by: str | None = None
-        self.first_at: float | None = None
-        self.ended_at: float | None = None
-        self.broken = False
-        self._events, self._deadline = events, deadline
-
-    def cancel(self) -> None:
-        """Nobody listens any more."""
-        for order in self.orders:
-            order.cancel()
-
-    async def pieces(self) -> AsyncGenerator[tuple[int, Event], None]:
-        """What is written, as it is written, until every text has ended.
-
-        Raises:
-            Refusal: the time is over, or the model could not go on.
-        """
-        left, loop = len(self.choices), asyncio.get_running_loop()
-        try:
-            while left:
-                number, event = await asyncio.wait_for(self._events.get(), max(0.0, self._deadline - loop.time()))
-                if isinstance(event, Broken):
-                    self.broken = True
-                    raise Refusal(503, event.why, code="writing_failed", headers={"Retry-After": "1"})
-                if self.first_at is None:
-                    self.first_at = loop.time()
-                choice = self.choices[number]
-                if isinstance(event, Piece):
-                    choice.text += event.text
-                    choice.weighed.extend(event.weighed)
-                else:
-                    choice.finish, choice.tokens, left = event.reason, event.tokens, left - 1
-                    self.ended_at = loop.time()
-                yield number, event
-        except TimeoutError:
-            raise Refusal(408, "the time for one request is over: ask for fewer tokens or texts", code="timeout") from None
-        finally:
-            self.cancel()
-
-    async def whole(self) -> dict[str, Any]:
-        """The body of an answer that is not streamed. Raises: as `pieces`."""
-        async with aclosing(self.pieces()) as pieces:
-            async for _ in pieces:
-                pass
-        return self.form.whole(self.choices)
-
-    async def chunks(self, *, counts: bool) -> AsyncGenerator[dict[str, Any], None]:
-        """The bodies of a stream. Raises: as `pieces`."""
-        for number in range(len(self.choices)):
-            if (opening := self.form.first(number)) is not None:
-                yield opening
-        told = [0] * len(self.choices)
-        async with aclosing(self.pieces()) as pieces:
-            async for number, event in pieces:
-                if isinstance(event, Piece):
-                    yield self.form.piece(number, event, told[number])
-                    told[number] += len(event.text)
-                elif isinstance(event, Ended):
-                    yield self.form.last(number, event.reason)
-        if counts:
-            yield self.form.counts(self.choices)
 
 
 @dataclass(frozen=True)

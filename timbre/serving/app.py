@@ -19,12 +19,13 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from timbre.serving.answering import Answer, AnyRequest, Desk, Marks
+from timbre.serving.answering import AnyRequest, Desk, Marks
 from timbre.serving.champions import Loaded, Styles
 from timbre.serving.guard import App, Guard, Left, Receive, Scope, Send
 from timbre.serving.keys import Keys
 from timbre.serving.limits import Limits
 from timbre.serving.metrics import Metrics
+from timbre.serving.ongoing import Answer
 from timbre.serving.page import mount_page
 from timbre.serving.refusal import Refusal, of_fields
 from timbre.serving.requests import ChatRequest, CompletionRequest
@@ -153,6 +154,7 @@ async def _answered(server: _Server, request: Request, kind: type[CompletionRequ
         return await _refined(server, request, wanted, note)
     answer = await server.desk.take(wanted, (request.headers.get(CLIENT) or "")[:500] or None)
     if wanted.stream:
+        answer = await _begun(server, request, wanted, answer, note, began)
         chunks = answer.chunks(counts=wanted.counts_at_the_end)
         return _Stream(chunks, _told(answer, note, stream=True), lambda: _done(server, answer, note, began))
     try:
@@ -162,6 +164,23 @@ async def _answered(server: _Server, request: Request, kind: type[CompletionRequ
             raise
     last = await server.desk.take(wanted, tried=False)  # a challenger broke off, and nobody has read a word of it
     return await _whole(server, request, last, note, began)
+
+
+async def _begun(server: _Server, request: Request, wanted: AnyRequest, answer: Answer, note: dict[str, Any], began: float) -> Answer:
+    """The answer that is streamed: the champion's where a challenger breaks off before its first word."""
+    if answer.loaded in server.styles.current:
+        return answer
+    try:
+        await _unless_left(request.receive, answer.begun())
+        return answer
+    except Refusal:
+        _done(server, answer, note, began)
+        if not answer.broken:
+            raise
+    except Left:
+        answer.cancel()
+        raise
+    return await server.desk.take(wanted, tried=False)
 
 
 async def _whole(server: _Server, request: Request, answer: Answer, note: dict[str, Any], began: float) -> Response:

@@ -1,5 +1,6 @@
 """A challenger in serving, over real sockets and a real registry: its share, its shadow, and the way back from what breaks."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -207,6 +208,30 @@ def test_a_challenger_that_breaks_is_taken_off_and_every_request_is_answered(hom
         assert "broke off" in ended.reason and ended.evidence["findings"][0]["verdict"] == "FAIL"
         until(lambda: not server.get("/ready").json()["trials"])
     assert home.latest().version == 1
+
+
+def streamed(server: Running, prompt: str | list[int], seed: int) -> tuple[set[int], list[str]]:
+    """The versions that a stream names, and what its last events are: `error`, `[DONE]` or `text`."""
+    body = {"prompt": prompt, "max_tokens": 20, "seed": seed, "stream": True, "user": f"reader {seed}"}
+    with httpx.stream("POST", server.address + "/v1/completions", json=body, timeout=60, trust_env=False) as answer:
+        events = [line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data: ")]
+    told = [json.loads(event) for event in events if event != "[DONE]"]
+    kinds = ["error" if "error" in event else "text" for event in told] + ["[DONE]"] * events.count("[DONE]")
+    return {event["timbre"]["version"] for event in told if "timbre" in event}, kinds
+
+
+def test_a_stream_of_a_breaking_challenger_is_the_champions_before_its_first_word_and_ends_with_an_error_after_it(home: Home) -> None:
+    home.trial(BROKEN, 1.0)
+    with serving(home.home) as server:
+        until(on_trial(server, BROKEN))
+        for seed in range(3):  # it breaks while it reads the prompt
+            versions, kinds = streamed(server, PROMPT, seed)
+            assert versions == {1} and kinds[-1] == "[DONE]" and "error" not in kinds
+        found = [streamed(server, [5, 6, 7], seed) for seed in range(6)]  # it reads this, and breaks on a word of its own
+        until(lambda: home.trials()[-1].event == "end")
+    assert all(len(versions) == 1 for versions, _ in found)
+    broken = [kinds for versions, kinds in found if versions == {BROKEN}]
+    assert broken and all(kinds[-1] == "error" and "[DONE]" not in kinds for kinds in broken)
 
 
 def test_a_champion_that_breaks_gives_way_to_the_one_before_it_through_the_ledger(home: Home) -> None:

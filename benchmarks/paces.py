@@ -1,0 +1,99 @@
+"""A bundle whose pace is measured: texts of a length from one prompt, by the writer that serves, timed by the clock and by CPU."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rivals import Pace
+from timbre.artifacts import Artifact
+from timbre.export.session import Decoder
+from timbre.inference.sampling import Controls
+from timbre.inference.steering import Steering
+from timbre.inference.watermark import Watermark
+from timbre.serving.engine import Engine
+from timbre.serving.passage import Piece
+from timbre.serving.writer import Bounds, Ended, Event, Order, Writer
+
+PROMPT_TOKENS = 64
+PROMPT = (
+    "It was a bright, cold morning in the harbour, and the men who had come down to the quay before it was light stood with their hands in "
+    "their coats, waiting for the boat. Nobody spoke. The old captain looked at the sky, then at the water, and shook his head slowly, as "
+    "though somebody had asked him a question that he had heard too often, and to which he had never known an answer that was true."
+)
+"""Words of ours: what follows random tokens is not what a server writes, and its distributions are far broader."""
+
+
+class Bench:
+    """A bundle, its forms, and what else of it is in this home."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        served: Path | None,
+        forms: Mapping[str, Path],
+        tokens: int,
+        rounds: int,
+        kl: Mapping[str, float] | None = None,
+    ) -> None:
+        self.artifact, self.tokens, self.rounds, self.kl = artifact, tokens, rounds, dict(kl or {})
+        self.engine = Engine.of(artifact, served)
+        self.forms = dict(forms)
+        self.plain = Controls.model_validate(self.engine.facts.sampler.model_dump())
+        count = min(PROMPT_TOKENS, self.engine.facts.context - max(tokens, 2) - 1)
+        ids = self.engine.prompt_ids(PROMPT) if len(PROMPT) < self.engine.facts.context else []
+        known = np.setdiff1d(np.arange(self.engine.facts.vocab_size), self.engine.unused)
+        self.ids: list[int] = (ids if len(ids) >= count else np.random.default_rng(0).choice(known, count).tolist())[:count]
+
+    def writer(self, decoder: Decoder) -> Writer:
+        facts = self.engine.facts
+        return Writer(
+            decoder, self.engine.tokenizer, vocab_size=facts.vocab_size, unused=self.engine.unused, eos=(), bounds=Bounds(rows=32)
+        )  # fmt: skip
+
+    def timed(
+        self, writer: Writer, texts: int = 1, sampler: Controls | None = None, mark: Watermark | None = None, base: Decoder | None = None
+    ) -> Pace:
+        """Of `texts` at once."""
+        first, (seconds, cpu), _ = write(writer, self.ids, texts, self.tokens, sampler or self.plain, mark, base)
+        tokens = texts * (self.tokens - 1)
+        return Pace(first, tokens / seconds, tokens / cpu)
+
+
+def write(
+    writer: Writer, ids: list[int], texts: int, tokens: int, sampler: Controls, mark: Watermark | None = None, base: Decoder | None = None
+) -> tuple[float, tuple[float, float], list[str]]:
+    """Seconds to the first token; from there to the end of all, by the clock and of CPU; and the texts."""
+    done, left, first, began = threading.Event(), [texts], list[tuple[float, float]](), time.perf_counter()
+    written = [""] * texts
+
+    def sink(number: int, event: Event) -> None:
+        if not first:
+            first.append((time.perf_counter(), time.process_time()))
+        if isinstance(event, Piece):
+            written[number] += event.text
+        if isinstance(event, Ended):
+            left[0] -= 1
+            if not left[0]:
+                done.set()
+
+    steering = None if base is None else Steering(diversity=0.5)
+    seeds = [(7, number) for number in range(texts)]
+    writer.submit(Order(ids, tokens, sampler, seeds, sink, top=0, mark=mark, steering=steering, base=base))
+    if not done.wait(600):
+        raise RuntimeError("a text did not end within ten minutes")
+    return first[0][0] - began, (time.perf_counter() - first[0][0], time.process_time() - first[0][1]), written
+
+
+def in_turn(kinds: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
+    """What each kind gives, in alternation, after one turn that does not count."""
+    found: dict[str, list[Any]] = {name: [] for name in kinds}
+    for turn in range(rounds + 1):
+        for name, action in kinds.items():
+            figure = action()
+            if turn:
+                found[name].append(figure)
+    return found
