@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.intake import formats, markup, writing
+from tests.intake import dialects, exports, formats, markup, writing
 from tests.intake.case import Case
 
 
@@ -10,6 +10,6 @@ def cases() -> Iterator[Case]:
     """Every case, by kind."""
     for make in (
         markup.html, markup.markdown, writing.scripts, writing.encodings, writing.structure, writing.boilerplate,
-        formats.office, formats.rows,
+        formats.office, formats.rows, dialects.pages, dialects.notes, dialects.marked_up, exports.tables, exports.objects,
     ):  # fmt: skip
         yield from make()

@@ -22,6 +22,11 @@ SCRIPTS = {
     "german": "Am Morgen ging der Alte über die Straße zum Bäcker und kaufte warmes Brot. Die Kinder liefen singend hinter ihm her.",
 }
 
+_UKRAINIAN = "Вранці старий вийшов на ринок і купив теплий хліб. Діти бігли за ним вулицею й співали її пісню. "
+_TURKISH = "Yaşlı adam sabah çarşıya gitti ve sıcak ekmek aldı. Çocuklar arkasından koşup eski bir şarkı söylüyordu. "
+_LITHUANIAN = "Rytą senis išėjo į turgų ir nusipirko šiltos duonos. Vaikai bėgo paskui jį ir dainavo. "
+_HUNGARIAN = "Árvíztűrő tükörfúrógép. A kisfiú elment a boltba, és vett egy nagy kenyeret meg két üveg tejet. "
+
 
 def scripts() -> Iterator[Case]:
     """Every word of every script, joiners and points included."""
@@ -52,6 +57,9 @@ def encodings() -> Iterator[Case]:
         (hebrew * 3, "cp1255"), (SCRIPTS["japanese"] * 3, "iso2022_jp"),
         (SCRIPTS["persian"] * 3, "utf-16-le"), (SCRIPTS["chinese"] * 3, "utf-16-be"), 
         (SCRIPTS["korean"] * 3, "cp949"), (SCRIPTS["greek"] * 3, "cp1253"),
+        (_UKRAINIAN * 3, "cp1251"), (_UKRAINIAN * 3, "koi8_u"), (SCRIPTS["russian"] * 3, "iso8859_5"), (SCRIPTS["russian"] * 3, "cp866"),
+        (SCRIPTS["arabic"] * 3, "iso8859_6"), (SCRIPTS["arabic"] * 3, "cp1256"), (SCRIPTS["thai"] * 3, "cp874"), (_TURKISH * 3, "cp1254"),
+        (_LITHUANIAN * 3, "cp1257"), (_HUNGARIAN * 3, "cp1250"),
     ]  # fmt: skip
     for text, codec in tests:
         yield Case("encodings", f"{codec} {text[:5]}", {"e.txt": text.encode(codec)}, text=text, kept=1)
@@ -76,6 +84,8 @@ def structure() -> Iterator[Case]:
     yield Case("structure", "by indent only", {"i.txt": indented.encode()}, text=whole, paragraphs=12)
     hanging = "\n".join(fill(part, 70, subsequent_indent="    ") for part in parts)
     yield Case("structure", "by hanging indent only", {"i.txt": hanging.encode()}, text=whole, paragraphs=12)
+    chinese = "\n".join("\u3000\u3000" + SCRIPTS["chinese"] for _ in range(3))
+    yield Case("structure", "by ideographic indent", {"i.txt": chinese.encode()}, paragraphs=3)
     yield from _headed()
     verse = "Over the hill\nA lantern swings\nAnd somebody sings\nOf harbour things"
     mixed = f"{fill(parts[0], 70)}\n\n{verse}\n\n{fill(parts[1], 70)}"

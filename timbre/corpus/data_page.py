@@ -111,7 +111,7 @@ def _rows(corpus: Artifact, file: str, columns: Sequence[str]) -> Iterator[dict[
 
     if file not in corpus.manifest.files:
         return
-    for batch in parquet.ParquetFile(corpus.file(file)).iter_batches(batch_size=256, columns=list(columns)):
+    for batch in parquet.ParquetFile(corpus.file(file), pre_buffer=False).iter_batches(batch_size=256, columns=list(columns)):
         yield from batch.to_pylist()
 
 

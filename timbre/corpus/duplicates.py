@@ -1,9 +1,11 @@
 """Documents that say what an earlier one said: equal after folding case and punctuation, or nearly so (MinHash LSH).
 
-The index is a file of band hashes, sorted a band at a time, so that memory holds eight bytes a document and not its words.
+The index is a file of band hashes, read and sorted a band at a time, so that memory holds a few times eight bytes a document and
+neither its words nor its name.
 """
 
 import tempfile
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -21,6 +23,8 @@ _FOUND = 0.999
 """Share of the pairs at the threshold that become candidates."""
 _LINKS = 4
 """Earlier documents of a band's group that a document is compared with."""
+_READ = 1 << 20
+"""Bytes of the index that are read at once."""
 _MULTIPLIERS = np.array([pow(0x9E3779B97F4A7C15, place, 1 << 64) for place in range(1, SHINGLE_WORDS + 1)], dtype=np.uint64)
 
 
@@ -41,9 +45,9 @@ def _shingles(found: list[str]) -> npt.NDArray[np.uint64]:
 
 
 def find_duplicates(
-    texts: Iterable[tuple[str, str]], threshold: float, text_of: Callable[[int], str] | None = None, folder: Path | None = None
-) -> Iterator[tuple[str, str, float] | None]:
-    """For each (id, text) in turn: None if it is new, or the earlier id it repeats and their Jaccard similarity (1.0 = equal words).
+    texts: Iterable[str], threshold: float, text_of: Callable[[int], str] | None = None, folder: Path | None = None
+) -> Iterator[tuple[int, float] | None]:
+    """For each text in turn: None if it is new, else the place of the one it repeats and their Jaccard similarity (1.0: equal words).
 
     Candidates come from MinHash LSH and are then compared exactly, so that what is dropped really is at `threshold` or above.
     A dropped document is not compared with later ones; what it repeats is.
@@ -53,32 +57,30 @@ def find_duplicates(
         folder: where the index is kept while it is needed.
     """
     if text_of is None:
-        held = list(texts)
-        texts, text_of = held, lambda place: held[place][1]
-    names: list[str] = []
+        texts = held = list(texts)
+        text_of = held.__getitem__
     with tempfile.TemporaryFile(dir=folder) as index:
-        width, exact = _write_bands(texts, threshold, names, index)
-        candidates = _candidates(index, len(names), width, exact)
+        width, exact = _write_bands(texts, threshold, index)
+        candidates = _candidates(index, width, exact)
     first: dict[int, int] = {}
-    for place, name in enumerate(names):
+    for place in range(len(exact)):
         others = {first.get(other, other) for other in candidates.pop(place, ())}
         best = max(((_similarity(place, other, text_of), -other) for other in others), default=(0.0, 0))
         if best[0] >= threshold:
             first[place] = -best[1]
-            yield name, names[-best[1]], best[0]
+            yield -best[1], best[0]
         else:
             yield None
 
 
-def _write_bands(texts: Iterable[tuple[str, str]], threshold: float, names: list[str], index: Any) -> tuple[int, npt.NDArray[np.uint64]]:
+def _write_bands(texts: Iterable[str], threshold: float, index: Any) -> tuple[int, npt.NDArray[np.uint64]]:
     """One row of band hashes a document; returns how many bands, and the hash of each document's words."""
     from datasketch import MinHash
 
     rows = max(size for size in range(1, 17) if 1 - (1 - threshold**size) ** (_PERMUTATIONS // size) >= _FOUND or size == 1)
     width = _PERMUTATIONS // rows
-    exact: list[int] = []
-    for name, text in texts:
-        names.append(name)
+    exact = array("Q")
+    for text in texts:
         found = words(text)
         mine = _shingles(found)
         sketch = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low32)
@@ -88,18 +90,21 @@ def _write_bands(texts: Iterable[tuple[str, str]], threshold: float, names: list
         index.write(_mixed(np.sum(values * powers, axis=1, dtype=np.uint64)).tobytes())
         exact.append(_uncached(" ".join(found)))
     index.flush()
-    return width, np.array(exact, dtype=np.uint64)
+    return width, np.frombuffer(exact, dtype=np.uint64)
 
 
-def _candidates(index: Any, count: int, width: int, exact: npt.NDArray[np.uint64]) -> dict[int, set[int]]:
+def _candidates(index: Any, width: int, exact: npt.NDArray[np.uint64]) -> dict[int, set[int]]:
     """By place: earlier places with the same words, or that share a band: the first of the group and those just before."""
     found: dict[int, set[int]] = defaultdict(set)
     _link(exact, found)
-    if count:
-        bands = np.memmap(index, dtype=np.uint64, mode="r", shape=(count, width))
-        for band in range(width):
-            _link(np.array(bands[:, band]), found)
-        del bands
+    hashes = np.empty_like(exact)
+    rows = max(1, _READ // (8 * width))
+    for band in range(width):
+        index.seek(0)  # a mapped file would count as memory
+        for start in range(0, len(exact), rows):
+            part = np.frombuffer(index.read(8 * width * rows), dtype=np.uint64).reshape(-1, width)
+            hashes[start : start + len(part)] = part[:, band]
+        _link(hashes, found)
     return found
 
 

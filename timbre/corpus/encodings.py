@@ -23,19 +23,29 @@ _GREEK = "αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώϊϋΐ
 _HEBREW = "".join(map(chr, range(0x5D0, 0x5EB))) + _MARKS_OF_ALL
 _ARABIC = "".join(map(chr, (*range(0x621, 0x63B), *range(0x641, 0x653)))) + "پچژگکی،؛؟\u200c" + _MARKS_OF_ALL
 _KANA = "".join(map(chr, (*range(0x3041, 0x3097), *range(0x30A1, 0x30FB)))) + "ー" + _MARKS_OF_ALL
+_TURKISH = "çğıöşüâîûÇĞİÖŞÜÂÎÛ" + _MARKS_OF_ALL
+_BALTIC = "ąčęėįšųūžāēģīķļņĄČĘĖĮŠŲŪŽĀĒĢĪĶĻŅ" + _MARKS_OF_ALL
+_THAI_CONSONANTS = frozenset(map(chr, range(0xE01, 0xE2F)))
+_THAI = "".join(map(chr, (*range(0xE01, 0xE3B), *range(0xE40, 0xE4F)))) + _MARKS_OF_ALL
 _OLD: dict[str, str] = {
     "cp1252": _WEST, "cp1250": _CENTRAL, "iso8859_2": _CENTRAL, "cp1251": _RUSSIAN, "koi8_r": _RUSSIAN, "cp866": _RUSSIAN,
-    "cp1255": _HEBREW, "cp1253": _GREEK, "cp1254": _WEST + "ğışĞİŞ", "cp1256": _ARABIC, "shift_jis": _KANA, "euc_jp": _KANA,
+    "cp1255": _HEBREW, "cp1253": _GREEK, "cp1254": _TURKISH, "cp1256": _ARABIC, "shift_jis": _KANA, "euc_jp": _KANA,
     "gb18030": _MARKS_OF_ALL, "big5": _MARKS_OF_ALL, "cp949": _MARKS_OF_ALL, "mac_roman": _WEST, "cp850": _WEST,
+    "koi8_u": _RUSSIAN, "iso8859_5": _RUSSIAN, "iso8859_6": _ARABIC, "cp874": _THAI, "cp1257": _BALTIC,
 }  # fmt: skip
 """Encodings from before Unicode, and the characters beyond ASCII that texts in them are mostly made of."""
 _COMMON_HALF = {"gb18030": ("gb2312", 0xB0, 0xD7), "big5": ("big5", 0xA4, 0xC6), "cp949": ("euc_kr", 0xB0, 0xC8)}
 """Where the everyday characters of an East Asian set stand: the first bytes of its first level."""
+_HUNGARIAN, _NOT_HUNGARIAN = re.compile("[õûÕÛ]"), re.compile("[ãàèêçñå]", re.IGNORECASE)
+"""What Hungarian looks like in a Western coding: no Western language has these letters and á, and none of those."""
 _ISO_2022 = re.compile(rb"\x1b\$[@AB]")
 """How Japanese mail switched to its characters."""
 _VOWELS, _FEWEST_VOWELS = frozenset("оеаиуыэюяёіїєўу"), 0.25
 """Of Russian, Ukrainian or Bulgarian text; Hebrew that is read as Cyrillic has half as many."""
-_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[^\w\s'’\-–—·./…]+(?=[^\W\d_])|(?<=[a-zà-ÿ])[A-ZÀ-Þ]|[\x80-\x9f]")
+_BETWEEN_LETTERS = re.compile(
+    r"(?<=[^\W\d_])[^\w\s'’\-–—·./…]+(?=[^\W\d_])|(?<=[a-zà-ÿ])[A-ZÀ-Þ]|[\x80-\x9f]|[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|ς\w"
+)
+"""What no text holds: marks within words, capitals behind small letters, two scripts in a word, a final sigma that is not last."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,8 @@ def _has_breaks(text: str) -> bool:
 
 
 def _older(data: bytes, name: str, error: UnicodeDecodeError) -> Decoded:
+    if error.reason == "unexpected end of data" and not data[: error.start].isascii():
+        return Decoded(data[: error.start].decode("utf-8"), "utf-8")  # the file was cut within a character
     if (declared := _DECLARED.search(data[:_LOOKED_AT])) is not None:
         try:
             codec = codecs.lookup(declared[1].decode()).name
@@ -145,9 +157,13 @@ def _guess(data: bytes) -> tuple[str, str]:
     best = max(_OLD, key=lambda codec: (_plausible(data[:_SAMPLE], codec), -list(_OLD).index(codec)))
     for codec in (best, "cp1252"):
         try:
-            return data.decode(codec), codec
+            text = data.decode(codec)
         except UnicodeDecodeError:
             continue
+        if _OLD[codec] is _WEST and "á" in text.lower() and _HUNGARIAN.search(text) and not _NOT_HUNGARIAN.search(text):
+            with contextlib.suppress(UnicodeDecodeError):
+                return data.decode("cp1250"), "cp1250"
+        return text, codec
     return data.decode("latin-1"), "latin-1"
 
 
@@ -166,6 +182,15 @@ def _plausible(data: bytes, codec: str) -> float:
     fits = 0.8 if codec in ("gb18030", "big5", "cp949", "shift_jis", "euc_jp") and spaced != (codec == "cp949") else 1.0
     if _OLD[codec] is _RUSSIAN and sum(character.lower() in _VOWELS for character in beyond) < _FEWEST_VOWELS * len(beyond):
         fits = 0.8
+    if _OLD[codec] in (_WEST, _CENTRAL, _TURKISH, _BALTIC) and len(beyond) > 0.5 * sum(map(str.isalpha, text)):
+        fits = 0.7  # Latin letters with marks are fewer than those without
+    if codec == "cp874":
+        odd = (
+            spaced
+            or sum(map(_THAI_CONSONANTS.__contains__, beyond)) < 0.45 * len(beyond)
+            or sum(map(str.isdigit, beyond)) > 0.03 * len(beyond)
+        )
+        return 0.0 if odd else good / len(beyond)
     return (fits * good - len(_BETWEEN_LETTERS.findall(text))) / len(beyond)
 
 

@@ -4,8 +4,11 @@ import re
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from timbre.corpus.web import is_page
+
 SUFFIXES = {
-    ".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html", ".xhtml": "html",
+    ".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown", ".mdx": "markdown", ".rmd": "markdown", ".qmd": "markdown",
+    ".mkd": "markdown", ".mdown": "markdown", ".html": "html", ".htm": "html", ".xhtml": "html",
     ".rst": "rst", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
     ".eml": "mail", ".mbox": "mbox", ".docx": "docx", ".epub": "epub", ".pdf": "pdf", ".odt": "odt", ".rtf": "rtf",
 }  # fmt: skip
@@ -16,6 +19,7 @@ PACKAGES = {"docx": ("docx", "python-docx"), "pdf": ("pypdf", "pypdf"), "odt": (
 _HTML = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!doctype\s+html|<html[\s>]|<head[\s>]|<body[\s>])", re.IGNORECASE | re.DOTALL
 )
+_JSON = re.compile(rb"\s*(?:\[\s*)?\{\s*\"[^\"\n]{1,60}\"\s*:")
 _MBOX = re.compile(rb"From \S+ +\S.{10,60}\d{4}\s*\r?\n[A-Za-z-]+:")
 _OLD_WORD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HEAD = 4096
@@ -56,6 +60,10 @@ def _by_content(path: Path, head: bytes, named: str | None) -> str | None:
         return _zipped(path, named)
     if named in ("text", *_MARKUP, "mail") and _HTML.match(_plain(head)):
         return "html"
+    if named == "text" and b"<" in head and is_page(_plain(head).decode("utf-8", "replace")):
+        return "html"
+    if named == "text" and _JSON.match(head):
+        return "jsonl"
     return "mbox" if named in ("text", "mail") and _MBOX.match(head) and b"\nFrom " in path.read_bytes() else None
 
 

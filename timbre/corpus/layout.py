@@ -49,7 +49,7 @@ def paragraphs(text: str) -> Iterator[str]:
     do (a word processor's export), each is one.
     """
     blocks = [_lines(block) for block in _BLANK.split(text)]
-    blocks = [block for block in blocks if block]
+    blocks = [part for block in blocks for part in _at_wide_indents(block)]
     margin = _margin(blocks)
     a_line = margin is None and _is_paragraph_a_line(blocks)
     for block in blocks:
@@ -71,6 +71,18 @@ def margin_of(text: str) -> int | None:
 
 def _lines(block: str) -> list[str]:
     return [line.rstrip() for line in block.split("\n") if line.strip()]
+
+
+def _at_wide_indents(block: Sequence[str]) -> Iterator[list[str]]:
+    """A block cut before each line that an ideographic space indents: where they are written, that begins a paragraph."""
+    part: list[str] = []
+    for line in block:
+        if line.startswith("\u3000") and part:
+            yield part
+            part = []
+        part.append(line)
+    if part:
+        yield part
 
 
 def _tidy(line: str) -> str:

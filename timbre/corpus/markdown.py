@@ -3,7 +3,9 @@
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from timbre.corpus.raw import Prose
@@ -17,23 +19,39 @@ _FENCES = (
     re.compile(r"\A---[ \t]?json[ \t]*\n(?P<json>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE),
     re.compile(r"\A;;;[ \t]*\n(?P<json>.*?)^;;;[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE),
 )
+_HEADER = re.compile(r"\A(?:[A-Za-z][\w -]{0,30}:[ \t]+\S.*\n(?:[ \t]+\S.*\n)*){2,}(?=[ \t]*\n)|\A(?:%[ \t].*\n){1,3}(?=[ \t]*\n)")
+"""Lines of `Key: value`, or those of Pandoc's title, at the top."""
+_HEADER_KEY = re.compile(r"(?:title|author|date|layout|created|updated|tags|category|categories|slug|subtitle|status|css)\b", re.IGNORECASE)
 _YAML_LINE = re.compile(r"^(?:[\w\"'. -]{1,60}:(?:\s|$)|#|\s*- )", re.MULTILINE)
-_COMMENT = re.compile(r"<!--.*?-->|%%.*?%%", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->|(?<!\S)%%(?!\d).*?%%(?!\w)|\{>>.*?<<\}|\{--.*?--\}", re.DOTALL)
+_EDITED = re.compile(r"\{(?:\+\+|==)(.*?)(?:\+\+|==)\}|\{~~.*?~>(.*?)~~\}", re.DOTALL)
+_DEFINITION = re.compile(r"(?<=[^\n])\n[:~][ \t]{1,3}(?=\S)")
+_ABBREVIATION = re.compile(r"^\*\[[^\]\n]+\]:.*$", re.MULTILINE)
 _EMBED = re.compile(r"!\[\[[^\]\n]*\]\]")
 _WIKI = re.compile(r"\[\[([^\]\n|#]*)(?:#[^\]\n|]*)?(?:\\?\|([^\]\n]*))?\]\]")
 _NOTE_MARK = re.compile(r"\[\^[^\]\s]{1,60}\](?!:)")
 _NOTE = re.compile(r"^ {0,3}\[\^[^\]\s]{1,60}\]:[ \t]*", re.MULTILINE)
 _INLINE_NOTE = re.compile(r"\^\[([^\]\n]*)\]")
+_GRID_TABLE = re.compile(r"^\+[-=:+]{3,}\+[ \t]*\n(?:[+|].*(?:\n|\Z))+", re.MULTILINE)
+_PROPERTY = re.compile(r"^[ \t]*(?:[-*][ \t]+)?[\w-]{1,40}::(?:[ \t]+.*)?$", re.MULTILINE)
+_BLOCK_LINK = re.compile(r"\(\([\w-]{6,40}\)\)")
+_MODULE_LINE = re.compile(
+    r"^(?:import|export)[ \t](?:.*[ \t]from[ \t]*['\"].*|['\"].*|(?:const|let|default|function)[ \t].*)$", re.MULTILINE
+)
+_LIQUID_CODE = re.compile(r"\{%-?\s*(highlight|comment)\b.*?%\}.*?\{%-?\s*end\1\s*-?%\}", re.DOTALL)
 _SHORTCODE = re.compile(r"\{\{[<%].*?[%>]\}\}|\{%.*?%\}|\{\{[^{}\n]*\}\}", re.DOTALL)
 _ATTRIBUTES = re.compile(r"[ \t]*\{[:#.][^{}\n]*\}[ \t]*$", re.MULTILINE)
 _MARKER_LINE = re.compile(r"^[ \t]*(?::{3,}.*|\[TOC\]|\[\[_TOC_\]\]|(?:#[\w/-]+[ \t]*)+)$", re.MULTILINE)
 _CALLOUT = re.compile(r"^((?:[ \t]*>)+[ \t]*)\[![\w-]+\][+-]?[ \t]*", re.MULTILINE)
 _TASK = re.compile(r"^([ \t]*(?:[-*+]|\d+[.)])[ \t]+)\[[ xX/-]\][ \t]+", re.MULTILINE)
 _HIGHLIGHT = re.compile(r"==(?=\S)([^=\n]+?)(?<=\S)==")
-_FORMULA = re.compile(r"^[ \t]*\$\$.*?\$\$[ \t]*$", re.DOTALL | re.MULTILINE)
+_FORMULA = re.compile(
+    r"^[ \t]*(?:\$\$.*?\$\$|\\\[.*?\\\]|\\begin\{(align|equation|gather|eqnarray|multline)(\*?)\}.*?\\end\{\1\2\})[ \t]*$",
+    re.DOTALL | re.MULTILINE,
+)
 _BLOCK_ID = re.compile(r"(?<=\s)\^[A-Za-z0-9-]{2,40}[ \t]*$", re.MULTILINE)
 _LINE_BLOCK = re.compile(r"(?<![^\n]\n)(?:^\|(?: [^|\n]*)?(?:\n|\Z)){2,}", re.MULTILINE)
-_VERSE_WIDTH = 60
+_NARROWEST, _VERSE_WIDTH, _WIDEST = 34, 60, 100
 
 
 def read_markdown(text: str) -> tuple[Prose, dict[str, Any]]:
@@ -45,17 +63,14 @@ def read_markdown(text: str) -> tuple[Prose, dict[str, Any]]:
     text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     body, matter = front_matter(text)
     body = _LINE_BLOCK.sub(_lines_broken, body)
-    for pattern, put in (
-        (_COMMENT, ""), (_FORMULA, ""), (_BLOCK_ID, ""), (_EMBED, ""), (_WIKI, _link_text), (_NOTE, "\n"), (_NOTE_MARK, ""),
-        (_INLINE_NOTE, r" (\1)"), (_SHORTCODE, ""), (_ATTRIBUTES, ""), (_MARKER_LINE, ""), (_CALLOUT, r"\1"), (_TASK, r"\1"),
-        (_HIGHLIGHT, r"\1"),
-    ):  # fmt: skip
+    for pattern, put in _REPLACED:
         body = pattern.sub(put, body)
     return read_html(_parser().render(body)), matter
 
 
 def front_matter(text: str) -> tuple[str, dict[str, Any]]:
     """The text below its front matter, and what that says; the whole text where there is none."""
+    text = text.lstrip("\n")
     for fence in _FENCES:
         if (found := fence.match(text)) is not None and (kind := str(found.lastgroup)) and _is_matter(found[kind], kind):
             return text[found.end() :], _parsed(found[kind], kind)
@@ -66,6 +81,9 @@ def front_matter(text: str) -> tuple[str, dict[str, Any]]:
             return text, {}
         if isinstance(matter, dict) and text[end : end + 1] in ("\n", ""):
             return text[end:].lstrip("\n"), matter
+    if (header := _HEADER.match(text)) is not None and (header[0].startswith("%") or _HEADER_KEY.match(header[0])):
+        lines = (line.partition(":") for line in header[0].split("\n"))
+        return text[header.end() :], {key.strip().lower(): value.strip() for key, colon, value in lines if colon}
     return text, {}
 
 
@@ -102,6 +120,15 @@ def _link_text(match: re.Match[str]) -> str:
     return str(alias if alias else page.rsplit("/", 1)[-1])
 
 
+_REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (_COMMENT, ""), (_EDITED, r"\1\2"), (_ABBREVIATION, ""), (_DEFINITION, "\n\n"), (_LIQUID_CODE, ""), (_GRID_TABLE, ""), (_PROPERTY, ""),
+    (_BLOCK_LINK, ""), (_MODULE_LINE, ""), (_FORMULA, ""), (_BLOCK_ID, ""), (_EMBED, ""), (_WIKI, _link_text), (_NOTE, "\n"),
+    (_NOTE_MARK, ""), (_INLINE_NOTE, r" (\1)"), (_SHORTCODE, ""), (_ATTRIBUTES, ""), (_MARKER_LINE, ""), (_CALLOUT, r"\1"), (_TASK, r"\1"),
+    (_HIGHLIGHT, r"\1"),
+)  # fmt: skip
+"""What CommonMark does not know, and what is put in its place, in this order."""
+
+
 @lru_cache(maxsize=1)
 def _parser() -> Any:
     """Markdown to the HTML that is read on, without code; lines of verse are broken, other lines joined."""
@@ -112,7 +139,7 @@ def _parser() -> Any:
         for token in state.tokens:
             children = token.children or []
             breaks = [child for child in children if child.type == "softbreak"]
-            if token.type == "inline" and len(breaks) > 1 and _is_verse(token.content.split("\n")):
+            if token.type == "inline" and breaks and _is_verse(token.content.split("\n")):
                 for child in breaks:
                     child.type = "hardbreak"
 
@@ -124,11 +151,19 @@ def _parser() -> Any:
 
 
 def _is_verse(lines: list[str]) -> bool:
-    """Three lines or more, none as long as a page is wide, most beginning with a capital (or in a script that has none)."""
+    """Whether the ends of lines are meant: too narrow for a page; or most lines begin with a capital (or in a script that has none)
+    and are narrower than a page, or would have taken the next one's first word."""
     lines = [line.strip() for line in lines if line.strip()]
-    if len(lines) < 3 or max(map(len, lines)) > _VERSE_WIDTH:
+    if len(lines) < 2:
         return False
-    return sum(not line[0].islower() for line in lines) >= 0.7 * len(lines)
+    width = max(map(len, lines))
+    if width < _NARROWEST:
+        return True
+    if len(lines) < 3 or width > _WIDEST or sum(not line[0].islower() for line in lines) < 0.7 * len(lines):
+        return False
+    full = sum(len(line) + 1 + len(following.split()[0]) > width - 4 for line, following in pairwise(lines))
+    ended = sum(line[-1] in ".!?…" for line in lines)
+    return width <= _VERSE_WIDTH or (full < len(lines) / 2 and ended < 0.7 * len(lines))
 
 
 def _indented(content: str) -> str:

@@ -3,14 +3,11 @@
 One bad row or file is told with its name and reason (`Unread`); it never refuses the rest.
 """
 
-import csv
 import gzip
-import io
-import json
 import re
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -20,8 +17,9 @@ from timbre.corpus.cleaning import chapters
 from timbre.corpus.encodings import Decoded, decode
 from timbre.corpus.kinds import kind_of
 from timbre.corpus.raw import Prose, RawDocument, Unread
-from timbre.corpus.rows import from_row, is_turn, loose_date
+from timbre.corpus.rows import from_row, loose_date
 from timbre.corpus.sources import Source
+from timbre.corpus.tables import read_csv, read_json, read_jsonl, read_parquet
 
 __all__ = ["RawDocument", "Unread", "from_row", "read_file", "read_text"]
 
@@ -120,10 +118,10 @@ def _markdown(path: Path, name: str, source: Source) -> Read:
 
 
 def _rst(path: Path, name: str, source: Source) -> Read:
-    from timbre.corpus.rst import rst_text
+    from timbre.corpus.rst import read_rst
 
     found = _decoded(path, name, source)
-    yield replace(_described(name, rst_text(found.text), source), encoding=found.encoding)
+    yield replace(_prose(name, read_rst(found.text), source), encoding=found.encoding)
 
 
 def _office(kind: str) -> Callable[[Path, str, Source], Read]:
@@ -169,119 +167,9 @@ def _brown(path: Path, name: str, source: Source) -> Read:
     yield _described(name, detokenise(read_text(path, name, source.encoding)), source)
 
 
-def _row(row: Any, name: str, source: Source) -> RawDocument | Unread:
-    if isinstance(row, str):
-        row = {"text": row}
-    elif isinstance(row, list) and row and all(map(is_turn, row)):
-        row = {"messages": row}
-    if not isinstance(row, Mapping):
-        return Unread(name, f"not an object with a {source.text_column!r}")
-    found = from_row(row, name, source)
-    return replace(found, name=name) if isinstance(found, Unread) else found
-
-
-def _jsonl(path: Path, name: str, source: Source) -> Read:
-    """A line at a time, since such files grow large; one that is UTF-16, or a list over many lines, is read whole."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if source.encoding or b"\0" in head or head.startswith((b"\xff\xfe", b"\xfe\xff")) or head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
-        text = _decoded(path, name, source).text
-        items = _whole(text)
-        if items is None:
-            lines = enumerate(re.split(r"\r\n|\n|\r", text), start=1)
-            yield from (_line(line.strip(), f"{name}:{number}", source) for number, line in lines if line.strip())
-        else:
-            yield from (_row(row, f"{name}:{number}", source) for number, row in enumerate(items, start=1))
-        return
-    with path.open("rb") as file:
-        for number, data in enumerate(file, start=1):
-            if not data.strip():
-                continue
-            try:
-                yield _line(decode(data.strip(), "", "").text, f"{name}:{number}", source)
-            except ValueError as error:
-                yield Unread(f"{name}:{number}", str(error).removeprefix(": "))
-
-
-def _whole(text: str) -> list[Any] | None:
-    """The items of a file that is one JSON list, or None."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, list) else None
-
-
-def _line(line: str, name: str, source: Source) -> RawDocument | Unread:
-    for text in (line, line.rstrip(", ")):  # a comma between lines is a list that lost its brackets
-        try:
-            return _row(json.loads(text), name, source)
-        except (json.JSONDecodeError, RecursionError) as error:
-            reason = f"not JSON ({error})"
-    return Unread(name, reason)
-
-
-def _json(path: Path, name: str, source: Source) -> Read:
-    """A list of objects or texts; an object that holds such a list under some key; or one object with a text."""
-    text = _decoded(path, name, source).text
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        if "\n" in text.strip() and text.lstrip()[:1] == "{":
-            yield from _jsonl(path, name, source)
-            return
-        raise ValueError(f"not JSON ({error})") from error
-    if isinstance(value, Mapping):
-        from timbre.corpus.rows import row_text
-
-        lists = [items for key, items in value.items() if isinstance(items, list) and items and isinstance(items[0], Mapping | str)]
-        if lists and not isinstance(row_text(value, source), str):
-            value = max(lists, key=len)
-    rows = value if isinstance(value, list) else [value]
-    if rows and all(map(is_turn, rows)):
-        rows = [rows]  # the file is one chat
-    for number, row in enumerate(rows, start=1):
-        yield _row(row, f"{name}:{number}", source)
-
-
-def _csv(path: Path, name: str, source: Source) -> Read:
-    found = _decoded(path, name, source)
-    text = found.text.replace("\0", "")
-    csv.field_size_limit(_LARGEST_TEXT)
-    head = text[: text.find("\n") if "\n" in text else None]
-    delimiter = max("\t,;|", key=lambda mark: (head.count(mark), mark == ("\t" if name.lower().endswith(".tsv") else ",")))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header: list[str] | None = None
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            yield Unread(f"{name}:{reader.line_num}", f"not a row of CSV ({error})")
-            continue
-        if cells is None:
-            return
-        if header is None:
-            header = [cell.strip() for cell in cells]
-        elif any(cell.strip() for cell in cells):
-            yield _row(dict(zip(header, cells, strict=False)), f"{name}:{reader.line_num}", source)
-
-
-def _parquet(path: Path, name: str, source: Source) -> Read:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        number = 0
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
-            for row in batch.to_pylist():
-                number += 1
-                yield _row(row, f"{name}:{number}", source)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"not a readable Parquet file ({error})") from error
-
-
 _READERS: dict[str, Callable[[Path, str, Source], Read]] = {
-    "text": _plain, "markdown": _markdown, "html": _html, "rst": _rst, "jsonl": _jsonl, "json": _json, "csv": _csv, "parquet": _parquet,
+    "text": _plain, "markdown": _markdown, "html": _html, "rst": _rst, "jsonl": read_jsonl, "json": read_json, "csv": read_csv,
+    "parquet": read_parquet,
     "mail": _mail, "mbox": _mbox, "brown": _brown, "docx": _office("docx"), "odt": _office("odt"), "rtf": _office("rtf"),
     "pdf": _office("pdf"), "epub": _office("epub"),
 }  # fmt: skip

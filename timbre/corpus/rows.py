@@ -7,14 +7,20 @@ from typing import Any
 
 from timbre.corpus.raw import RawDocument, Unread
 from timbre.corpus.sources import Source
+from timbre.corpus.web import is_page, read_html
 
 TEXT_COLUMNS = (
     "text", "content", "body", "article", "story", "essay", "post", "document", "completion", "output", "response", "generation", "answer",
-    "selftext", "message", "comment", "content_text", "full_text", "plain_text", "raw_content", "description",
+    "selftext", "message", "comment", "content_text", "full_text", "plain_text", "raw_content", "review", "review_text", "poem", "lyrics",
+    "letter", "entry", "chapter", "passage", "paragraph", "narrative", "transcript", "prose", "chosen", "description", "body_text", "html",
+    "content_html", "body_html",
 )  # fmt: skip
 """Where a text is looked for if no column is named; the first that a row has counts."""
-_DATE_COLUMNS = ("date", "created", "created_at", "published", "published_at", "pubdate", "timestamp", "time", "datetime")
-_CHATS = ("messages", "conversations", "conversation", "turns", "chat")
+_DATE_COLUMNS = (
+    "date", "created", "created_at", "published", "published_at", "pubdate", "timestamp", "time", "datetime", "created_utc",
+    "creation_date", "date_published", "date_created", "publish_date", "post_date", "posted", "posted_at", "updated_at", "ts", "year",
+)  # fmt: skip
+_CHATS = ("messages", "conversations", "conversation", "turns", "chat", "chat_messages", "chosen", "output")
 _ROLES = {"gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "human": "user", "prompter": "user"}
 _NO_DATE = re.compile(r"(?:n/?a|none|null|nan|nat|unknown|undated|-|\?)?", re.IGNORECASE)
 _SLASHED = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{4})\b.*")
@@ -31,10 +37,15 @@ def from_row(row: Mapping[str, Any], name: str, source: Source) -> RawDocument |
         return Unread(name, text.reason)
     if (place := _lone_surrogate(text)) is not None:
         return Unread(name, f"half of a character pair (a lone surrogate) at character {place}; write the text out anew")
+    shown: int | None = None
+    headings: tuple[str, ...] = ()
+    if "<" in text and is_page(text):
+        prose = read_html(text)
+        text, shown, headings = prose.text, prose.shown, prose.headings
     author = row.get(source.author_column) or source.author
     if not author:
         return Unread(name, f"no author in column {source.author_column!r}, and the source names none")
-    return RawDocument(name, text, _encodable(str(author)), _row_date(row, source))
+    return RawDocument(name, text, _encodable(str(author)), _row_date(row, source), characters=shown, headings=headings)
 
 
 def row_text(row: Mapping[str, Any], source: Source) -> str | Unread:
@@ -43,12 +54,12 @@ def row_text(row: Mapping[str, Any], source: Source) -> str | Unread:
         names: Sequence[str] = (source.text_column,)
     else:
         names = TEXT_COLUMNS
-        chats = [row[chat] for chat in _CHATS if isinstance(row.get(chat), list | tuple) and not isinstance(row.get("text"), str)]
+        chats = [row[chat] for chat in _CHATS if _is_chat(row.get(chat)) and not isinstance(row.get("text"), str)]
         if chats or isinstance(row.get("mapping"), Mapping):
             return _turns(chats[0] if chats else _of_a_tree(row), source.role)
-    by_name = {str(column).strip().lower(): column for column in row}
-    there = [by_name[name.lower()] for name in names if name.lower() in by_name]
-    texts = [str(row[column]) for column in there if isinstance(row[column], str)]
+    by_name = {_plain(column): column for column in row}
+    there = [by_name[_plain(name)] for name in names if _plain(name) in by_name]
+    texts = [text for column in there if (text := _written(row[column])) is not None]
     if texts:
         return next((text for text in texts if text.strip()), texts[0])
     (only,) = row.values() if len(row) == 1 else (None,)
@@ -61,12 +72,40 @@ def row_text(row: Mapping[str, Any], source: Source) -> str | Unread:
     return Unread("", f"no text in column {source.text_column!r}; it has {has}: name one with --text-column")
 
 
+def has_text(row: Any, source: Source) -> bool:
+    """Whether a row has a text in the column asked for or in one of the known ones, or is a chat."""
+    if not isinstance(row, Mapping):
+        return False
+    text = row_text(row, source)
+    return isinstance(text, str) or text.reason.startswith("no turn")
+
+
+def _plain(column: Any) -> str:
+    """A column's name as it is compared: small letters, without what divides words."""
+    return re.sub(r"[\s_-]+", "", str(column)).lower()
+
+
+def _written(value: Any) -> str | None:
+    """The text of a cell: a string, or a list of paragraphs or of parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return "\n\n".join(value)
+    if isinstance(value, list) and any(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in value):
+        return "".join(part if isinstance(part, str) else str(part.get("text", "")) for part in value if isinstance(part, str | Mapping))
+    return None
+
+
+def _is_chat(value: Any) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(turn, Mapping) for turn in value)
+
+
 def _turns(messages: Sequence[Any], role: str) -> str | Unread:
     found, roles = [], []
     for message in messages:
         if not isinstance(message, Mapping):
             continue
-        named = message.get("role") or message.get("from") or message.get("author") or message.get("speaker") or ""
+        named = message.get("role") or message.get("from") or message.get("author") or message.get("speaker") or message.get("sender") or ""
         who = str(named.get("role", "") if isinstance(named, Mapping) else named).lower()
         who = _ROLES.get(who, who)
         roles.append(who)
@@ -124,7 +163,8 @@ def _said(content: Any) -> str:
 
 def _row_date(row: Mapping[str, Any], source: Source) -> str | None:
     names = (source.date_column,) if source.date_column != "date" else _DATE_COLUMNS
-    values = [row[name] for name in names if row.get(name) not in (None, "")]
+    by_name = {_plain(column): column for column in row}
+    values = [row[by_name[_plain(name)]] for name in names if _plain(name) in by_name and row[by_name[_plain(name)]] not in (None, "")]
     return next((found for value in values if (found := loose_date(value)) is not None), None) or loose_date(source.date)
 
 

@@ -6,6 +6,7 @@ rejected with its reason.
 
 import json
 import warnings
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ def sift(
     cleaned = track(_cleaned(raw, sources, config, counters, result), "documents", total)
     for draft in cleaned:
         _put(spool, draft)
+    counters.clear()
     spool.base.execute("DELETE FROM raw")
     _cut_if_few(config, result)
     _filter(config, sources, result, find_languages)
@@ -233,12 +235,12 @@ def _filter(config: CorpusConfig, sources: Mapping[str, Source], result: Sifted,
 
 def _drop_duplicates(config: CorpusConfig, result: Sifted, track: Track) -> None:
     spool = result.spool
-    numbers: list[int] = []
+    numbers = array("q")
 
-    def texts() -> Iterator[tuple[str, str]]:
-        for number, doc_id, text in spool.drafts("doc_id, text", "reason IS NULL"):
+    def texts() -> Iterator[str]:
+        for number, text in spool.drafts("text", "reason IS NULL"):
             numbers.append(number)
-            yield doc_id, text
+            yield text
 
     total = int(spool.one("SELECT COUNT(*) FROM draft WHERE reason IS NULL"))
     verdicts = find_duplicates(
@@ -246,9 +248,10 @@ def _drop_duplicates(config: CorpusConfig, result: Sifted, track: Track) -> None
     )
     for place, verdict in enumerate(verdicts):
         if verdict is not None:
-            _, earlier, similarity = verdict
+            earlier, similarity = verdict
             reason = Reason.DUPLICATE if similarity == 1.0 else Reason.NEAR_DUPLICATE
-            spool.reject([(numbers[place], reason.value, f"{similarity:.2f} of {earlier}")])
+            name = spool.one("SELECT doc_id FROM draft WHERE n = ?", numbers[earlier])
+            spool.reject([(numbers[place], reason.value, f"{similarity:.2f} of {name}")])
 
 
 def _tell_losses(result: Sifted) -> None:

@@ -5,6 +5,7 @@ Groups are ordered by a hash of seed and name, so that a document that is added 
 
 import hashlib
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ TEST_GROUPS = 5
 """What a paired test by document rests on: no fewer in the test split where there are four times as many."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """What splitting looks at."""
 
@@ -97,7 +98,7 @@ def _by_group(
 ) -> dict[str, str] | None:
     """Groups in hash order fill test, then validation; one that would overshoot the share by half is passed over."""
     sizes = _sizes(items, group_of)
-    documents = {name: sum(1 for other in group_of.values() if other == name) for name in sizes} if len(sizes) < len(items) else None
+    documents = Counter(group_of.values()) if len(sizes) < len(items) else None
     total = sum(sizes.values())
     left = len(items)
     waiting = sorted(sizes, key=lambda name: (_order(seed, name), name))

@@ -12,8 +12,7 @@ from timbre.corpus.raw import Prose
 
 _UNSEEN = frozenset({
     "script", "style", "noscript", "template", "svg", "math", "head", "title", "iframe", "object", "embed", "canvas", "audio", "video",
-    "button",
-    "select", "option", "textarea", "input", "rt", "rp", "map",
+    "button", "select", "option", "textarea", "input", "rt", "rp", "map", "del",
 })  # fmt: skip
 _FURNITURE = frozenset({"nav", "footer", "aside", "figure", "figcaption", "address", "menu", "code-block", "dialog", "label", "legend"})
 _ROLES = frozenset({"navigation", "banner", "contentinfo", "complementary", "search", "menu", "menubar", "dialog", "alert", "toolbar"})
@@ -24,6 +23,22 @@ _FURNITURE_NAME = re.compile(
     r"|catlinks|widget)(?:$|[\s_-])",
     re.IGNORECASE,
 )
+_WITH_FURNITURE = re.compile(r"(?:^|(?<=\s))\S*(?:^|\s|[_-])(?:has|no|with(?:out)?|hide|is|in|beside)[_-]\S*", re.IGNORECASE)
+"""Names that tell what stands beside a part (`has-sidebar`), not what it is."""
+_UNSEEN_NAME = re.compile(
+    r"(?:^|\s)(?:sr-only|screen-?reader(?:-?text)?|visually-?hidden|assistive-text|(?:x-ebookmaker-)?page-?(?:num|no|number)s?)(?:$|\s)",
+    re.IGNORECASE,
+)
+"""What is only heard, and the numbers of a printed book's pages."""
+_FURNITURE_TEXT = re.compile(
+    r"(?:posted|published|written|filed|tagged|last (?:updated|modified|changed|edited)) (?:by|on|in|under|at)\b.*[^.!?…”\"]"
+    r"|(?:posted|published|filed under|tags|labels|categor(?:y|ies)|share this|last (?:updated|modified)) ?:.*"
+    r"|(?:copyright|©|\(c\)) .*|.*\ball rights reserved\b.*|you are visitor\b.*|share this\W*|best viewed (?:in|with)\b.*"
+    r"|\d+ (?:min(?:ute)?s?\.? read|comments?|views?|likes?|shares?)|(?:previous|next) (?:message|post|page|chapter)\b[^.!?]*"
+    r"|back to (?:the )?top|leave a (?:comment|reply)|skip to (?:main )?content|read more\W*|click here\b.{0,40}",
+    re.IGNORECASE,
+)
+_FURNITURE_WORDS = 14
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 """Elements that are headings, and how deep each is."""
@@ -40,8 +55,21 @@ _FRAMES = re.compile(r"</?(?:frameset|frame|noframes)\b[^>]*>", re.IGNORECASE)
 """A parser that knows frames skips what stands beside them."""
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _NOTE_MARK = re.compile(r"\[?\(?(?:\d{1,3}|[*†‡]|[a-z])\)?\]?")
+_TAG = re.compile(
+    r"</?(?:p|br|div|h[1-6]|li|ul|ol|blockquote|article|section|table|tr|td|hr|center|font|span)\b[^<>]*>|</(?:em|strong|i|b|a|u|cite)>",
+    re.IGNORECASE,
+)
+_DIVIDED = re.compile(r"<(?:html|body|p|br|div|td|li|pre)\b", re.IGNORECASE)
+_BLANK = re.compile(r"\n[ \t\r]*\n")
+_BEGINS = re.compile(r"\s*<(?:!doctype|!--|[a-z])", re.IGNORECASE)
+_TAGS_EVERY = 1500
+_BLOCK_STYLE = re.compile(r"display\s*:\s*(?:block|flex|grid|table|list-item)", re.IGNORECASE)
+_INLINE = frozenset({
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "mark",
+    "nobr", "q", "rb", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "br", "img",
+})  # fmt: skip
 _SENTENCE = re.compile(r"[.!?…。！？।؟»”\"')]\s*$")
-_LINKED, _HEADING_WORDS, _CELL_WORDS, _PAGE_SHARE = 0.6, 25, 8, 0.5
+_LINKED, _HEADING_WORDS, _CELL_WORDS, _PAGE_SHARE, _ARTICLE = 0.6, 25, 8, 0.5, 300
 
 
 @dataclass
@@ -72,6 +100,8 @@ def read_html(page: str) -> Prose:
 
     if page.lstrip()[:5].lower() == "<?xml" or "xhtml" in page[:1000].lower():
         page = _VOID_XML.sub(r"<\1\2></\1>", page).replace("<![CDATA[", "").replace("]]>", "")
+    if _DIVIDED.search(page) is None:
+        page = _BLANK.sub("\n<p>", page)  # a piece whose program makes paragraphs of empty lines
     if "<frameset" in page.lower():
         page = _FRAMES.sub("", page)
     tree = LexborHTMLParser(page)
@@ -91,12 +121,22 @@ def read_html(page: str) -> Prose:
     return Prose("\n\n".join(texts), shown, tuple(headings))
 
 
+def is_page(text: str) -> bool:
+    """Whether a text is a web page or a piece of one: it begins with a tag, or has tags all over, of those that divide text."""
+    tags = len(_TAG.findall(text, 0, 200_000))
+    return tags > 1 and (_BEGINS.match(text) is not None or tags * _TAGS_EVERY > min(len(text), 200_000))
+
+
 def _length(node: Any) -> int:
     return len(_SPACE.sub(" ", node.text(deep=True) or "").strip())
 
 
 def _drop_furniture(root: Any, shown: int) -> None:
     """Decompose what is no prose, from the outside in; a part that holds most of the page stays, and is looked into."""
+    for part in root.css("#comments, .comments, .comments-area, .comment-list, #disqus_thread, #respond"):
+        if part.parent is not None and shown - _length(part) >= _ARTICLE and root.css_first("article, main, .entry-content, .post-body"):
+            part.decompose()  # however many there are: others wrote them
+    shown = _length(root)
     waiting = [root]
     while waiting:
         node = waiting.pop()
@@ -109,6 +149,7 @@ def _drop_furniture(root: Any, shown: int) -> None:
                 ((_is_hidden(child) or _is_furniture(child)) and _length(child) <= _PAGE_SHARE * shown)
                 or (child.tag == "table" and _is_data(child))
                 or (child.tag == "pre" and _is_code(child))
+                or _is_mark(child)
                 or (child.tag == "sup" and _NOTE_MARK.fullmatch((child.text() or "").strip()))
             ):
                 child.decompose()
@@ -117,17 +158,44 @@ def _drop_furniture(root: Any, shown: int) -> None:
             child = following
 
 
+def _is_mark(node: Any) -> bool:
+    """A mark that leads to a note of an e-book."""
+    kind = f"{node.attributes.get('epub:type') or ''} {node.attributes.get('role') or ''}"
+    return "noteref" in kind and _NOTE_MARK.fullmatch((node.text() or "").strip()) is not None
+
+
 def _is_hidden(node: Any) -> bool:
     attributes = node.attributes
-    return "hidden" in attributes or attributes.get("aria-hidden") == "true" or bool(_HIDDEN.search(attributes.get("style") or ""))
+    return (
+        "hidden" in attributes
+        or attributes.get("aria-hidden") == "true"
+        or bool(_HIDDEN.search(attributes.get("style") or ""))
+        or (node.tag not in ("body", "main", "article") and _UNSEEN_NAME.search(attributes.get("class") or "") is not None)
+    )
 
 
 def _is_furniture(node: Any) -> bool:
     attributes = node.attributes
+    if node.tag in ("figure", "label", "legend") and _holds_prose(node):
+        return False
     if node.tag in _FURNITURE or (attributes.get("role") or "").lower() in _ROLES:
         return True
-    named = f"{attributes.get('class') or ''} {attributes.get('id') or ''}"
+    named = _WITH_FURNITURE.sub("", f"{attributes.get('class') or ''} {attributes.get('id') or ''}")
     return node.tag not in ("body", "main", "article") and bool(named.strip()) and _FURNITURE_NAME.search(named) is not None
+
+
+def _holds_prose(node: Any) -> bool:
+    """Whether what is mostly a picture's or a field's frame holds a paragraph of its own: a quotation, a poem, a letter."""
+    parts = node.css("blockquote, p, pre") if node.tag == "figure" else [node]
+    texts = [(part.text() or "").strip() for part in parts if part.css_first("figcaption") is None and not _within(part, "figcaption")]
+    return any(len(text.split()) > _HEADING_WORDS and _SENTENCE.search(text) for text in texts)
+
+
+def _within(node: Any, tag: str) -> bool:
+    while (node := node.parent) is not None:
+        if node.tag == tag:
+            return True
+    return False
 
 
 def _is_data(table: Any) -> bool:
@@ -182,7 +250,7 @@ def _blocks(root: Any) -> Iterator[_Block]:
             levels = levels[:-1] if leaving else [*levels, _HEADINGS[tag]]
         if tag == "q":
             block.parts.append("”" if leaving else "“")
-        if tag in _BLOCKS:
+        if tag in _BLOCKS or _shown_as_block(node, tag):
             yield block
             level = levels[-1] if levels else 0
             block = _Block(level=level, plain=plains > 0, header=headers > 0, caption=captions > 0, within=within > 0)
@@ -190,6 +258,13 @@ def _blocks(root: Any) -> Iterator[_Block]:
             stack.append((node, True))
             stack += [(child, False) for child in reversed(_children(node))]
     yield block
+
+
+def _shown_as_block(node: Any, tag: str) -> bool:
+    """Whether a style or, of an element that HTML does not know, a sentence within says so."""
+    if tag in _INLINE:
+        return _BLOCK_STYLE.search(node.attributes.get("style") or "") is not None
+    return len((text := (node.text() or "").strip()).split()) >= _CELL_WORDS and _SENTENCE.search(text) is not None
 
 
 def _children(node: Any) -> list[Any]:
@@ -206,9 +281,14 @@ def _text_of(block: _Block) -> str:
     if block.plain:
         return text.strip("\n")
     lines = [_SPACE.sub(" ", line).strip() for line in text.split("\n")]
+    lines = [line for line in lines if not _is_furniture_line(line)]
     if block.level and _is_heading(block, joined := " ".join(filter(None, lines))):
         return joined
     return re.sub(r"\n{2,}", "\n\n", "\n".join(lines)).strip()
+
+
+def _is_furniture_line(line: str) -> bool:
+    return 0 < len(line.split()) <= _FURNITURE_WORDS and _FURNITURE_TEXT.fullmatch(line) is not None
 
 
 def _kept(blocks: Iterator[_Block]) -> Iterator[_Block]:

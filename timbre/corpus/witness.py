@@ -59,7 +59,8 @@ def _patterns(expected: Sequence[dict[str, Any]]) -> list[re.Pattern[str]] | Non
 def _witnesses(documents: Path, patterns: Sequence[re.Pattern[str]]) -> Iterator[str | None]:
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(documents).iter_batches(batch_size=_AT_ONCE, columns=["text"]):
+    # a reader that buffers ahead holds the bytes of the whole column until it is closed
+    for batch in pq.ParquetFile(documents, pre_buffer=False).iter_batches(batch_size=_AT_ONCE, columns=["text"]):
         for text in batch.column(0).to_pylist():
             yield text if not text else _witness(text, patterns)
 

@@ -1,8 +1,11 @@
 """Files as packages hold them."""
 
 import gzip
+import random
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from timbre.corpus import readers
@@ -43,3 +46,25 @@ def test_a_gzip_file_that_unpacks_without_end_is_refused(tmp_path: Path, monkeyp
     path.write_bytes(gzip.compress(b"\x20" * (1 << 21)))
     [told] = read_file(path, "bomb.txt.gz", SOURCE)
     assert isinstance(told, Unread) and "more than 1 MiB once unpacked" in told.reason
+
+
+def test_a_parquet_file_larger_than_memory_is_read_some_rows_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "texts.parquet"
+    schema = pa.schema([("text", pa.string())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for group in range(12):
+            writer.write_table(pa.table({"text": [random.Random(1000 * group + row).randbytes(3000).hex() for row in range(200)]}))
+    before, most = pa.total_allocated_bytes(), 0
+    for document in read_file(path, "texts.parquet", SOURCE):
+        assert isinstance(document, RawDocument)
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < path.stat().st_size / 2, f"{most} bytes held of {path.stat().st_size}"
+
+
+def test_the_column_that_holds_the_texts_is_found_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "letters.csv"
+    rows = [f"{number},The ferry left the harbour late because captain number {number} had lost his hat,ja" for number in range(4)]
+    path.write_text("\n".join(["id,Beitrag,ok", *rows, "9,Too short,nein"]), encoding="utf-8")
+    with pytest.warns(UserWarning, match="read from column 'Beitrag'; name another with --text-column"):
+        found = list(read_file(path, "letters.csv", SOURCE))
+    assert [document.text for document in found if isinstance(document, RawDocument)][-1] == "Too short", "the column counts for every row"

@@ -13,6 +13,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
+from timbre.corpus import duplicates
 from timbre.corpus.documents import Document
 from timbre.corpus.duplicates import find_duplicates
 from timbre.corpus.passages import MIN_TOKENS, select_passages
@@ -72,11 +73,19 @@ def test_an_undated_document_turns_date_splitting_off_with_a_warning() -> None:
 
 def test_duplicates_name_the_one_they_repeat() -> None:
     base = " ".join(f"word{place}" for place in range(200))
-    texts = [("a", base), ("b", base.upper() + "!"), ("c", base.replace("word199", "other")), ("d", "something else entirely " * 9)]
+    texts = [base, base.upper() + "!", base.replace("word199", "other"), "something else entirely " * 9]
     verdicts = list(find_duplicates(texts, 0.8))
     assert verdicts[0] is None and verdicts[3] is None
-    assert verdicts[1] == ("b", "a", 1.0)
-    assert verdicts[2] is not None and verdicts[2][1] == "a" and 0.8 <= verdicts[2][2] < 1
+    assert verdicts[1] == (0, 1.0)
+    assert verdicts[2] is not None and verdicts[2][0] == 0 and 0.8 <= verdicts[2][1] < 1
+
+
+def test_duplicates_are_found_across_an_index_of_many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_READ", 1000)
+    base = " ".join(f"word{place}" for place in range(200))
+    others = [" ".join(f"{number}word{place}" for place in range(60)) for number in range(40)]
+    verdicts = list(find_duplicates([base, *others, base.replace("word7 ", "seven "), others[20]], 0.8))
+    assert verdicts[:41] == [None] * 41 and [verdict and verdict[0] for verdict in verdicts[41:]] == [0, 21]
 
 
 class Counting(PreTrainedTokenizerFast):  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from timbre.corpus.cleaning import clean, is_prose, sections, words
 from timbre.corpus.mail import read_mail, written_part
 from timbre.corpus.markdown import read_markdown
 from timbre.corpus.privacy import scrub
-from timbre.corpus.rst import rst_text
+from timbre.corpus.rst import read_rst
 from timbre.corpus.tagged import detokenise
 from timbre.corpus.web import read_html
 
@@ -143,7 +143,7 @@ See :doc:`the guide </guide>` and :func:`~a.b.run`.
 
    other
 """
-    assert rst_text(rst) == "See the guide and run.\n\nBe careful."
+    assert read_rst(rst).text == "Title\n\nSee the guide and run.\n\nBe careful."
 
 
 def test_tagged_text_reads_as_prose() -> None:
