@@ -197,7 +197,7 @@ def read_parquet(path: Path, name: str, source: Source) -> Read:
     import pyarrow.parquet as pq
 
     def rows() -> Iterator[Any]:
-        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=1024):  # else it is held whole
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=256):  # else it is held whole
             yield from batch.to_pylist()
 
     try:
