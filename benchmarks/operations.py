@@ -23,7 +23,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,14 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="where pieces are kept; default that of the settings")
     parser.add_argument("--style", default="literary", help="of plan and targets")
     parser.add_argument("--profile", default="quick", help="of plan and targets")
+    parser.add_argument("--set", action="append", default=[], help="SECTION.FIELD=VALUE of the release of plan: a smaller one, say")
     given = parser.parse_args()
     if given.faults:
         sys.exit(_faults(tuple(filter(None, given.kinds.split(",")))))
     asked = [part for part in given.measure.split(",") if part not in ("", "none")]
     variables = {"TIMBRE_HOME": str(given.home.absolute())} if given.home else {}
     with environment(**variables):
-        found = figures(asked, given.minutes, given.style, given.profile)
+        found = figures(asked, given.minutes, given.style, given.profile, given.set)
     print(json.dumps(found) if given.json else "\n".join(f"{name:28} {value}" for name, value in found.items()))
 
 
@@ -79,7 +80,9 @@ def _faults(kinds: tuple[str, ...]) -> int:
     return int(any(cell.problems for cell in cells))
 
 
-def figures(asked: Iterable[str], minutes: float = float("inf"), style: str = "literary", profile: str = "quick") -> dict[str, Any]:
+def figures(
+    asked: Iterable[str], minutes: float = float("inf"), style: str = "literary", profile: str = "quick", settled: Sequence[str] = ()
+) -> dict[str, Any]:
     """Every figure by name: what is kept, and of the parts that are asked for what is missing, begun within so many minutes."""
     from timbre.settings import settings
 
@@ -92,14 +95,14 @@ def figures(asked: Iterable[str], minutes: float = float("inf"), style: str = "l
     for part, names in _OF.items():
         pieces = Pieces(folder, ends if part in asked else 0.0)
         try:
-            found |= {name: value for name, value in _measured(part, pieces, style, profile).items() if name not in _INNER}
+            found |= {name: value for name, value in _measured(part, pieces, style, profile, settled).items() if name not in _INNER}
         except TimeOver as over:
             said = f"time was over before the piece {over}: give the command again" if part in asked else f"not asked for: --measure {part}"
             why |= dict.fromkeys(names, said)
     return found | {"why_null": why}
 
 
-def _measured(part: str, pieces: Pieces, style: str, profile: str) -> dict[str, Any]:
+def _measured(part: str, pieces: Pieces, style: str, profile: str, settled: Sequence[str]) -> dict[str, Any]:
     from benchmarks import release_costs
     from benchmarks.cold_start import cold_start
 
@@ -108,7 +111,7 @@ def _measured(part: str, pieces: Pieces, style: str, profile: str) -> dict[str, 
         "cold_start": lambda: _with_load(part, pieces.kept(part, {}, lambda: cold_start(pieces.folder / "cold"))),
         "flow": lambda: _with_load(part, release_costs.flow_costs(pieces)),
         "targets": lambda: release_costs.target_scaling(pieces, style, profile),
-        "plan": lambda: release_costs.plan_costs(pieces, style, profile),
+        "plan": lambda: release_costs.plan_costs(pieces, style, profile, settled),
         "restore": lambda: _with_load(part, pieces.kept(part, {}, lambda: _restore(pieces.folder))),
     }
     return measures[part]()

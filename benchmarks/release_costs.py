@@ -85,7 +85,7 @@ def _tiny_project(place: Path) -> list[str]:
     return ["--style", "tiny", "--model", str(model), *(f"--set={name}={value}" for name, value in SMALL.items())]
 
 
-def plan_costs(pieces: Pieces, style: str, profile: str) -> dict[str, Any]:
+def plan_costs(pieces: Pieces, style: str, profile: str, settled: Sequence[str] = ()) -> dict[str, Any]:
     """plan_error_time and plan_error_memory: a release of the default model in a home that has nothing but that model, in pieces.
 
     A piece is `timbre run` with a budget, which stops it before a stage or behind a checkpoint. The release took what its pieces took,
@@ -97,7 +97,8 @@ def plan_costs(pieces: Pieces, style: str, profile: str) -> dict[str, Any]:
         ValueError: a piece was killed, so that nobody knows what it took; the sentence says what to remove.
     """
     home = seeded(pieces.folder / f"plan-{code_digest()[:8]}")
-    asked, words = {"style": style, "profile": profile}, ["--style", style, "--profile", profile]
+    asked = {"style": style, "profile": profile, "settled": list(settled)}
+    words = ["--style", style, "--profile", profile, *(f"--set={one}" for one in settled)]
     with environment(TIMBRE_HOME=str(home)):
         planned = pieces.kept("planned", asked, lambda: _planned(words))
         parts: list[dict[str, Any]] = []
