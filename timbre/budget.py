@@ -7,7 +7,7 @@ The moment stands in `TIMBRE_DEADLINE`, so that every process of the run, whoeve
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 DEADLINE = "TIMBRE_DEADLINE"
@@ -30,17 +30,19 @@ def budget(minutes: float | None) -> Iterator[None]:
         del os.environ[DEADLINE]
 
 
-def check(what: str) -> None:
+def check(what: str, before: Callable[[], None] = lambda: None) -> None:
     """Go on, or stop here.
 
     Args:
         what: where the run stops, for the sentence: "before the stage target".
+        before: what is to be done before it stops.
 
     Raises:
         BudgetSpent: the time is over.
     """
     deadline = os.environ.get(DEADLINE)
     if deadline is not None and time.time() >= float(deadline):
+        before()
         raise BudgetSpent(
             f"the budget of this run is spent: it stops {what}. Finished stages are stored, and training has its checkpoint: "
             "the same command with another TIMBRE_BUDGET_MINUTES goes on there"

@@ -75,8 +75,14 @@ def adapter_parameters(model: Any) -> dict[str, torch.nn.Parameter]:
     return {name: parameter for name, parameter in sorted(model.named_parameters()) if parameter.requires_grad}
 
 
-def copy_parameters(model: Any) -> dict[str, Tensor]:
-    """A snapshot of what is trained on the CPU. Where weights are sharded, every process must ask for it."""
+def copy_parameters(model: Any, *, shards: bool = False) -> dict[str, Tensor]:
+    """A snapshot of what is trained, on the CPU. Where weights are sharded, every process must ask for it.
+
+    Args:
+        shards: only this process' shards, where they lie: no process then holds the whole.
+    """
+    if shards:
+        return {name: parameter.detach().clone() for name, parameter in adapter_parameters(model).items()}
     return {name: whole(parameter.detach()).cpu().clone() for name, parameter in adapter_parameters(model).items()}
 
 
@@ -123,16 +129,20 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def like(tensor: Tensor, model: Tensor) -> Tensor:
-    """A whole tensor sharded as `model` is, where it is."""
-    if not hasattr(model, "device_mesh"):
+    """A tensor sharded as `model` is, where it is; a shard of it stays what it is."""
+    if not hasattr(model, "device_mesh") or hasattr(tensor, "device_mesh"):
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(tensor.to(model.device), model.device_mesh, model.placements)  # type: ignore[attr-defined]
 
 
-def adapter_tensors(model: Any) -> dict[str, Tensor]:
-    """What `save_adapter` writes, by its names in the file. Where weights are sharded, every process must ask for it."""
+def adapter_tensors(model: Any, *, keep: bool = True) -> dict[str, Tensor]:
+    """What `save_adapter` writes, by its names in the file. Where weights are sharded, every process must ask for it.
+
+    Args:
+        keep: whether this process wants it; one that does not gets nothing, and holds no more than a tensor at a time.
+    """
     match kind_of(model):
         case "lora":
             from peft import get_peft_model_state_dict
@@ -143,7 +153,12 @@ def adapter_tensors(model: Any) -> dict[str, Tensor]:
             found = {"down": head.down, "up": head.up, "bias": head.bias}
         case _:
             found = dict(model.named_parameters())
-    return {name: whole(value.detach()).cpu().contiguous() for name, value in found.items()}
+    gathered: dict[str, Tensor] = {}
+    for name, value in found.items():
+        together = whole(value.detach())
+        if keep:
+            gathered[name] = together.cpu().contiguous()
+    return gathered
 
 
 def save_adapter(model: Any, folder: Path, tensors: dict[str, Tensor] | None = None) -> None:

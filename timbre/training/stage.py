@@ -63,6 +63,7 @@ def train_on(
     from timbre.models.loading import autocast
     from timbre.store import TargetReader
     from timbre.store.format import HEADER
+    from timbre.training.outline import never_whole, outline
     from timbre.training.reading import Examples
     from timbre.training.trainer import train
 
@@ -83,10 +84,11 @@ def train_on(
         raise ValueError(f"passages of {longest} tokens exceed the model's context of {facts['context']}: lower target.passage_tokens")
     # What is sharded is put on the devices block by block: a large model has room there only in parts.
     place = torch.device("cpu") if config.processes > 1 and config.sharding == "fsdp2" else None
+    empty = outline(model.path) if never_whole(config) and stretch is None else None
     result = train(
-        load_model(model, place=place), examples, config, vocab_size=facts["vocab_size"],
+        load_model(model, place=place) if empty is None else empty, examples, config, vocab_size=facts["vocab_size"],
         held_out=_held_out(config, corpus, tokenizer, longest), replay=_replay(config, inputs["replay"], tokenizer, facts),
-        stretch=stretch, scratch=scratch, progress=progress,
+        stretch=stretch, scratch=scratch, progress=progress, weights=None if empty is None else model.path,
     )  # fmt: skip
     width = int(target.manifest.config["passage_tokens"])
     trained = [[row.doc_id, row.index * width] for row in reader.outlines()]

@@ -33,9 +33,11 @@ from timbre.training.checkpoints import Checkpoint, Checkpoints
 from timbre.training.completions import TOLERANCE, Stretch
 from timbre.training.data import Example, collate, pack, plan_steps
 from timbre.training.gradients import Gradients
+from timbre.training.outline import fill
 from timbre.training.parallel import World, clip, shard
 from timbre.training.preferences import preference_pairs
 from timbre.training.reading import Examples, Groups, digest_of
+from timbre.training.sharded import ShardedCheckpoints, shards_of
 from timbre.training.student import Student
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def train(
     stretch: Stretch | None = None,
     scratch: Path,
     progress: Progress,
+    weights: Path | None = None,
 ) -> TrainingResult:
     """Train a fresh adapter, of the kind `config.adapter`, going on from `scratch` if an earlier run of the same was ended there.
 
@@ -86,6 +89,7 @@ def train(
         stretch: go on from this adapter instead of a fresh one, with completions beside the examples. The last look at which held-out
             text is at most .01 nats less likely than at the start is kept, and training ends with the first beyond that.
         scratch: checkpoints and the growing `curve.jsonl`; keep it until the result is stored.
+        weights: the folder that an outline (`timbre.training.outline`) gets its weights from, once it is sharded.
 
     Raises:
         ValueError: nothing to train on, or passages without targets for an objective that needs them.
@@ -103,7 +107,7 @@ def train(
         prepared = prepare(model, config)
         if stretch is not None:
             put_adapter(prepared, stretch.start)
-        run = _Run(prepared, groups, config, vocab_size, held_out, replay, scratch, world, stretch)
+        run = _Run(prepared, groups, config, vocab_size, held_out, replay, scratch, world, stretch, weights)
         run.resume()
         for step in progress.track(range(run.state.step + 1, len(run.steps) + 1), "training", len(run.steps), run.state.step):
             if run.state.stopped:
@@ -153,13 +157,16 @@ class _Run:
 
     def __init__(
         self, model: Any, groups: Groups, config: TrainingConfig, vocab_size: int,
-        held_out: Sequence[Example], replay: Sequence[Example], scratch: Path, world: World, stretch: Stretch | None,
+        held_out: Sequence[Example], replay: Sequence[Example], scratch: Path, world: World, stretch: Stretch | None, weights: Path | None,
     ) -> None:  # fmt: skip
         self.model, self.groups, self.config, self.vocab_size = model, groups, config, vocab_size
         self.held_out, self.scratch, self.world, self.stretch = held_out, scratch, world, stretch
         self.student = Student(model, config, vocab_size)
-        if world.size > 1 and config.sharding == "fsdp2":
+        self.sharded = world.size > 1 and config.sharding == "fsdp2"
+        if self.sharded:
             shard(self.student, model)
+            if weights is not None:
+                fill(model, weights)
             self.student.settle()
         self.gradients = Gradients(self.student, config, world, groups, replay, stretch)
         self.steps = plan_steps(
@@ -169,7 +176,8 @@ class _Run:
         self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
         self.state = _State()
         self.best: dict[str, Tensor] = {}
-        self.checkpoints = Checkpoints(scratch / "checkpoints", self._fingerprint(replay))
+        folder, fingerprint = scratch / "checkpoints", self._fingerprint(replay)
+        self.checkpoints = ShardedCheckpoints(folder, fingerprint, world) if self.sharded else Checkpoints(folder, fingerprint)
 
     @property
     def curve(self) -> Path:
@@ -185,13 +193,14 @@ class _Run:
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, or begin with a look at the untrained model."""
-        checkpoint = self.checkpoints.newest()
+        stored = self.checkpoints
+        checkpoint = stored.newest(self.parameters) if isinstance(stored, ShardedCheckpoints) else stored.newest()
         if checkpoint is not None:
             self._restore(checkpoint)
         elif self.held_out:
             self.state.nll_before = before = self._look()
             if self.steps and math.isfinite(before):
-                self.state.best_nll, self.best = before, copy_parameters(self.model)
+                self.state.best_nll, self.best = before, copy_parameters(self.model, shards=self.sharded)
         rows = self.curve.read_text().splitlines() if self.curve.exists() else []
         untrained = self._untrained_row()
         kept = rows[len(untrained) :][: self.state.step]  # one line a step; what came after the checkpoint will come again
@@ -242,11 +251,12 @@ class _Run:
         if step % self.config.checkpoint_every == 0 or last or self.state.stopped:
             self._save()
             if not (last or self.state.stopped):
-                budget.check(f"behind the checkpoint of step {step}")
+                budget.check(f"behind the checkpoint of step {step}", before=self._finish)
 
     def result(self) -> TrainingResult:
         """The best adapter and the summary."""
         state = self.state
+        self._finish()
         if self.best:
             put_parameters(self.model, self.best)
         untrained = bool(self.best) and state.best_step == 0
@@ -280,7 +290,7 @@ class _Run:
         self._refuse_divergence(step, held_out_nll=nll)
         if self._is_good(nll):
             state.best_nll, state.best_step, state.looks_since_best = nll, step, 0
-            self.best = copy_parameters(self.model)
+            self.best = copy_parameters(self.model, shards=self.sharded)
         else:
             state.looks_since_best += 1
             patience = self.config.patience if self.stretch is None else 1
@@ -302,12 +312,21 @@ class _Run:
                 )
 
     def _save(self) -> None:
+        if isinstance(self.checkpoints, ShardedCheckpoints):
+            shards = shards_of(self.parameters, self.best, self.optimizer)
+            self.checkpoints.save(Checkpoint(self.state.step, asdict(self.state), shards))
+            return
         tensors = {f"adapter/{name}": value for name, value in copy_parameters(self.model).items()}
         tensors |= {f"best/{name}": value.clone() for name, value in self.best.items()}
         for name, parameter in self.parameters.items():
             tensors |= {f"optimizer/{name}/{part}": whole(value).cpu().clone() for part, value in self.optimizer.state[parameter].items()}
         if self.world.first:
             self.checkpoints.save(Checkpoint(self.state.step, asdict(self.state), tensors))
+
+    def _finish(self) -> None:
+        """Until a checkpoint that is written in the background is there."""
+        if isinstance(self.checkpoints, ShardedCheckpoints):
+            self.checkpoints.finish()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         parts: dict[str, dict[str, Tensor]] = {"adapter": {}, "best": {}, "optimizer": {}}

@@ -46,7 +46,7 @@ def _train(request_path: Path, world: "World") -> None:
     inputs = {name: FileInput(path) if name == "replay" else Artifact.open(path) for name, path in places.items()}
     config = TrainingConfig.model_validate(request["config"])
     result, summary = train_on(config, inputs, scratch, Progress() if world.first else SILENT)
-    tensors = adapter_tensors(result.model)
+    tensors = adapter_tensors(result.model, keep=world.first)
     if world.first:
         staging = Path(tempfile.mkdtemp(prefix=".result-", dir=scratch))
         save_adapter(result.model, staging, tensors)

@@ -138,6 +138,26 @@ def test_only_what_is_to_be_sharded_waits_on_the_cpu(
         train_on(training_config(**changes), inputs, tmp_path, SILENT)
 
 
+def test_full_fine_tuning_in_shards_begins_with_no_weight_in_memory(
+    training_inputs: TrainingInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process then reads its rows from the file; that they are the right ones, the curves below say."""
+
+    class Reached(Exception):
+        pass
+
+    def reached(model: Any, *_: object, weights: Path | None, **__: object) -> None:
+        assert {parameter.device.type for parameter in model.parameters()} == {"meta"} and weights == training_inputs.model.path
+        assert {buffer.device.type for buffer in model.buffers()} == {"cpu"}
+        raise Reached
+
+    monkeypatch.setattr("timbre.training.trainer.train", reached)
+    monkeypatch.setattr(loading, "load_folder", lambda *_: pytest.fail("the whole model was loaded"))
+    inputs: dict[str, Input] = {name: getattr(training_inputs, name) for name in ("target", "corpus", "model", "replay")}
+    with pytest.raises(Reached):
+        train_on(training_config(adapter="full", processes=2, sharding="fsdp2"), inputs, tmp_path, SILENT)
+
+
 class Killed(Progress):
     """Ends its process at once, as a kill does, when a number of steps is done."""
 
@@ -195,9 +215,10 @@ def sharded(inputs: TrainingInputs, config: TrainingConfig, scratch: Path, conte
     [
         {"adapter": "lora", "micro_tokens": 60, "base_kl_weight": 0.1},
         {"adapter": "full", "learning_rate": 1e-3, "packing": True},
+        {"adapter": "full", "learning_rate": 1e-3},
         {"adapter": "correction"},
     ],
-    ids=lambda changes: str(changes["adapter"]),
+    ids=lambda changes: f"{changes['adapter']}{'-packed' * ('packing' in changes)}",
 )
 def test_sharded_weights_follow_the_curve_of_one_process(
     changes: dict[str, Any], training_inputs: TrainingInputs, processes: ForkServerContext, tmp_path: Path
@@ -213,13 +234,15 @@ def test_sharded_weights_follow_the_curve_of_one_process(
     assert {name: value.shape for name, value in ours.items()} == {name: value.shape for name, value in theirs.items()}
 
 
-@pytest.mark.parametrize("changes", [{}, {"sharding": "fsdp2"}], ids=["replicate", "fsdp2"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"sharding": "fsdp2"}, {"sharding": "fsdp2", "adapter": "full"}], ids=["replicate", "fsdp2", "fsdp2-full"]
+)
 def test_two_killed_processes_go_on_to_the_same_bytes(
     changes: dict[str, Any], training_inputs: TrainingInputs, processes: ForkServerContext, tmp_path: Path
 ) -> None:
     config = training_config(epochs=1, batch_tokens=100, replay_items=1, checkpoint_every=2, processes=2, **changes)
     whole = sharded(training_inputs, config, tmp_path / "whole", processes)
-    parts = sharded(training_inputs, config, tmp_path / "parts", processes, killed_after=3)
+    parts = sharded(training_inputs, config, tmp_path / "parts", processes, killed_after=5)  # that of step 4 may be under way
     assert not parts.exists() and list((tmp_path / "parts" / "checkpoints").glob("step-000002-*"))
     assert sharded(training_inputs, config, tmp_path / "parts", processes) == parts
     names = {path.name for path in whole.iterdir()}
