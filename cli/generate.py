@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from timbre.inference.spans import Spans
     from timbre.serving.engine import Engine
     from timbre.serving.runtimes import Runtime
+    from timbre.serving.timing import Timed
     from timbre.tasks.bundles import Served
 
 
@@ -61,61 +63,98 @@ def generate(
 
     timbre generate --beside base "It was a dark and stormy night"
     """
-    import json
-    import time
-
-    from timbre.config import ModelConfig
     from timbre.inference.steering import Steering
     from timbre.serving.engine import Engine
     from timbre.serving.timing import Timed
-    from timbre.settings import settings
-    from timbre.tasks.bundles import bundle_of
-    from timbre.tasks.context import open_store
-    from timbre.tasks.environment import prepare
 
     steering = Steering(strength=strength, diversity=diversity)
     if refine is not None and (not steering.idle or blend or beside or no_repeat is not None):
         raise ValueError("--refine takes no --strength, --diversity, --blend, --beside or --no-repeat: leave that out, or refine")
-    prepare(settings())
-    served = bundle_of(style, ModelConfig(name=model), version)
-    began = time.perf_counter()
-    engine = Engine.open(served.artifact.path, open_store().hashes)
-    start = time.perf_counter() - began
-    base = None if steering.idle and beside is None else _base(served.artifact)
+    opened = _Opened.of(style, model, version)
     if refine is not None:
-        _refine(engine, served, prompt, refine, tokens, temperature, top_p, seed, json_output)
+        _refine(opened, prompt, refine, tokens, temperature, top_p, seed, json_output)
         return
-    others = _others(blend or [], style, served.artifact, model)
+    engine = opened.engine
+    base = None if steering.idle and beside is None else _base(opened.served.artifact)
+    others = _others(blend or [], style, opened.served.artifact, model)
     drawing: dict[str, Any] = {"max_new_tokens": tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    drawing["spans"] = None if no_repeat is None else (_spans(engine, served.artifact), no_repeat)
+    drawing["spans"] = None if no_repeat is None else (_spans(engine, opened.served.artifact), no_repeat)
     mixed = [(decoder, share) for _, _, share, decoder in others]
     tuned = Timed(engine, prompt, **drawing, steering=steering, base=base, blend=mixed)
-    if beside is None and not json_output:
-        print(f"{served.model} v{served.version} on {engine.provider}", file=sys.stderr)
-        print(prompt, end="", flush=True)
-        for piece in tuned:
-            print(piece, end="", flush=True)
-        print()
-        print(f"{tuned.sentence()}; seed {seed}; engine ready in {start:.1f} s", file=sys.stderr)
-        return
-    text = "".join(tuned)
     untuned = None if beside is None or base is None else Timed(Engine(engine.facts, engine.tokenizer, base, "base"), prompt, **drawing)
-    other = None if untuned is None else "".join(untuned)
     if json_output:
-        answer: dict[str, Any] = {
-            "style": style, "version": served.version, "bundle": served.artifact.digest, "prompt": prompt, "text": text, "seed": seed,
-            **tuned.figures(), "engine_start_s": round(start, 3), "provider": engine.provider,
-        }  # fmt: skip
-        if others:
-            answer["blend"] = {name: {"version": number, "share": share} for name, number, share, _ in others}
-        if untuned is not None:
-            answer["beside"] = {"name": beside, "text": other, **untuned.figures()}
-        print(json.dumps(answer))
-        return
-    assert untuned is not None and other is not None
-    print(f"{served.model} v{served.version} on {engine.provider}", file=sys.stderr)
-    _print_both(prompt, {"base": other, f"tuned, v{served.version}": text})
-    print(f"base: {untuned.sentence()}; tuned: {tuned.sentence()}; seed {seed}; engine ready in {start:.1f} s", file=sys.stderr)
+        _print_json(opened, prompt, seed, tuned, untuned, {name: (number, share) for name, number, share, _ in others})
+    elif untuned is None:
+        _print_stream(opened, prompt, seed, tuned)
+    else:
+        _print_beside(opened, prompt, seed, tuned, untuned)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A version that is ready to write, and the seconds that took."""
+
+    style: str
+    served: "Served"
+    engine: "Engine"
+    seconds: float
+
+    @classmethod
+    def of(cls, style: str, model: str, version: int | None) -> "_Opened":
+        import time
+
+        from timbre.config import ModelConfig
+        from timbre.serving.engine import Engine
+        from timbre.settings import settings
+        from timbre.tasks.bundles import bundle_of
+        from timbre.tasks.context import open_store
+        from timbre.tasks.environment import prepare
+
+        prepare(settings())
+        served = bundle_of(style, ModelConfig(name=model), version)
+        began = time.perf_counter()
+        engine = Engine.open(served.artifact.path, open_store().hashes)
+        return cls(style, served, engine, time.perf_counter() - began)
+
+    def name(self) -> str:
+        return f"{self.served.model} v{self.served.version} on {self.engine.provider}"
+
+    def facts(self, prompt: str, text: str, seed: int) -> dict[str, Any]:
+        """What every JSON answer begins with."""
+        served = self.served
+        which = {"style": self.style, "version": served.version, "bundle": served.artifact.digest}
+        return {**which, "prompt": prompt, "text": text, "seed": seed}
+
+
+def _print_json(
+    opened: _Opened, prompt: str, seed: int, tuned: "Timed", untuned: "Timed | None", others: Mapping[str, tuple[int, float]]
+) -> None:
+    import json
+
+    answer = opened.facts(prompt, "".join(tuned), seed) | tuned.figures()
+    answer |= {"engine_start_s": round(opened.seconds, 3), "provider": opened.engine.provider}
+    if others:
+        answer["blend"] = {name: {"version": number, "share": share} for name, (number, share) in others.items()}
+    if untuned is not None:
+        answer["beside"] = {"name": "base", "text": "".join(untuned), **untuned.figures()}
+    print(json.dumps(answer))
+
+
+def _print_stream(opened: _Opened, prompt: str, seed: int, tuned: "Timed") -> None:
+    print(opened.name(), file=sys.stderr)
+    print(prompt, end="", flush=True)
+    for piece in tuned:
+        print(piece, end="", flush=True)
+    print()
+    print(f"{tuned.sentence()}; seed {seed}; engine ready in {opened.seconds:.1f} s", file=sys.stderr)
+
+
+def _print_beside(opened: _Opened, prompt: str, seed: int, tuned: "Timed", untuned: "Timed") -> None:
+    print(opened.name(), file=sys.stderr)
+    text, other = "".join(tuned), "".join(untuned)
+    _print_both(prompt, {"base": other, f"tuned, v{opened.served.version}": text})
+    speeds = f"base: {untuned.sentence()}; tuned: {tuned.sentence()}"
+    print(f"{speeds}; seed {seed}; engine ready in {opened.seconds:.1f} s", file=sys.stderr)
 
 
 def _print_both(prompt: str, texts: Mapping[str, str]) -> None:
@@ -144,9 +183,8 @@ def _spans(engine: "Engine", bundle: "Artifact") -> "Spans":
 
 
 def _refine(
-    engine: "Engine", served: "Served", prompt: str, steps: int, tokens: int, temperature: float | None, top_p: float | None, seed: int,
-    json_output: bool,
-) -> None:  # fmt: skip
+    opened: _Opened, prompt: str, steps: int, tokens: int, temperature: float | None, top_p: float | None, seed: int, json_output: bool
+) -> None:
     """Write a draft, better it, and print both."""
     import json
 
@@ -155,20 +193,20 @@ def _refine(
     from timbre.serving.refine import Refiner
     from timbre.tasks.references import reference_of
 
+    engine, served = opened.engine, opened.served
     given = {name: value for name, value in (("temperature", temperature), ("top_p", top_p)) if value is not None}
     sampler = SamplerConfig.model_validate(engine.facts.sampler.model_dump() | given)
     refiner = Refiner(engine, read_critic(reference_of(served.artifact)))
     found = refiner.refine(prompt, steps=steps, max_new_tokens=tokens, sampler=sampler, seed=seed)
     kept = sum(step.kept for step in found.steps)
     if json_output:
-        answer = {
-            "style": engine.facts.style, "version": served.version, "bundle": served.artifact.digest, "prompt": prompt, "text": found.text,
-            "seed": seed, "draft": found.draft, "draft_score": found.draft_score, "score": found.score, "steps": len(found.steps),
-            "kept": kept, "tokens_read": found.read,
+        answer = opened.facts(prompt, found.text, seed) | {
+            "draft": found.draft, "draft_score": found.draft_score, "score": found.score, "steps": len(found.steps), "kept": kept,
+            "tokens_read": found.read,
         }  # fmt: skip
         print(json.dumps(answer))
         return
-    print(f"{served.model} v{served.version} on {engine.provider}", file=sys.stderr)
+    print(opened.name(), file=sys.stderr)
     print(prompt + found.text)
     far = f"{found.draft_score:.3f} → {found.score:.3f} human spreads beyond the middle human passage"
     print(f"{kept} of {len(found.steps)} stretches kept; distance from the style {far}; seed {seed}", file=sys.stderr)

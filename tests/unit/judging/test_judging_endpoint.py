@@ -192,7 +192,15 @@ def test_questions_are_spaced_where_a_rate_is_given() -> None:
         ("My final answer is text B", "second"), ("$\\boxed{A}$", "first"), ("<think>The answer is A.</think>\n**B**", "second"),
         ("<think>The answer is A.\nA", None), ('{"A": "good", "B": "better"}', None), ('{"reasoning": "B"}', None),
         ("<reasoning>B</reasoning>", None), ('{"answer": "A", "winner": "B"}', None), ("The answer is not B.", None),
-        ("A is better", None), ("", None), ("A or B", None), ("AB", None), ("neither", None), ("A\nbut then B is good too", None),
+        ("After careful consideration, I believe that Text A is better written.", "first"), ("I'd go with B.", "second"),
+        ("The better text is B.", "second"), ("I prefer Text A over Text B.", "first"), ("The answer is B because A drags.", "second"),
+        ("Answer: B. Text A is dull.", "second"), ("**B**\n\nReason: A is clumsy.", "second"), ("<answer>B</answer>", "second"),
+        ("{'answer': 'B'}", "second"), ('{"better_text": "A"}', "first"), ("Both are equal, so tie.", "tie"), ("Answer: A\n\n---", "first"),
+        ("<|channel|>analysis<|message|>A is fine<|end|><|start|>assistant<|channel|>final<|message|>B", "second"),
+        ("<|channel|>analysis<|message|>The answer is A", None), ("**Text A**\n\nis vivid.\n\n**Text B**\n\nis flat.", None),
+        ("A:\n\nis vivid", None), ("A\n\nWait, B is clearer.", None), ("The answer is A. However, B", None),
+        ("In rhythm, Text A is better.", None), ("A is better", None), ("", None),
+        ("A or B", None), ("AB", None), ("neither", None), ("A\nbut then B is good too", None),
     ],
 )  # fmt: skip
 def test_only_a_plain_answer_is_one(said: str, choice: str | None) -> None:
