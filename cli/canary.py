@@ -30,9 +30,10 @@ def start(
 ) -> None:
     """Put a version on trial; servers of this home follow within seconds. Without `--shadow` it needs a PASS verdict."""
     from timbre.config import ModelConfig
-    from timbre.tasks.canary import Way, begin, serving_policy
+    from timbre.serving.policy import project_policy
+    from timbre.tasks.canary import Way, begin
 
-    way = Way(serving_policy().share if share is None else share, shadow, seed)
+    way = Way(project_policy().share if share is None else share, shadow, seed)
     trial = begin(style, ModelConfig(name=model), version, way, reason)
     how = "writes unseen for" if trial.shadow else "answers"
     print(json.dumps(trial.as_json()) if json_output else f"{trial.model}: v{trial.version} {how} {trial.share:.0%} of the requests")

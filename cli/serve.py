@@ -33,9 +33,9 @@ def serve(
     keys: Annotated[Path | None, typer.Option(help="File of key hashes. Default: serving/keys in Timbre's home.")] = None,
     new_key: Annotated[str | None, typer.Option(metavar="NAME", help="Make a key, print it once, and stop.")] = None,
     watermark: Annotated[
-        Literal["request", "long", "always"],
-        typer.Option(help="Which texts are marked: that ask, also over 200 tokens, or all."),
-    ] = "request",
+        Literal["request", "long", "always"] | None,
+        typer.Option(help="Which texts are marked: that ask, also over 200 tokens, or all. Default: as data/serving.toml says."),
+    ] = None,
     watermark_key: Annotated[
         Path | None, typer.Option(help="File of the watermark's secret. Default: serving/watermark.key in Timbre's home, if it is there.")
     ] = None,
@@ -87,7 +87,9 @@ def serve(
     if workers > 1:
         _keep_up(workers, host, port, path)
         return
-    marking = (watermark, secret if secret.exists() or watermark_key is not None or watermark != "request" else None)
+    asked = _policy(policy or [], challenger)
+    marked = watermark or asked.watermark
+    marking = (marked, secret if secret.exists() or watermark_key is not None or marked != "request" else None)
     _serve(
         style or ["literary"],
         model,
@@ -98,7 +100,7 @@ def serve(
         marking,
         steering,
         (trust, precision, engine),
-        _policy(policy or [], challenger),
+        asked,
         inherited,
         json_output,
     )
@@ -194,11 +196,10 @@ def _mark(which: str, secret: Path | None) -> "Marks":
 
 def _policy(assignments: list[str], challenger: str | None) -> "ServingPolicy":
     """The project's data/serving.toml, but for what is said here; a challenger is put on trial at the start only where that is said."""
-    from timbre.serving.policy import ServingPolicy
-    from timbre.tasks.canary import serving_policy
+    from timbre.serving.policy import ServingPolicy, project_policy
 
     given = _assigned("--policy", assignments, ServingPolicy.model_fields)
-    return ServingPolicy.model_validate(serving_policy().model_dump() | given | {"challenger": challenger or "off"})
+    return ServingPolicy.model_validate(project_policy().model_dump() | given | {"challenger": challenger or "off"})
 
 
 def _limits(assignments: list[str]) -> "Limits":

@@ -11,13 +11,11 @@ from timbre.registry.ports import CHALLENGER, Version
 from timbre.registry.promotion import PromotionRefused
 from timbre.registry.trials import Trial, due, open_trial
 from timbre.serving.observations import Observations
-from timbre.serving.policy import ServingPolicy, judge, read_policy, summary
+from timbre.serving.policy import POLICY, judge, project_policy, summary
 from timbre.settings import settings
 from timbre.tasks.bundles import find_version
 from timbre.tasks.context import open_store, publishing, registered_name
 from timbre.tasks.environment import prepare
-
-POLICY = "data/serving.toml"
 
 
 @dataclass(frozen=True)
@@ -27,11 +25,6 @@ class Way:
     share: float
     shadow: bool = False
     seed: int | None = None
-
-
-def serving_policy() -> ServingPolicy:
-    """The policy of this project."""
-    return read_policy(settings().file(POLICY))
 
 
 def begin(style: str, model: ModelConfig, number: int | None, way: Way, reason: str) -> Trial:
@@ -100,7 +93,7 @@ def figures_of(name: str, ledger: Ledger) -> dict[str, Any]:
     champion, trials = ledger.latest(name), ledger.trials(name)
     if champion is None:
         return {"champion": None, "challenger": None, "trial": None, "findings": [], "decisions": []}
-    trial, policy = open_trial(trials, champion.sequence), serving_policy()
+    trial, policy = open_trial(trials, champion.sequence), project_policy()
     observations = Observations(settings().ledger)
     try:
         mine = observations.newest(name, champion.version, champion.at, policy.window)
@@ -123,7 +116,7 @@ def figures_of(name: str, ledger: Ledger) -> dict[str, Any]:
 
 def begin_after_release(name: str, version: Version, ledger: Ledger) -> Trial | None:
     """What `data/serving.toml` says of a version that a release registered and did not promote; None where it says nothing or cannot be."""
-    policy, champion = serving_policy(), ledger.latest(name)
+    policy, champion = project_policy(), ledger.latest(name)
     if policy.challenger == "off" or champion is None or champion.version == version.number:
         return None
     try:

@@ -1,8 +1,8 @@
 """How texts are drawn, which prompts and probes there are, and what is measured of them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from timbre.config.base import Frozen, ModelConfig
 
@@ -57,7 +57,18 @@ class GenerationConfig(_Opened):
     fact_items: int | None = Field(150, ge=1)
     unknown_statements: int = Field(0, ge=0, description="Statements of the corpus that the base is asked for; base only.")
     sampler: SamplerConfig = Field(SERVING, description="How served text is drawn; judged and served alike.")
+    watermark: bool = Field(
+        False, description="Texts at the serving sampler carry a watermark; on where `watermark` in data/serving.toml is."
+    )
     batch_tokens: int = Field(16_384, ge=16, description="Tokens read or written at once, padding included.")
+
+    @model_serializer(mode="wrap")
+    def _unmarked_is_unsaid(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not marked has the key that it had before there were marks."""
+        fields: dict[str, Any] = told(self)
+        if not self.watermark:
+            fields.pop("watermark", None)
+        return fields
 
 
 class MisuseConfig(Frozen):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from timbre.artifacts import FileInput, Input, Workspace, canonical_json, json_lines
-from timbre.config import GenerationConfig, SamplerConfig
+from timbre.config import GenerationConfig
 from timbre.corpus.documents import read_documents
 from timbre.corpus.passages import select_passages
 from timbre.evaluation import probes
@@ -49,7 +49,7 @@ def _answers(config: GenerationConfig, inputs: Mapping[str, Input], work: Worksp
         if "adapter" in inputs:
             check_trained_passages(session.artifact("adapter"), target)
         trained = memorisation_prompts(config, target, session.artifact("corpus"), session.tokenizer)
-        rows += _written(session, "memorisation", trained, config.sampler)
+        rows += _written(session, "memorisation", trained, config)
     if "prompts" in inputs:
         scores = {
             "likelihood": _likelihood(config, session),
@@ -61,12 +61,12 @@ def _answers(config: GenerationConfig, inputs: Mapping[str, Input], work: Worksp
         every_prompt = read_prompts(session.artifact("prompts").file("prompts.jsonl"))
         if config.sampler == PLAIN:
             every_prompt = [prompt for prompt in every_prompt if prompt.kind != "style_plain"]  # they would be the style texts again
-        rows = _written(session, "generation", every_prompt, config.sampler) + rows
+        rows = _written(session, "generation", every_prompt, config) + rows
     return rows, scores
 
 
-def _written(session: Session, part: str, prompts: Sequence[Prompt], serving: SamplerConfig) -> list[Row]:
-    written = session.generate(part, prompts, serving)
+def _written(session: Session, part: str, prompts: Sequence[Prompt], config: GenerationConfig) -> list[Row]:
+    written = session.generate(part, prompts, config.sampler, marked=config.watermark)
     repeated = (prompt for prompt in prompts for _ in range(prompt.samples))
     return [_row(session.tokenizer, prompt, row) for prompt, row in zip(repeated, written, strict=True)]
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from timbre.config import SamplerConfig
 from timbre.inference.prompts import Prompt, SamplerName
-from timbre.inference.sampling import sample
+from timbre.inference.sampling import draw, process, sample
 from timbre.inference.scorer import Scorer
 from timbre.inference.steering import Steering, steer
+from timbre.inference.watermark import Marking, Watermark, keys_of
 from timbre.models.tokens import unused_ids, vocabulary_size
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PLAIN, GREEDY = SamplerConfig(), SamplerConfig(temperature=0)
+MEASURED = Watermark(keys_of(b"timbre evaluation"))
+"""The mark in texts that a release is measured on. Its key is no secret: what a mark does to texts is the same under every key."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,12 @@ def forbidden_tokens(tokenizer: "PreTrainedTokenizerBase", generation_config: An
 
 def continue_prompts(
     scorer: Scorer, requests: Sequence[TextRequest], *, rules: Mapping[SamplerName, SamplerConfig], forbidden: Sequence[int], seed: int,
-    scored: bool = False, base: Scorer | None = None, steering: Steering | None = None,
+    scored: bool = False, base: Scorer | None = None, steering: Steering | None = None, mark: Watermark | None = None,
 ) -> Written:  # fmt: skip
     """A batch of texts of one length, each by the sampler that its prompt names; with log-probabilities where they are to be `scored`.
 
-    With a `base` model, tokens are drawn from its mixture with the scorer's as `steering` says, which is how a server writes.
+    With a `base` model, tokens are drawn from its mixture with the scorer's as `steering` says, which is how a server writes. With a
+    `mark`, texts at the serving sampler carry it, as a server's do; greedy ones cannot.
 
     Raises:
         FloatingPointError: the model gave NaN or infinite logits.
@@ -113,6 +117,7 @@ def continue_prompts(
     banned = torch.tensor(forbidden, dtype=torch.long, device=device)
     written_BT = torch.empty(len(requests), new_tokens, dtype=torch.long, device=device)
     ranks_BT = torch.empty_like(written_BT)
+    markings = [mark.begin() if mark is not None and each.prompt.sampler == "serving" else None for each in requests]
     log_probs_BT = torch.empty(written_BT.shape, dtype=torch.float64, device=device) if scored else None
     cache, base_cache, width = DynamicCache(), DynamicCache(), ids_BT.shape[1]
     with torch.inference_mode():
@@ -125,13 +130,33 @@ def continue_prompts(
                 hidden_BTD = base.hidden(ids_BT, mask_BS[:, :seen], base_cache, at_BT)
                 logits_BV = steer(logits_BV, _without(base.logits(hidden_BTD[:, -1]), banned), steering)
             for name, chosen in rows.items():
-                written_BT[chosen, step] = sample(logits_BV[chosen], uniform_BT[chosen, step], rules[name])
+                marked = [markings[row] for row in chosen.tolist()]
+                drawn = _marked if marked[0] is not None and rules[name].temperature > 0 else _plain
+                written_BT[chosen, step] = drawn(logits_BV[chosen], uniform_BT[chosen, step], rules[name], marked)
             ids_BT = written_BT[:, step : step + 1]
             ranks_BT[:, step] = (logits_BV > logits_BV.gather(-1, ids_BT)).sum(-1)
             if log_probs_BT is not None:
                 log_probs_BT[:, step] = (logits_BV.gather(-1, ids_BT)[:, 0] - logits_BV.logsumexp(-1)).double()
     log_probs = None if log_probs_BT is None else log_probs_BT.cpu().numpy()
     return Written(written_BT.cpu().numpy(), ranks_BT.cpu().numpy(), log_probs)
+
+
+def _plain(logits_BV: "torch.Tensor", uniform_B: "torch.Tensor", rule: SamplerConfig, _: "list[Marking | None]") -> "torch.Tensor":
+    tokens: torch.Tensor = sample(logits_BV, uniform_B, rule)
+    return tokens
+
+
+def _marked(logits_BV: "torch.Tensor", uniform_B: "torch.Tensor", rule: SamplerConfig, markings: "list[Marking | None]") -> "torch.Tensor":
+    """Tokens drawn from what the mark leaves of the processed distribution: the server's arithmetic, in numpy."""
+    import torch
+
+    processed_BV = process(logits_BV.cpu().numpy(), rule)
+    rows = [marking.marked(row_V) for marking, row_V in zip(markings, processed_BV, strict=True) if marking is not None]
+    tokens_B = draw(np.stack(rows), uniform_B.cpu().numpy())
+    for marking, token in zip(markings, tokens_B.tolist(), strict=True):
+        if marking is not None:
+            marking.push(token)
+    return torch.from_numpy(tokens_B).to(logits_BV.device)
 
 
 def _left_padded(prompts: Sequence[Sequence[int]], new_tokens: int, device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":

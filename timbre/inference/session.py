@@ -74,13 +74,21 @@ class Session:
         return [row for file in files for row in json.loads(file.read_bytes())]
 
     def generate(
-        self, part: str, prompts: Sequence[Prompt], serving: SamplerConfig, *, scored: bool = False, steering: Steering | None = None
+        self,
+        part: str,
+        prompts: Sequence[Prompt],
+        serving: SamplerConfig,
+        *,
+        scored: bool = False,
+        steering: Steering | None = None,
+        marked: bool = False,
     ) -> list[dict[str, Any]]:
         """Every text that is asked for, {kind, prompt_id, sample, token_ids, ranks}, in the order of `prompts`.
 
         Args:
             scored: with `log_probs`, of each token at T = 1 in nats to four places.
             steering: the base is mixed in, as a server does where it is asked to.
+            marked: whether texts at the serving sampler carry a watermark.
 
         Raises:
             FloatingPointError: the model gave NaN or infinite logits.
@@ -92,7 +100,7 @@ class Session:
             forbidden = generation.forbidden_tokens(self.tokenizer, getattr(self.scorer.model, "generation_config", None))
             written = generation.continue_prompts(
                 self.scorer, group, rules=rules, forbidden=forbidden, seed=self.seed, scored=scored,
-                base=None if steering is None else self.base, steering=steering,
+                base=None if steering is None else self.base, steering=steering, mark=generation.MEASURED if marked else None,
             )  # fmt: skip
             rows: list[dict[str, Any]] = [
                 {"kind": each.prompt.kind, "prompt_id": each.prompt.prompt_id, "sample": each.sample, "token_ids": ids, "ranks": ranks}

@@ -52,8 +52,11 @@ def of_prompts(config: ReleaseConfig) -> BaseModel:
 
 
 def of_generations(config: ReleaseConfig) -> BaseModel:
-    """The part of the evaluation that a model is run for."""
-    return config.evaluation.of_generations()
+    """The part of the evaluation that a model is run for; its texts are marked where those of the server are unasked."""
+    from timbre.serving.policy import project_policy
+
+    asked = config.evaluation.of_generations()
+    return asked if project_policy().watermark == "request" else asked.model_copy(update={"watermark": True})
 
 
 def of_evaluation(config: ReleaseConfig) -> EvaluationConfig:

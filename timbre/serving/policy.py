@@ -19,6 +19,7 @@ from timbre.serving.observations import Seen
 from timbre.serving.style import Distance, style_distance
 from timbre.statistics import Verdict, clopper_pearson
 
+POLICY = "data/serving.toml"
 LEVEL = 0.999
 _LEAST_BROKEN = 3
 """Broken texts below which nothing is concluded from them."""
@@ -37,6 +38,10 @@ class ServingPolicy(Frozen):
     style: float = Field(0.5, gt=0, description="Distance from human text.")
     style_margin: float = Field(0.05, gt=0, description="How much further than the champion's texts, or than those of the one before it.")
     latency_factor: float = Field(1.5, gt=1, description="Times the champion's milliseconds a token.")
+    watermark: Literal["request", "long", "always"] = Field(
+        "request",
+        description="Which texts are marked: that ask, also those that may pass 200 tokens, or all; a release is then measured marked.",
+    )
     automatic_promotion: bool = Field(False, description="A challenger that passes everything becomes champion.")
     automatic_return: bool = Field(True, description="A champion that fails errors or style gives way to the one before it.")
 
@@ -64,6 +69,13 @@ def read_policy(path: Path) -> ServingPolicy:
         ValueError: not TOML, an unknown field, or a value out of range.
     """
     return read_toml(path, ServingPolicy)
+
+
+def project_policy() -> ServingPolicy:
+    """That of this project. Raises: as `read_policy`."""
+    from timbre.settings import settings
+
+    return read_policy(settings().file(POLICY))
 
 
 def judge(own: Sequence[Seen], other: Sequence[Seen], policy: ServingPolicy, beside: str, *, speed: bool) -> list[Finding]:

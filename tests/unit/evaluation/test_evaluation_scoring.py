@@ -194,6 +194,37 @@ def test_a_text_does_not_depend_on_the_batch_it_is_written_in(scorer: Scorer, to
     assert all((other[index] != together[index]).any() for index in range(len(prompts)))
 
 
+def test_texts_of_a_release_that_marks_carry_the_mark_and_greedy_and_plain_ones_do_not(scorer: Scorer, tokenizer: Any) -> None:
+    prompts = [*prompts_of(tokenizer, new_tokens=120), *prompts_of(tokenizer, "plain", 120), *prompts_of(tokenizer, "greedy", 120)]
+    requests, rules = generation.every_text(prompts), generation.samplers(SamplerConfig(top_p=0.95))
+
+    def found(mark: Any) -> list[bool]:
+        ids_BT = generation.continue_prompts(scorer, requests, rules=rules, forbidden=[0, 1, 2], seed=3, mark=mark).ids_BT
+        return [generation.MEASURED.detect(ids).p_value < 1e-4 for ids in ids_BT.tolist()]
+
+    assert found(generation.MEASURED) == [True] * 5 + [False] * 10
+    assert found(None) == [False] * 15
+
+
+def test_a_project_that_marks_what_it_serves_measures_marked_texts_and_others_keep_their_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timbre.config import ReleaseConfig
+    from timbre.pipeline.sections import of_generations
+    from timbre.settings import settings
+
+    assert "watermark" not in of_generations(ReleaseConfig()).model_dump(mode="json")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "serving.toml").write_text('watermark = "long"\n')
+    monkeypatch.setenv("TIMBRE_ROOT", str(tmp_path))
+    settings.cache_clear()
+    try:
+        assert of_generations(ReleaseConfig()).model_dump(mode="json")["watermark"] is True
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+
+
 def test_prompts_of_unequal_length_share_a_batch_without_changing_a_text(scorer: Scorer, tokenizer: Any) -> None:
     prompts = [replace(prompt, token_ids=prompt.token_ids[: 6 - index]) for index, prompt in enumerate(prompts_of(tokenizer))]
     assert generation.takes_positions(scorer.model)

@@ -232,7 +232,7 @@ def test_a_marked_text_is_detected_and_an_unmarked_one_is_not(promotions: Callab
     key = home / "serving" / "watermark.key"
     assert key.stat().st_mode & 0o077 == 0 and command("serve", "--new-watermark-key").returncode == 2
     key.write_text(bytes(range(len(key.read_text().strip()) // 2)).hex() + "\n")  # one secret a test run: an answer that stays the same
-    with serving(home, "--watermark", "long", "--limit", "max_tokens=400") as server:
+    with serving(home, "--policy", "watermark=long", "--limit", "max_tokens=400") as server:
         options = {"seed": 5, "max_tokens": 300, "temperature": 1.0}
         texts = {
             name: server.text(PROMPT, **options, **more)["choices"][0]["text"]
