@@ -48,9 +48,14 @@ def test_a_rater_goes_through_by_keyboard_comes_back_and_saves_what_import_takes
         page.open(study.pages["pairs"])
         assert page.evaluate("document.getElementById('rater').value") == "Ada B."
         begin(page, study.pages["pairs"], "Ada B.")
-        assert place(page) == "Pair 4 of 5"
+        assert place(page) == "Pair 4 of 5" and page.evaluate("document.getElementById('on').hidden"), "not before it is answered"
         page.press("2")
         page.evaluate("document.querySelector('[data-choice=tie]').click()")
+        page.until("!document.getElementById('end').hidden")
+        page.evaluate("document.getElementById('again').click()")
+        for number in range(1, 6):  # looks through all of it without answering anew
+            assert place(page) == f"Pair {number} of 5" and page.evaluate("document.querySelectorAll('[aria-pressed=true]').length") == 1
+            page.evaluate("document.getElementById('on').click()")
         page.until("!document.getElementById('end').hidden")
         page.evaluate("document.getElementById('json').click()")
         whole = saved(downloads, "ratings-pairs-Ada-B-.json")

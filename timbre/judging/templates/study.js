@@ -69,6 +69,7 @@
     for (const side of ["first", "second"]) if (at(side)) at(side).classList.toggle("chosen", answer === side);
     for (const box of document.querySelectorAll(".steps input")) box.checked = Boolean(answer) && answer[box.name] === Number(box.value);
     if (at("next")) at("next").disabled = !complete(item);
+    if (at("on")) at("on").hidden = !complete(item);
   }
 
   function showEnd() {
@@ -176,6 +177,7 @@
   for (const button of document.querySelectorAll("[data-choice]")) button.addEventListener("click", () => choose(button.dataset.choice));
   at("back").addEventListener("click", () => move(-1));
   if (at("next")) at("next").addEventListener("click", () => move(1));
+  if (at("on")) at("on").addEventListener("click", () => move(1));
   at("json").addEventListener("click", saveJson);
   at("csv").addEventListener("click", saveCsv);
   at("again").addEventListener("click", () => { state.place = 0; showItem(); });
