@@ -63,10 +63,12 @@ def generate(
 
     timbre generate --beside base "It was a dark and stormy night"
     """
+    from timbre.cli.terminal import as_typed
     from timbre.inference.steering import Steering
     from timbre.serving.engine import Engine
     from timbre.serving.timing import Timed
 
+    prompt = as_typed(prompt)
     steering = Steering(strength=strength, diversity=diversity)
     if refine is not None and (not steering.idle or blend or beside or no_repeat is not None):
         raise ValueError("--refine takes no --strength, --diversity, --blend, --beside or --no-repeat: leave that out, or refine")

@@ -1,5 +1,7 @@
-"""What the command asks of the terminal: whole sentences in its help, and letters that the terminal cannot show replaced."""
+"""What the command asks of the terminal: whole sentences in its help, letters that the terminal cannot show replaced, and texts
+that were typed read as UTF-8 whatever the locale says."""
 
+import os
 import sys
 from typing import Any
 
@@ -26,3 +28,16 @@ def show_any_letter() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if encoding not in ("utf8", "utf8sig") and reconfigure is not None:
             reconfigure(errors="replace")
+
+
+def as_typed(text: str) -> str:
+    """A text of the command line as UTF-8, where the locale made Python keep the bytes of letters that it does not know.
+
+    Raises:
+        ValueError: it is not UTF-8 either.
+    """
+    try:
+        return os.fsencode(text).decode() if any("\udc80" <= letter <= "\udcff" for letter in text) else text
+    except UnicodeDecodeError as error:
+        shown = os.fsencode(text).decode(errors="replace")
+        raise ValueError(f"{shown!r} is not UTF-8: type it in a terminal that is") from error

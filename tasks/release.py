@@ -63,12 +63,14 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
     """What `publish_candidate` does, shown on the page of the run."""
     released = publish_candidate(config, steps, data_tags)
     links = _links(released)
-    create_markdown_artifact(_markdown(released, steps, links), key=f"release-{config.style}")
+    about = f"Verdict, version and steps of the newest release of {config.style}"
+    create_markdown_artifact(_markdown(released, steps, links), key=f"release-{config.style}", description=about)
     if rows := run_page(config, steps).samples:
         create_markdown_artifact(_samples(rows), key=f"samples-{config.style}", description="How base and candidate go on from an opening")
     _tell(config, released)
     for name, address in links.items():
-        create_link_artifact(address, link_text=f"{released.model} v{released.version}: {name}", key=f"{name}-{config.style}")
+        text = f"{released.model} v{released.version}: {name}"
+        create_link_artifact(address, link_text=text, key=f"{name}-{config.style}", description=f"The {name} of {config.style} in MLflow")
     get_run_logger().info("%s", released)
     return released
 
@@ -219,6 +221,8 @@ def _lineage(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str
         digests
         | tags
         | {
+            "style": config.style,
+            "policy": config.gate.policy,
             "timbre.style": config.style,
             "timbre.base": base_of(config.model),
             "timbre.policy": config.gate.policy,

@@ -53,10 +53,14 @@ class MlflowStore:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # after the import, which sets it to INFO
 
         local = settings.tracking_uri.startswith("sqlite")
+        client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
         if settings.mlflow_tracking_uri is None:
-            relocate(settings.home / "mlflow.db", settings.home)
+            database = settings.home / "mlflow.db"
+            if not database.exists():
+                client.search_experiments(max_results=1)  # makes it
+            relocate(database, settings.home)
         location = (settings.home / ARTIFACTS).resolve().as_uri() if local else None
-        return cls(MlflowClient(settings.tracking_uri, settings.tracking_uri), location)
+        return cls(client, location)
 
     def run_for(self, key: str, style: str, name: str, parameters: Mapping[str, Any]) -> str:
         """The id of the run of this adapter key; the same run again after a crash, so that nothing is doubled.

@@ -36,6 +36,7 @@ def relocate(database: Path, home: Path) -> str | None:
             old = {place for place in _experiments(connection) if place != here}
             for place in old:
                 _move(connection, place, here)
+            _house_default(connection, here)
             connection.commit()
         except sqlite3.OperationalError as error:
             connection.rollback()
@@ -53,6 +54,16 @@ def _experiments(connection: sqlite3.Connection) -> set[str]:
     with suppress(sqlite3.OperationalError):  # no such table: nothing was ever logged here
         rows = connection.execute("SELECT artifact_location FROM experiments WHERE name LIKE 'timbre-%'").fetchall()
     return {location.rpartition("/")[0] for (location,) in rows if location.startswith("file:") and f"/{ARTIFACTS}/" in location}
+
+
+def _house_default(connection: sqlite3.Connection, here: str) -> None:
+    """MLflow's own experiment "Default" belongs to the home as well: MLflow puts it into whatever folder it was first started in."""
+    with suppress(sqlite3.OperationalError):
+        connection.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = 0 AND name = 'Default' "
+            "AND artifact_location LIKE '%/mlruns/0' AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = 0)",
+            (f"{here}/Default",),
+        )
 
 
 def _move(connection: sqlite3.Connection, old: str, new: str) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from timbre.cli import app
 from timbre.cli.summary import next_steps
+from timbre.cli.terminal import as_typed
 from timbre.config import release_config
 from timbre.loopback import spare_loopback
 from timbre.settings import PROJECT_ROOT
@@ -49,6 +50,13 @@ def test_a_terminal_that_lacks_a_letter_shows_another_and_stops_nothing(encoding
         check=False,
     )
     assert done.returncode == 2 and b"timbre: " in done.stderr and b"Traceback" not in done.stderr and b"?" in done.stderr
+
+
+def test_a_text_typed_where_the_locale_knows_no_letters_is_read_as_it_was_typed() -> None:
+    for locale in ("ascii", sys.getfilesystemencoding()):
+        assert as_typed("The “old” café".encode().decode(locale, "surrogateescape")) == "The “old” café"
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        as_typed(b"caf\xe9".decode("utf-8", "surrogateescape"))
 
 
 def test_help_cuts_no_sentence() -> None:

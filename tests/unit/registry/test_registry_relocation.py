@@ -36,6 +36,10 @@ def test_a_copied_home_keeps_its_versions_and_leaves_the_old_one_alone(tmp_path:
     assert _tree(old) == before
     dump = "\n".join(sqlite3.connect(new / "mlflow.db").iterdump())
     assert "old%20home" not in dump and "old home" not in dump
+    default = store._client.get_experiment_by_name("Default")
+    assert default is not None and default.artifact_location == (new / "mlflow-artifacts" / "Default").as_uri(), (
+        "not the folder we stand in"
+    )
 
 
 @pytest.mark.parametrize("content", ["", "not a database", None])
