@@ -1,15 +1,16 @@
 """A bundle whose pace is measured: texts of a length from one prompt, by the writer that serves, timed by the clock and by CPU."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.rivals import Pace
-from timbre.artifacts import Artifact
+from timbre.artifacts import Artifact, canonical_json, write_atomically
 from timbre.export.session import Decoder
 from timbre.inference.sampling import Controls
 from timbre.inference.steering import Steering
@@ -88,12 +89,15 @@ def write(
     return first[0][0] - began, (time.perf_counter() - first[0][0], time.process_time() - first[0][1]), written
 
 
-def in_turn(kinds: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
-    """What each kind gives, in alternation, after one turn that does not count."""
-    found: dict[str, list[Any]] = {name: [] for name in kinds}
-    for turn in range(rounds + 1):
-        for name, action in kinds.items():
-            figure = action()
-            if turn:
-                found[name].append(figure)
-    return found
+def in_turn(kinds: Mapping[str, Callable[[], Pace]], rounds: int, kept: Path) -> dict[str, list[Pace]]:
+    """What each kind gives, in alternation, after one turn that does not count. Whole turns are kept in a file, and gone on from."""
+    turns: list[dict[str, Pace]] = []
+    if kept.exists():
+        turns = [{name: Pace(**pace) for name, pace in turn.items()} for turn in json.loads(kept.read_bytes())]
+    for each in kinds.values() if len(turns) < rounds else ():
+        each()
+    while len(turns) < rounds:
+        turns.append({name: action() for name, action in kinds.items()})
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, canonical_json([{name: asdict(pace) for name, pace in turn.items()} for turn in turns]))
+    return {name: [turn[name] for turn in turns[:rounds]] for name in kinds}

@@ -78,7 +78,7 @@ def _ratios(found: Mapping[str, list[Pace]], wanted: Mapping[str, tuple[str, str
     }
 
 
-def of_forms(bench: Bench, peer: Any) -> Figures:
+def of_forms(bench: Bench, peer: Any, turns: Path) -> Figures:
     """Speed of one text in every form beside torch.
 
     Args:
@@ -90,7 +90,7 @@ def of_forms(bench: Bench, peer: Any) -> Figures:
     kinds["served"] = lambda: bench.timed(served)
     if peer is not None:
         kinds["torch"] = rivals.transformers_pace(peer, bench.ids, bench.tokens, bench.plain)
-    found = in_turn(kinds, bench.rounds)
+    found = in_turn(kinds, bench.rounds, turns)
     for each in (served, *writers.values()):
         each.close()
     return _ratios(found, {f"speedup_{name}": (name, "torch") for name in writers}) | {
@@ -99,17 +99,17 @@ def of_forms(bench: Bench, peer: Any) -> Figures:
     }
 
 
-def of_batch(bench: Bench) -> Figures:
+def of_batch(bench: Bench, turns: Path) -> Figures:
     """Speed of several texts at once."""
     writer = bench.writer(bench.engine.decoder)
     kinds = {str(texts): (lambda texts=texts: bench.timed(writer, texts)) for texts in (1, 8, 32)}  # type: ignore[misc]
-    found = in_turn(kinds, bench.rounds)
+    found = in_turn(kinds, bench.rounds, turns)
     writer.close()
     speeds = {f"tokens_per_s_{name}": median(each.wall for each in figures) for name, figures in found.items()}
     return speeds | _ratios(found, {"batch_gain_8": ("8", "1")})
 
 
-def of_controls(bench: Bench, base: Decoder | None) -> Figures:
+def of_controls(bench: Bench, base: Decoder | None, turns: Path) -> Figures:
     """What controls, the watermark and a second distribution cost one text.
 
     Args:
@@ -124,7 +124,7 @@ def of_controls(bench: Bench, base: Decoder | None) -> Figures:
     }
     if base is not None:
         kinds["two"] = lambda: bench.timed(writer, base=base)
-    found = in_turn(kinds, bench.rounds)
+    found = in_turn(kinds, bench.rounds, turns)
     writer.close()
     names = {"control_overhead": "controls", "watermark_overhead": "watermark", "control_overhead_two": "two"}
     return _ratios(found, {name: ("plain", kind) for name, kind in names.items()})
@@ -160,7 +160,7 @@ def serving(style: str, model: str) -> Iterator[tuple[str, float]]:
         process.wait(60)
 
 
-def of_server(bench: Bench, style: str, model: str) -> Figures:
+def of_server(bench: Bench, style: str, model: str, turns: Path) -> Figures:
     """Cold start, and a streamed answer beside the same text by the engine in this process."""
     import httpx
 
@@ -174,27 +174,27 @@ def of_server(bench: Bench, style: str, model: str) -> Figures:
         starts.append(seconds)
         lengths: list[int] = []
 
-        def streamed() -> float:
+        def streamed() -> Pace:
             body = {"prompt": prompt, "max_tokens": bench.tokens, "seed": 7, "stream": True, "stream_options": {"include_usage": True}}
             began = time.perf_counter()
             with client.stream("POST", address + "/v1/completions", json=body) as answer:
                 lines = [line for line in answer.iter_lines() if line.startswith("data: {")]
             seconds = time.perf_counter() - began
             lengths.append(int(json.loads(lines[-1][6:])["usage"]["completion_tokens"]))
-            return seconds / lengths[-1]
+            return Pace(0.0, lengths[-1] / seconds, 0.0)
 
-        def alone() -> float:
-            tokens = lengths[-1]
+        def alone() -> Pace:
+            tokens = lengths[-1] if lengths else bench.tokens
             first, (seconds, _), _ = write(writer, ids, 1, tokens, bench.plain)
-            return (first + seconds) / tokens
+            return Pace(first, tokens / (first + seconds), 0.0)
 
         found = in_turn({"http": streamed, "engine": alone}, bench.rounds)
     writer.close()
-    overhead = median(one / other for one, other in zip(found["http"], found["engine"], strict=True))
-    return {"cold_start_s": median(starts), "server_overhead": overhead, "server_tokens": lengths[-1]}
+    overhead = median(other.wall / one.wall for one, other in zip(found["http"], found["engine"], strict=True))
+    return {"cold_start_s": median(starts), "server_overhead": overhead, "server_tokens": lengths[-1] if lengths else bench.tokens}
 
 
-def of_rivals(bench: Bench, peer: Any, gguf: Path | None) -> tuple[Figures, dict[str, str]]:
+def of_rivals(bench: Bench, peer: Any, gguf: Path | None, turns: Path) -> tuple[Figures, dict[str, str]]:
     """Tokens a second of one text with each rival, and why some were not measured."""
     from timbre.settings import settings
 
@@ -222,7 +222,7 @@ def of_rivals(bench: Bench, peer: Any, gguf: Path | None) -> tuple[Figures, dict
         missing["llama-cpp-python"] = str(error)
     writer = bench.writer(bench.engine.decoder)
     kinds[f"timbre {bench.engine.precision}"] = lambda: bench.timed(writer)
-    found = in_turn(kinds, bench.rounds)
+    found = in_turn(kinds, bench.rounds, turns)
     writer.close()
     return {
         "rivals": {name: round(median(each.wall for each in values), 2) for name, values in found.items()},
@@ -335,22 +335,25 @@ def _kept(bench: Bench, part: str, wanted: bool, given: argparse.Namespace) -> F
     known: Figures | None = json.loads(place.read_bytes()) if place.exists() and not (wanted and given.anew) else None
     if known is not None or not wanted:
         return known
+    turns = place.with_suffix(".turns")
+    if given.anew:
+        turns.unlink(missing_ok=True)
     champion, missing = given.bundle is None, dict[str, str]()
     base, peer = champion_parts(bench) if champion and part in {"forms", "controls", "rivals"} else (None, None)
     load = [round(each, 2) for each in os.getloadavg()]
     match part:
         case "forms":
-            figures = of_forms(bench, peer)
+            figures = of_forms(bench, peer, turns)
         case "batch":
-            figures = of_batch(bench)
+            figures = of_batch(bench, turns)
         case "controls":
-            figures = of_controls(bench, base)
+            figures = of_controls(bench, base, turns)
         case "mark":
             figures = of_watermark(bench, MARKED_TEXTS if champion else 4)
         case "server":
-            figures = of_server(bench, given.style, given.model) if champion else {}
+            figures = of_server(bench, given.style, given.model, turns) if champion else {}
         case _:
-            figures, missing = of_rivals(bench, peer, given.gguf) if champion else ({}, {})
+            figures, missing = of_rivals(bench, peer, given.gguf, turns) if champion else ({}, {})
     found: Figures = {"about": about, "figures": figures, "missing": missing, "load": load}
     place.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(place, canonical_json(found))
