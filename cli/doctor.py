@@ -125,9 +125,11 @@ def _mended(home: Path) -> str | None:
     """Where this home was before, if it was moved or copied; its places are brought along, and a server of the old one forgotten."""
     from timbre.settings import settings
     from timbre.tasks.environment import server_file
+    from timbre.tasks.health import bring_registry_along
     from timbre.tasks.stores.relocation import relocate
 
     old = relocate(home / "mlflow.db", home) if settings().mlflow_tracking_uri is None else None
+    old = bring_registry_along(settings()) or old
     noted = server_file(home)
     try:
         other = str(json.loads(noted.read_bytes())["home"])

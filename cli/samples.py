@@ -15,7 +15,7 @@ _FAMILIES = ("characters", "words")
 
 
 def print_voice(console: "Console", base: "Artifact", tuned: "Artifact") -> None:
-    """The voice line; only an empty one where it was not measured."""
+    """The voice line, which says so where it was not measured."""
     console.print()
     for line in voice_lines(*(artifact.json("summary.json") for artifact in (base, tuned))):
         console.print(line, markup=False)
@@ -34,6 +34,9 @@ def voice_lines(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> Iterator[s
     before, after = (summary.get("told_apart") or {} for summary in (base, tuned))
     found = [name for name in _FAMILIES if _auc(before, name) is not None and _auc(after, name) is not None]
     if not found:
+        why = next(iter((after.get("not_measured") or before.get("not_measured") or {}).values()), None)
+        if why:
+            yield f"Voice     not measured: {why}"
         return
     moved = "; ".join(f"by {name} {_auc(before, name):.2f} → {_auc(after, name):.2f}{_floor(after, name)}" for name in found)
     yield f"Voice     told apart from human text, base → tuned: {moved}"

@@ -1,12 +1,15 @@
 """What `timbre doctor` looks for beside artifacts and chains: each finding is a sentence that says how to mend it."""
 
 import hashlib
+import re
 import shutil
 from contextlib import closing
 from pathlib import Path
 
 from timbre.registry.ledger import Ledger
-from timbre.settings import settings
+from timbre.settings import Settings, settings
+from timbre.tasks.stores.git import Git
+from timbre.tasks.stores.registry_init import furnish, furnished, only_owner
 
 LOW_GB = 5.0
 _OBJECTS = Path("files") / "md5"
@@ -15,6 +18,23 @@ _OBJECTS = Path("files") / "md5"
 def findings() -> list[str]:
     """Everything that is not as it should be here."""
     return [*low_disk(settings().home), *ledger_schema(settings().ledger), *damaged_objects(settings().remote_url)]
+
+
+def bring_registry_along(here: Settings) -> str | None:
+    """Let the data registry of a home that was moved send its data to where the home is now, before anybody types `dvc push` in it.
+
+    Returns:
+        The old place of the home, if the registry still named it.
+    """
+    path = here.registry_path.absolute()
+    config = path / ".dvc" / "config"
+    if here.data_registry is not None or here.data_remote is not None or not furnished(path):
+        return None
+    before = config.read_text(encoding="utf-8")
+    with only_owner(path, 30):
+        furnish(Git(path), here)
+    named = re.search(r'url = "(.*)"', before)
+    return str(Path(named[1]).parent) if named and config.read_text(encoding="utf-8") != before else None
 
 
 def low_disk(home: Path) -> list[str]:

@@ -16,9 +16,10 @@ from timbre.cli.summary import next_steps
 from timbre.cli.terminal import as_typed
 from timbre.config import release_config
 from timbre.loopback import spare_loopback
-from timbre.settings import PROJECT_ROOT
+from timbre.settings import PROJECT_ROOT, settings
 from timbre.tasks.environment import server_file, start_api
 from timbre.tasks.release import Released
+from timbre.tasks.stores.registry_init import found
 
 
 def test_a_proxy_never_stands_before_this_machines_own_addresses() -> None:
@@ -76,9 +77,9 @@ def test_commands_to_type_next_name_a_folder_with_spaces_as_a_shell_reads_it() -
 
 
 def test_doctor_says_versions_device_and_disk(home: Path) -> None:
-    found = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
-    assert found["python"] and found["libraries"]["numpy"] and found["cores"] >= 1 and found["disk_free_gb"] > 0
-    assert "on cpu" in found["device"] or "on cuda" in found["device"] or "needs" in found["device"]
+    said = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    assert said["python"] and said["libraries"]["numpy"] and said["cores"] >= 1 and said["disk_free_gb"] > 0
+    assert "on cpu" in said["device"] or "on cuda" in said["device"] or "needs" in said["device"]
     shown = CliRunner().invoke(app, ["doctor"]).stdout
     assert "GB free on the disk of" in shown and "numpy" in shown
 
@@ -90,10 +91,26 @@ def test_doctor_finds_and_mends_a_home_that_was_moved(home: Path) -> None:
         base.execute("CREATE TABLE experiments (name TEXT, artifact_location TEXT)")
         base.execute("INSERT INTO experiments VALUES ('timbre-sea', ?)", (f"file://{old}/mlflow-artifacts/timbre-sea",))
     server_file(home).write_text(json.dumps({"home": old, "processes": {}, "prefect": "http://127.0.0.1:9/api", "mlflow": "x"}))
-    found: dict[str, Any] = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
-    assert found["moved_from"] == old and not server_file(home).exists()
+    seen: dict[str, Any] = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    assert seen["moved_from"] == old and not server_file(home).exists()
     with sqlite3.connect(home / "mlflow.db") as base:
         assert base.execute("SELECT artifact_location FROM experiments").fetchone() == (
             (home / "mlflow-artifacts/timbre-sea").resolve().as_uri(),
         )
     assert json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)["moved_from"] is None, "once is enough"
+
+
+def test_doctor_lets_the_data_registry_of_a_moved_home_send_its_data_to_where_the_home_is(home: Path, tmp_path: Path) -> None:
+    home.mkdir()
+    found(settings().registry_path.absolute(), settings())
+    moved = home.rename(tmp_path / "moved home")
+    done = subprocess.run(
+        [sys.executable, "-m", "timbre.cli", "doctor", "--json"],
+        env=os.environ | {"TIMBRE_HOME": str(moved)},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["moved_from"] == str(home)
+    config = (moved / "registry" / ".dvc" / "config").read_text()
+    assert f'url = "{moved / "remote"}"' in config and str(home) not in config

@@ -31,6 +31,8 @@ def test_the_voice_line_says_base_tuned_chance_and_how_many() -> None:
 def test_a_family_that_one_side_lacks_is_not_compared_and_none_is_no_line() -> None:
     lines = "\n".join(voice_lines(told(0.9, None), told(0.8, 0.7, None)))
     assert "characters" in lines and "words" not in lines and "human " not in lines.partition(":")[2]
+    few = {"told_apart": {"not_measured": {"words": "4 texts a side are too few: 20 are the least"}}}
+    assert list(voice_lines(few, few)) == ["Voice     not measured: 4 texts a side are too few: 20 are the least"]
     assert list(voice_lines({}, told(0.8, 0.7))) == [] == list(voice_lines({"told_apart": {"not_measured": {}}}, {}))
 
 
