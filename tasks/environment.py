@@ -35,6 +35,8 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+_STARTS = 3
+"""How often Prefect's ephemeral API is started where the machine is too busy for it to answer."""
 _CLOCK_SECONDS = 2.0
 """How far two readings of one process's start may lie apart."""
 
@@ -64,17 +66,33 @@ def start_api() -> None:
     that the run was interrupted.
 
     Raises:
-        ValueError: the server that PREFECT_API_URL names does not answer.
+        ValueError: the server that PREFECT_API_URL names does not answer, or ours does not because the machine is too busy.
     """
     _require_answer(os.environ.get("PREFECT_API_URL", ""))
-    from prefect.client.orchestration import get_client
-
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with get_client(sync_client=True):
-            pass
+        for _ in range(_STARTS):
+            if _started():
+                return
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    raise ValueError(
+        "this machine is too busy: Prefect's own server did not answer in time; run the same command again when it has less to do"
+    )
+
+
+def _started() -> bool:
+    """Whether Prefect's ephemeral API is up; one that took a connection and then gave no answer within Prefect's five seconds is ended."""
+    import httpx
+    from prefect.client import orchestration
+    from prefect.server.api.server import SubprocessASGIServer
+
+    try:
+        with orchestration.get_client(sync_client=True):
+            return True
+    except httpx.TimeoutException:
+        SubprocessASGIServer().stop()
+        return False
 
 
 def _require_answer(address: str) -> None:

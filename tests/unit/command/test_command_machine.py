@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -38,6 +39,20 @@ def test_a_prefect_server_that_is_gone_is_one_sentence(monkeypatch: pytest.Monke
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     with pytest.raises(ValueError, match=r"PREFECT_API_URL is http://127.0.0.1:9/api, and nothing answers there .* unset the variable"):
         start_api()
+
+
+def test_a_machine_too_busy_for_prefects_own_server_is_tried_again_and_then_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def too_slow(**_: object) -> object:
+        asked.append(1)
+        raise httpx.ReadTimeout("timed out")
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr("prefect.client.orchestration.get_client", too_slow)
+    with pytest.raises(ValueError, match="too busy"):
+        start_api()
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
