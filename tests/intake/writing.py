@@ -84,6 +84,24 @@ def structure() -> Iterator[Case]:
     yield Case("structure", "by indent only", {"i.txt": indented.encode()}, text=whole, paragraphs=12)
     hanging = "\n".join(fill(part, 70, subsequent_indent="    ") for part in parts)
     yield Case("structure", "by hanging indent only", {"i.txt": hanging.encode()}, text=whole, paragraphs=12)
+    pages = "\f".join(f"THE HARBOUR      {number}\n\n{fill(part, 70)}" for number, part in enumerate(parts, start=1))
+    yield Case("structure", "pages with running heads", {"p.txt": pages.encode()}, text=whole, absent=("HARBOUR",))
+    doubled = "\n\n".join(fill(part, 70) for part in parts).replace("\n\n", "\n").replace("\n", "\n\n")
+    yield Case("structure", "an empty line behind each line", {"d.txt": doubled.encode()}, text=whole, paragraphs=12)
+    doubled_ends = "\n\n".join(fill(part, 70) for part in parts).replace("\n", "\r\r\n")
+    yield Case("structure", "line ends written twice", {"e.txt": doubled_ends.encode()}, text=whole, paragraphs=12)
+    quoted = "\n>\n".join(f"> {line}" for line in "\n".join(fill(part, 70) for part in parts).split("\n"))
+    yield Case("structure", "quoted as a whole", {"q.txt": quoted.encode()}, text=whole, absent=(">",))
+    contents = "Contents\n\nOne ........ 3\nTwo . . . . . . 9\n\n"
+    yield Case("structure", "a table of contents", {"c.txt": (contents + "\n\n".join(parts)).encode()}, text=f"Contents {whole}")
+    titled = "\n\n".join(f"{number}. The {name} of it\n\n" + "\n\n".join(prose(350 + number, 40)) for number, name in
+                         enumerate(("sea", "fog", "mill", "end"), start=1))  # fmt: skip
+    yield Case(
+        "structure", "numbered titles", {"n.txt": titled.encode()},
+        also=lambda result: any("4 headings" in note for note in result.notes),
+    )  # fmt: skip
+    head = "From: ann@example.org\nTo: bob@example.org\nSubject: x\nDate: Thu, 04 Mar 2021 10:00:00 +0000\n\n"
+    yield Case("structure", "a message named as text", {"m.txt": (head + "\n\n".join(parts)).encode()}, text=whole, date="2021-03-04")
     chinese = "\n".join("\u3000\u3000" + SCRIPTS["chinese"] for _ in range(3))
     yield Case("structure", "by ideographic indent", {"i.txt": chinese.encode()}, paragraphs=3)
     yield from _headed()

@@ -4,7 +4,7 @@ import unicodedata
 
 import regex as re
 
-_ENDS = re.compile(r"\r\n|[\r\x85\u2028\v]")
+_ENDS = re.compile(r"\r+\n|[\r\x85\u2028\v]")
 _BREAKS = {0x0C: "\n\n", 0x2029: "\n\n", 0x1C: "\n\n", 0x1D: "\n\n", 0x1E: "\n", 0x1F: " ", 0xA0: " ", 0x202F: " ", 0x2007: " "}
 _CONTROL = dict.fromkeys(code for code in range(0xA0) if unicodedata.category(chr(code)) == "Cc" and chr(code) not in "\n\t")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")

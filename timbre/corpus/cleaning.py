@@ -1,5 +1,6 @@
 """From text as it was stored to paragraphs of prose: one paragraph a block, blocks divided by one empty line."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
@@ -13,6 +14,11 @@ from timbre.words import count_tokens, letter_share, sentence_spans, size
 __all__ = ["chapters", "clean", "count_tokens", "is_prose", "sections", "sections_told", "words"]
 
 _EMPHASIS = re.compile(r"(?<![\w_])_(?=\S)([^_\n]{1,300}?)(?<=\S)_(?![\w_])")
+_LEADERS = re.compile(r"^[^\n]{1,100}?[ \t]?(?:[.·][ \t]?){4,}[ \t]*(?:\d{1,4}|[ivxlc]{1,6})[ \t]*(?:\n|\Z)", re.MULTILINE)
+"""A line of a table of contents."""
+_QUOTED = re.compile(r"^>[ \t]?", re.MULTILINE)
+_NUMBERED = re.compile(r"(\d{1,3})[.):]?[ \t]+\p{Lu}[^\n]{0,70}(?<![.!?;:,…\"”'])")
+_FEWEST_PAGES, _RUNNING_SHARE, _RUNNING_LENGTH = 3, 1 / 3, 80
 _ORNAMENT = re.compile(r"[^\p{L}\p{N}]*")
 _HEADING = re.compile(
     r"(?:(?:chapter|part|book|section|canto|act|scene|letter|prologue|epilogue|preface|introduction|foreword|afterword|interlude"
@@ -32,11 +38,46 @@ def clean(text: str, heading_pattern: str = "") -> str:
     Emphasis written as _this_ loses its underscores. Paragraphs are told as a reader tells them: by empty lines, by indents, or
     each on a line of its own. Lines are joined only where they were cut at a margin; lines of verse or of a list stay lines.
     """
-    text = without_frames(plain_characters(text))
+    text = without_frames(plain_characters(_without_running_heads(text)))
+    text = _LEADERS.sub("", _unquoted(text))
     if heading_pattern:
         text = re.sub(rf"\A\s*(?:{heading_pattern})[^\n]*\n?", "", text)
     text = _EMPHASIS.sub(r"\1", layout.without_hyphens(text))
     return "\n\n".join(paragraph for paragraph in layout.paragraphs(text) if not _ORNAMENT.fullmatch(paragraph))
+
+
+def _without_running_heads(text: str) -> str:
+    """A text in pages (divided by form feeds) without the lines that stand at the top or the end of many, but for a number."""
+    if text.count("\f") < _FEWEST_PAGES - 1:
+        return text
+    pages = [page.split("\n") for page in re.split(r"\f", text)]
+    ends = [[place for place, line in enumerate(page) if line.strip()] for page in pages]
+    edges = [[place for place in sorted({places[0], places[-1]}) if _stands_alone(page, place)] if places else []
+             for page, places in zip(pages, ends, strict=True)]  # fmt: skip
+    counted = Counter(key for page, places in zip(pages, edges, strict=True) for key in {_running(page[place]) for place in places})
+    fewest = max(_FEWEST_PAGES, _RUNNING_SHARE * len(pages))
+    for page, places in zip(pages, edges, strict=True):
+        for place in places:
+            if len(page[place].strip()) <= _RUNNING_LENGTH and counted[_running(page[place])] >= fewest and not is_heading(page[place]):
+                page[place] = ""
+    return "\f".join("\n".join(page) for page in pages)
+
+
+def _stands_alone(page: Sequence[str], place: int) -> bool:
+    """Whether no other line touches it, but that of another page."""
+    return not any(line.strip() for line in (*page[max(0, place - 1) : place], *page[place + 1 : place + 2]))
+
+
+def _running(line: str) -> str:
+    return re.sub(r"\d+|\b[ivxlc]+\b", "#", " ".join(line.split()).lower())
+
+
+def _unquoted(text: str) -> str:
+    """A text of which every line is quoted, as mail quotes, without the marks."""
+    if ">" not in text:
+        return text
+    lines = [line for line in text.split("\n") if line.strip()]
+    return _QUOTED.sub("", text) if sum(line.startswith(">") for line in lines) > 0.9 * len(lines) else text
 
 
 def words(text: str) -> int:
@@ -77,7 +118,11 @@ def sections_told(text: str, target_words: int = 400, marked: Collection[str] = 
     A chapter of less than 100 words is cut together with the one before it.
     """
     paragraphs = text.split("\n\n")
-    places = [place for place, paragraph in enumerate(paragraphs) if paragraph in marked or is_heading(paragraph) or _is_loud(paragraph)]
+    numbered = _numbered(paragraphs)
+    places = [
+        place for place, paragraph in enumerate(paragraphs)
+        if paragraph in marked or is_heading(paragraph) or _is_loud(paragraph) or place in numbered
+    ]  # fmt: skip
     if len(places) < (_FEWEST_MARKED if any(paragraphs[place] in marked for place in places) else _FEWEST_HEADINGS):
         return sections(text, target_words), 0
     chapters_: list[str] = []
@@ -90,6 +135,15 @@ def sections_told(text: str, target_words: int = 400, marked: Collection[str] = 
     if len(chapters_) > 1 and words(chapters_[-1]) < _CHAPTER_WORDS:
         chapters_[-2:] = ["\n\n".join(filter(None, chapters_[-2:]))]
     return [section for chapter in chapters_ if chapter for section in sections(chapter, target_words)], len(places)
+
+
+def _numbered(paragraphs: Sequence[str]) -> frozenset[int]:
+    """Titles behind numbers that count up from one, each a paragraph of its own."""
+    found: list[int] = []
+    for place, paragraph in enumerate(paragraphs):
+        if len(paragraph) <= 80 and (title := _NUMBERED.fullmatch(paragraph)) is not None and int(title[1]) == len(found) + 1:
+            found.append(place)
+    return frozenset(found if len(found) >= _FEWEST_HEADINGS else ())
 
 
 def is_heading(paragraph: str) -> bool:

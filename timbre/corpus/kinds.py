@@ -21,6 +21,12 @@ _HTML = re.compile(
 )
 _JSON = re.compile(rb"\s*(?:\[\s*)?\{\s*\"[^\"\n]{1,60}\"\s*:")
 _MBOX = re.compile(rb"From \S+ +\S.{10,60}\d{4}\s*\r?\n[A-Za-z-]+:")
+_MAIL = re.compile(
+    rb"(?:(?:From|To|Cc|Subject|Date|Message-ID|Received|Return-Path|Reply-To|MIME-Version|Content-[\w-]+|X-[\w-]+):[ \t].*\r?\n"
+    rb"(?:[ \t]+\S.*\r?\n)*){3,}\r?\n",
+    re.IGNORECASE,
+)
+"""Three lines of a message's head, and an empty one."""
 _OLD_WORD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HEAD = 4096
 _MARKUP = frozenset({"markdown", "rst"})
@@ -60,11 +66,18 @@ def _by_content(path: Path, head: bytes, named: str | None) -> str | None:
         return _zipped(path, named)
     if named in ("text", *_MARKUP, "mail") and _HTML.match(_plain(head)):
         return "html"
-    if named == "text" and b"<" in head and is_page(_plain(head).decode("utf-8", "replace")):
+    if named in ("text", "mail") and _MBOX.match(head) and b"\nFrom " in path.read_bytes():
+        return "mbox"
+    return _of_text(head) if named == "text" else None
+
+
+def _of_text(head: bytes) -> str | None:
+    """What else than plain text a file is that is named so."""
+    if b"<" in head and is_page(_plain(head).decode("utf-8", "replace")):
         return "html"
-    if named == "text" and _JSON.match(head):
+    if _JSON.match(head):
         return "jsonl"
-    return "mbox" if named in ("text", "mail") and _MBOX.match(head) and b"\nFrom " in path.read_bytes() else None
+    return "mail" if _MAIL.match(head) else None
 
 
 def _plain(head: bytes) -> bytes:

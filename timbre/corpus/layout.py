@@ -14,7 +14,7 @@ _ENDS = re.compile(r"[.!?…:;。！？।॥؟۔:;][\"'”’»)\]」』]*$")
 _ITEM = re.compile(r"(?:[-*•–—·]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+\S")
 _INDENT = re.compile(r"[ \t\u3000]*")
 _NARROWEST, _WIDEST, _VERSE_WIDTH, _LONG = 34, 140, 60, 100
-_WRAPPED, _PROSE_LINE = 0.6, 80
+_WRAPPED, _PROSE_LINE, _FEWEST_LINES = 0.6, 80, 8
 
 
 def without_hyphens(text: str, others: frozenset[str] = frozenset()) -> str:
@@ -50,6 +50,8 @@ def paragraphs(text: str) -> Iterator[str]:
     """
     blocks = [_lines(block) for block in _BLANK.split(text)]
     blocks = [part for block in blocks for part in _at_wide_indents(block)]
+    if (margin := _double_spaced(blocks)) is not None:
+        blocks = list(_full_lines(blocks, margin))
     margin = _margin(blocks)
     a_line = margin is None and _is_paragraph_a_line(blocks)
     for block in blocks:
@@ -71,6 +73,28 @@ def margin_of(text: str) -> int | None:
 
 def _lines(block: str) -> list[str]:
     return [line.rstrip() for line in block.split("\n") if line.strip()]
+
+
+def _double_spaced(blocks: Sequence[Sequence[str]]) -> int | None:
+    """The margin of a text that has an empty line behind each of its lines; None of any other."""
+    if len(blocks) < _FEWEST_LINES or any(len(block) > 1 for block in blocks):
+        return None
+    lines = [block[0] for block in blocks]
+    if (width := _margin([lines])) is None:
+        return None
+    full = sum(_is_full(line, following, width) for line, following in pairwise(lines))
+    ended = sum(_ENDS.search(line) is not None for line in lines)
+    return width if full > 0.7 * len(lines) and ended < 0.4 * len(lines) else None
+
+
+def _full_lines(blocks: Sequence[Sequence[str]], width: int) -> Iterator[list[str]]:
+    """Lines as paragraphs: one ends where the next line's first word would have fitted."""
+    part: list[str] = []
+    for (line,), following in zip(blocks, [*blocks[1:], [""]], strict=True):
+        part.append(line)
+        if not following[0].split() or not _is_full(line, following[0], width):
+            yield part
+            part = []
 
 
 def _at_wide_indents(block: Sequence[str]) -> Iterator[list[str]]:

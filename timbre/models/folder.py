@@ -21,6 +21,11 @@ _TOKENIZER_CORE = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CARD = "README.md"
 _FULL = {"F64", "F32", "F16", "BF16", "I64", "BOOL"}
+_RECURRENT = frozenset({
+    "bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "jamba", "lfm2", "lfm2_moe", "mamba", "mamba2", "nemotron_h", "qwen3_next",
+    "recurrent_gemma", "rwkv", "xlstm", "zamba", "zamba2",
+})  # fmt: skip
+"""Types that keep a state instead of keys and values; others of the kind are told by their layers or by transformers."""
 """Number formats of weights, and of the masks and positions that some models save with them."""
 PATTERNS = (CONFIG, GENERATION, "*.safetensors", INDEX, _CARD, *_TOKENIZER)
 """What is fetched of a model on a hub."""
@@ -106,6 +111,8 @@ def check_plain(folder: Path) -> None:
         ValueError: quantised weights, or layers that are no attention.
     """
     config = _json(folder / CONFIG)
+    if config.get("model_type") in _RECURRENT:
+        raise ValueError(_recurrent(folder, str(config["model_type"])))
     if quantised := config.get("quantization_config"):
         how = quantised.get("quant_method") if isinstance(quantised, dict) else None
         raise ValueError(_quantised(folder, str(how or "some way")))

@@ -72,7 +72,11 @@ def test_the_graph_is_traced_right_behind_the_model_before_anything_is_spent() -
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"quantization_config": {"quant_method": "fp8"}}, "fp8"), ({"layer_types": ["linear_attention"] * 2}, "linear_attention")],
+    [
+        ({"model_type": "mamba2"}, "recurrent or convolutional"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "fp8"),
+        ({"layer_types": ["linear_attention"] * 2}, "linear_attention"),
+    ],
 )
 def test_a_look_at_the_configuration_refuses_before_a_key_is_formed(
     changes: dict[str, Any], said: str, tiny_model_dir: Path, tmp_path: Path, home: Path
