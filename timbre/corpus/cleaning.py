@@ -69,7 +69,7 @@ def _stands_alone(page: Sequence[str], place: int) -> bool:
 
 
 def _running(line: str) -> str:
-    return re.sub(r"\d+|\b[ivxlc]+\b", "#", " ".join(line.split()).lower())
+    return str(re.sub(r"\d+|\b[ivxlc]+\b", "#", " ".join(line.split()).lower()))
 
 
 def _unquoted(text: str) -> str:
