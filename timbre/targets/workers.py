@@ -95,6 +95,7 @@ def _cluster() -> Iterator[Any]:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
         try:
             if address == LOCAL:
+                os.environ.setdefault("RAY_worker_niceness", "0")  # or whatever else runs here goes before its workers (15 is Ray's)
                 ray.init(num_cpus=settings().target_workers * settings().threads, **quiet)
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
