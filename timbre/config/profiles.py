@@ -5,12 +5,20 @@ from typing import Any
 PROFILES: dict[str, dict[str, Any]] = {
     "quick": {  # docs/explanation/objectives.md, "The quick recipe": what of it was measured
         "target": {
-            "train_tokens": 8_192,
+            "train_tokens": 16_384,
+            "passage_tokens": 128,
             "reference_epochs": 1,
             "reference_learning_rate": 1e-3,
             "formats": ("continuation", "instruction"),
         },
-        "training": {"epochs": 3, "learning_rate": 1e-3, "batch_tokens": 512, "replay_items": 1, "evaluate_every": 16},
+        "training": {
+            "epochs": 3,
+            "learning_rate": 1e-3,
+            "batch_tokens": 512,
+            "replay_items": 1,
+            "base_kl_weight": 3.0,
+            "evaluate_every": 16,
+        },
         "evaluation": {"prompts": 128, "plain": False, "instruction_prompts": 8, "fact_items": 300, "sampler": {"top_p": 0.9}},
     },
     "standard": {

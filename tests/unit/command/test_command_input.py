@@ -176,7 +176,7 @@ def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_p
     assert "so far: 19; from 20 on" in said and "INCONCLUSIVE" in said and "so far: 1,900; from about 8,500" in said
     assert max(map(len, lines[1:])) <= 80
     planned = json.loads(typed("run", "--dry-run", "--style", "notes", "--json").output)["warnings"]
-    assert "about 1,852 training tokens are there and 8,192 are asked for" in planned[0]
+    assert "about 1,852 training tokens are there and 16,384 are asked for" in planned[0]
     assert "documents there: about 19; the policy quick needs 5 held out, or the verdict is INCONCLUSIVE" in planned[1]
     more = tmp_path / "more"
     more.mkdir()
