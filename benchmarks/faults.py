@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.pieces import environment
 from timbre.artifacts import ArtifactStore, Input, Stage, Workspace, sha256_file
 from timbre.config import Frozen
 from timbre.progress import SILENT
@@ -148,24 +150,33 @@ class _ToldLedger(Ledger):
 
 
 def table(kinds: tuple[str, ...] = KINDS, boundaries: tuple[str, ...] = BOUNDARIES) -> Iterator[Cell]:
-    """Every cell, one after the other; each has a home of its own."""
-    for heavy in ("mlflow.pyfunc", "mlflow.models.signature", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking"):
-        importlib.import_module(heavy)  # once, for every process to come
-    with tempfile.TemporaryDirectory(prefix="timbre-faults-") as folder:
+    """Every cell, one after the other; each has a home of its own.
+
+    The commands are forked from a process that is started anew and has no threads: from one with threads a child can get a lock that
+    somebody else held at that moment, and waits for ever.
+    """
+    with (
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_import_what_takes_long) as clean,
+        tempfile.TemporaryDirectory(prefix="timbre-faults-") as folder,
+    ):
+
+        def command(home: Path, boundary: str | None = None, kind: str = "") -> tuple[str, dict[str, Any]]:
+            return clean.submit(_command, home, boundary, kind).result()
+
         fresh = Path(folder) / "fresh"
         fresh.mkdir()
-        _apart(_make_schema, fresh)  # it takes MLflow seconds; every home begins with it made
+        clean.submit(_apart, _make_schema, fresh).result()  # it takes MLflow seconds; every home begins with it made
         whole = Path(folder) / "whole"
         shutil.copytree(fresh, whole)
-        ended, wanted = _command(whole, None, "")
+        ended, wanted = command(whole)
         assert ended == "done", f"an undisturbed release does not end well: {ended}"
         for boundary in boundaries:
             for kind in kinds:
                 home = Path(folder) / f"{boundary} {kind}".replace(" ", "-")
                 shutil.copytree(fresh, home)
                 started = time.monotonic()
-                first, _ = _command(home, boundary, kind)
-                second, found = _command(home, None, "")
+                first, _ = command(home, boundary, kind)
+                second, found = command(home)
                 problems = [] if second == "done" else [f"the second command: {second}"]
                 differs = [name for name in wanted if found.get(name) != wanted[name]]
                 problems += [f"{name}: {found.get(name)!r} instead of {wanted[name]!r}" for name in differs]
@@ -175,21 +186,17 @@ def table(kinds: tuple[str, ...] = KINDS, boundaries: tuple[str, ...] = BOUNDARI
                 shutil.rmtree(home)
 
 
+def _import_what_takes_long() -> None:
+    """Once, for every process to come."""
+    for heavy in ("mlflow.pyfunc", "mlflow.models.signature", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking"):
+        importlib.import_module(heavy)
+
+
 @contextmanager
 def _home(home: Path) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in ("TIMBRE_HOME", "MLFLOW_DISABLE_TELEMETRY")}
-    os.environ |= {"TIMBRE_HOME": str(home), "MLFLOW_DISABLE_TELEMETRY": "true"}
-    settings.cache_clear()
     home.mkdir(parents=True, exist_ok=True)
-    try:
+    with environment(TIMBRE_HOME=str(home), MLFLOW_DISABLE_TELEMETRY="true"):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        settings.cache_clear()
 
 
 def _command(home: Path, boundary: str | None, kind: str) -> tuple[str, dict[str, Any]]:
