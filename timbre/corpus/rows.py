@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 from timbre.corpus.raw import RawDocument, Unread
@@ -57,7 +58,7 @@ def row_text(row: Mapping[str, Any], source: Source) -> str | Unread:
         chats = [row[chat] for chat in _CHATS if _is_chat(row.get(chat)) and not isinstance(row.get("text"), str)]
         if chats or isinstance(row.get("mapping"), Mapping):
             return _turns(chats[0] if chats else _of_a_tree(row), source.role)
-    by_name = {_plain(column): column for column in row}
+    by_name = _by_name(row)
     there = [by_name[_plain(name)] for name in names if _plain(name) in by_name]
     texts = [text for column in there if (text := _written(row[column])) is not None]
     if texts:
@@ -80,9 +81,15 @@ def has_text(row: Any, source: Source) -> bool:
     return isinstance(text, str) or text.reason.startswith("no turn")
 
 
-def _plain(column: Any) -> str:
+@lru_cache(4096)
+def _plain(column: str) -> str:
     """A column's name as it is compared: small letters, without what divides words."""
-    return re.sub(r"[\s_-]+", "", str(column)).lower()
+    return re.sub(r"[\s_-]+", "", column).lower()
+
+
+def _by_name(row: Mapping[str, Any]) -> dict[str, str]:
+    """The columns of a row by their names as they are compared."""
+    return {_plain(str(column)): column for column in row}
 
 
 def _written(value: Any) -> str | None:
@@ -163,7 +170,7 @@ def _said(content: Any) -> str:
 
 def _row_date(row: Mapping[str, Any], source: Source) -> str | None:
     names = (source.date_column,) if source.date_column != "date" else _DATE_COLUMNS
-    by_name = {_plain(column): column for column in row}
+    by_name = _by_name(row)
     values = [row[by_name[_plain(name)]] for name in names if _plain(name) in by_name and row[by_name[_plain(name)]] not in (None, "")]
     return next((found for value in values if (found := loose_date(value)) is not None), None) or loose_date(source.date)
 

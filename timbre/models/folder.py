@@ -21,12 +21,12 @@ _TOKENIZER_CORE = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CARD = "README.md"
 _FULL = {"F64", "F32", "F16", "BF16", "I64", "BOOL"}
+"""Number formats of weights, and of the masks and positions that some models save with them."""
 _RECURRENT = frozenset({
     "bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "jamba", "lfm2", "lfm2_moe", "mamba", "mamba2", "nemotron_h", "qwen3_next",
     "recurrent_gemma", "rwkv", "xlstm", "zamba", "zamba2",
 })  # fmt: skip
 """Types that keep a state instead of keys and values; others of the kind are told by their layers or by transformers."""
-"""Number formats of weights, and of the masks and positions that some models save with them."""
 PATTERNS = (CONFIG, GENERATION, "*.safetensors", INDEX, _CARD, *_TOKENIZER)
 """What is fetched of a model on a hub."""
 
