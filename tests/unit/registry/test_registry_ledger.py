@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -87,17 +88,15 @@ def test_a_ledger_from_before_there_were_verdicts_keeps_its_moves_and_gains_them
 
 
 def test_processes_that_open_a_new_ledger_at_once_all_get_it(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    start = Barrier(8)
 
-    def opened(_: int) -> int:
-        ledger = Ledger(url)
-        try:
+    def opened(number: int) -> int:
+        start.wait()
+        with closing(Ledger(f"sqlite:///{tmp_path / str(number // 8)}.db")) as ledger:
             return len(ledger.transitions())
-        finally:
-            ledger.close()
 
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(opened, range(16))) == [0] * 16
+        assert list(pool.map(opened, range(80))) == [0] * 80  # ten ledgers, each opened eight times at once
 
 
 def filled(path: Path) -> Ledger:

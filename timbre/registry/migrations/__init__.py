@@ -7,15 +7,15 @@ the rows say. A ledger made before there were versions has some of the tables: e
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase
+
+from timbre.registry.database import alone
 
 HEAD = "0004"
 """The newest version."""
 VERSIONS = "ledger_version"
 """The table that says which version a database has; Alembic's own form, under a name of ours."""
-_LOCK = 7_203_114
-"""The number of PostgreSQL's advisory lock under which one process at a time migrates."""
 
 
 def version_of(engine: Engine) -> str | None:
@@ -42,10 +42,11 @@ def bring_up_to_date(engine: Engine, base: type[DeclarativeBase]) -> None:
             f"the ledger has version {found} and this Timbre knows versions up to {HEAD}: install the Timbre that wrote it, or restore a "
             "backup from before (`timbre restore`)"
         )
-    if inspect(engine).has_table("moves"):
-        _migrate(engine)
-    else:
-        _make(engine, base)
+    with alone(engine) as connection:
+        if inspect(connection).has_table("moves"):
+            _migrate(connection)
+        else:
+            _make(connection, base)
 
 
 def known() -> list[str]:
@@ -53,36 +54,22 @@ def known() -> list[str]:
     return [f"{number:04}" for number in range(1, int(HEAD) + 1)]
 
 
-def _make(engine: Engine, base: type[DeclarativeBase]) -> None:
-    """All tables as they are now, and their version last: where a kill comes between, the next start migrates."""
-    try:
-        base.metadata.create_all(engine)
-    except DatabaseError:  # another process made the table between our look and our CREATE; if not, this raises again
-        base.metadata.create_all(engine)
-    try:
-        with engine.begin() as connection:
-            connection.execute(text(f"CREATE TABLE IF NOT EXISTS {VERSIONS} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-            if _version(connection) is None:
-                connection.execute(text(f"INSERT INTO {VERSIONS} VALUES (:head)"), {"head": HEAD})  # nosec B608: our own name
-    except IntegrityError:
-        pass  # another process wrote it first
+def _make(connection: Connection, base: type[DeclarativeBase]) -> None:
+    """All tables as they are now, and their version."""
+    base.metadata.create_all(connection)
+    connection.execute(text(f"CREATE TABLE IF NOT EXISTS {VERSIONS} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text(f"INSERT INTO {VERSIONS} VALUES (:head)"), {"head": HEAD})  # nosec B608: our own name
 
 
-def _migrate(engine: Engine) -> None:
-    """Every migration that is missing, in one transaction, by one process at a time."""
+def _migrate(connection: Connection) -> None:
+    """Every migration that is missing."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    with engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        else:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _version(connection: Connection) -> str | None:
