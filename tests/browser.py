@@ -43,7 +43,7 @@ class Page:
 
     def until(self, script: str) -> None:
         """Ask until it holds; a page that never gets there fails within ten seconds."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self.evaluate(script):
             assert time.monotonic() < deadline, script
             time.sleep(0.02)

@@ -26,7 +26,7 @@ def place(page: Page) -> str:
 
 
 def saved(folder: Path, name: str) -> Path:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (folder / name).exists():
         assert time.monotonic() < deadline, list(folder.iterdir())
         time.sleep(0.02)
