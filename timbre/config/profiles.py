@@ -2,6 +2,9 @@
 
 from typing import Any
 
+BOTH_FORMATS = ("continuation", "instruction")
+"""Passages take turns: text that goes on, and text as the answer to an instruction."""
+
 PROFILES: dict[str, dict[str, Any]] = {
     "quick": {  # docs/explanation/objectives.md, "The quick recipe": what of it was measured
         "target": {
@@ -9,7 +12,7 @@ PROFILES: dict[str, dict[str, Any]] = {
             "passage_tokens": 128,
             "reference_epochs": 1,
             "reference_learning_rate": 1e-3,
-            "formats": ("continuation", "instruction"),
+            "formats": BOTH_FORMATS,
         },
         "training": {
             "epochs": 3,
@@ -22,7 +25,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "evaluation": {"prompts": 128, "plain": False, "instruction_prompts": 8, "fact_items": 300, "sampler": {"top_p": 0.9}},
     },
     "standard": {
-        "target": {"train_tokens": 65_536, "admission_tokens": 8_192},
+        "target": {"train_tokens": 65_536, "admission_tokens": 8_192, "formats": BOTH_FORMATS},
         "training": {"epochs": 3, "replay_weight": 0.3, "validation_tokens": 8_192, "evaluate_every": 16, "checkpoint_every": 8},
         "evaluation": {
             "likelihood_tokens": 16_384,
@@ -48,7 +51,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "gate": {"policy": "standard"},
     },
     "gpu": {
-        "target": {"train_tokens": 1_048_576, "admission_tokens": 32_768, "batch_tokens": 16_384},
+        "target": {"train_tokens": 1_048_576, "admission_tokens": 32_768, "batch_tokens": 16_384, "formats": BOTH_FORMATS},
         "training": {
             "epochs": 3,
             "replay_weight": 0.3,
