@@ -36,7 +36,7 @@ def _corpus() -> None:
 def add(
     path: Annotated[
         Path,
-        typer.Argument(help="A file or folder: txt, md, html, rst, docx, odt, rtf, pdf, epub, csv, json, jsonl, parquet, eml or mbox."),
+        typer.Argument(help="A file or folder: txt, md, html, rst, docx, odt, rtf, pdf, epub, csv, json, jsonl, parquet, mail, chats …"),
     ],
     style: Annotated[str, typer.Option(help="The style these texts are written in; made if it does not exist.")],
     author: Annotated[str, typer.Option(help="Who wrote them.")] = "",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.intake import dialects, exports, formats, markup, writing
+from tests.intake import dialects, exports, formats, markup, messengers, others, writing
 from tests.intake.case import Case
 
 
@@ -11,5 +11,6 @@ def cases() -> Iterator[Case]:
     for make in (
         markup.html, markup.markdown, writing.scripts, writing.encodings, writing.structure, writing.boilerplate,
         formats.office, formats.rows, dialects.pages, dialects.notes, dialects.marked_up, exports.tables, exports.objects,
+        messengers.chats, others.others,
     ):  # fmt: skip
         yield from make()

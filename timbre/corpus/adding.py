@@ -18,7 +18,7 @@ from timbre.artifacts import IntegrityError, sha256_file
 from timbre.config import CorpusConfig
 from timbre.corpus.changes import Changes, compare
 from timbre.corpus.consent import ground_of, is_recorded
-from timbre.corpus.kinds import SUFFIXES, kind_of, known_suffix
+from timbre.corpus.kinds import SUFFIXES, kind_of, known_suffix, way_out
 from timbre.corpus.loading import raw_documents
 from timbre.corpus.office import needs_package
 from timbre.corpus.raw import RawDocument, Unread
@@ -252,7 +252,7 @@ def skipped_endings(path: Path) -> dict[str, int]:
     if not path.is_dir():
         return {}
     visible = (entry for entry in path.rglob("*") if entry.is_file() and not _hidden(entry.relative_to(path)))
-    unknown = Counter(entry.suffix.lower() or "none" for entry in visible if not known_suffix(entry.name))
+    unknown = Counter(entry.suffix.lower() or "none" for entry in visible if not known_suffix(entry.name) and way_out(entry.name) is None)
     return dict(sorted(unknown.items()))
 
 
@@ -268,12 +268,14 @@ def _files(path: Path) -> tuple[dict[str, Path], tuple[Refused, ...]]:
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     if path.is_file():
-        if not known_suffix(path.name):
+        if not known_suffix(path.name) and way_out(path.name) is None:
             raise ValueError(f"{path}: unknown format; known are {', '.join(SUFFIXES)}")
         found = [path]
     else:
         found = [
-            entry for entry in sorted(path.rglob("*"), key=os.fsencode) if known_suffix(entry.name) and not _hidden(entry.relative_to(path))
+            entry
+            for entry in sorted(path.rglob("*"), key=os.fsencode)
+            if (known_suffix(entry.name) or way_out(entry.name)) and not _hidden(entry.relative_to(path))
         ]
         found = [entry for entry in found if entry.is_file()]
     if not found:
@@ -300,7 +302,7 @@ def _not_taken(entry: Path, name: str) -> str | None:
     except OSError as error:
         return (error.strerror or "cannot be opened").lower()
     except ValueError:
-        return None  # its reader tells
+        return way_out(name)  # of others, their reader tells
     if (missing := needs_package(kind)) is not None:
         raise ValueError(f"{name}: {missing}")
     return None

@@ -116,13 +116,14 @@ def _body(message: email.message.Message) -> str:
 
     parts = [part for part in message.walk() if not part.is_multipart() and part.get_filename() is None]
     plain = next((part for part in parts if part.get_content_type() == "text/plain"), None)
-    if plain is not None and (text := _decoded(plain)).strip():
+    if plain is not None and (text := part_text(plain)).strip():
         return text
     page = next((part for part in parts if part.get_content_type() == "text/html"), None)
-    return "" if page is None else read_html(_QUOTED_PART.sub("", _decoded(page))).text
+    return "" if page is None else read_html(_QUOTED_PART.sub("", part_text(page))).text
 
 
-def _decoded(part: email.message.Message) -> str:
+def part_text(part: email.message.Message) -> str:
+    """The text of a part, in the encoding it states if that fits."""
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else str(payload).encode("utf-8", "replace")
     for charset in (part.get_content_charset() or "utf-8", "utf-8", "windows-1252"):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from timbre.corpus.chats import chat_documents, messages_of_text
 from timbre.corpus.cleaning import chapters
 from timbre.corpus.encodings import Decoded, decode
 from timbre.corpus.kinds import kind_of
@@ -124,6 +125,36 @@ def _rst(path: Path, name: str, source: Source) -> Read:
     yield replace(_prose(name, read_rst(found.text), source), encoding=found.encoding)
 
 
+def _outline(path: Path, name: str, source: Source) -> Read:
+    from timbre.corpus.markdown import read_markdown
+    from timbre.corpus.outlines import asciidoc_as_markdown, date_of, org_as_markdown
+
+    found = _decoded(path, name, source)
+    as_markdown = org_as_markdown if name.lower().endswith(".org") else asciidoc_as_markdown
+    prose, _ = read_markdown(as_markdown(found.text))
+    yield replace(_prose(name, prose, source, loose_date(date_of(found.text))), encoding=found.encoding)
+
+
+def _marked_up(path: Path, name: str, source: Source) -> Read:
+    from timbre.corpus.subtitles import read_subtitles
+    from timbre.corpus.tex import read_tex
+
+    found = _decoded(path, name, source)
+    read = read_tex if name.lower().endswith(".tex") else read_subtitles
+    yield replace(_prose(name, read(found.text), source), encoding=found.encoding)
+
+
+def _packed(path: Path, name: str, source: Source) -> Read:
+    from timbre.corpus.packed import read_fb2, read_mht
+
+    read = read_mht if name.lower().endswith((".mht", ".mhtml")) else read_fb2
+    yield _prose(name, read(path.read_bytes()), source)
+
+
+def _chat(path: Path, name: str, source: Source) -> Read:
+    yield from chat_documents(messages_of_text(_decoded(path, name, source).text), name, source)
+
+
 def _office(kind: str) -> Callable[[Path, str, Source], Read]:
     def read(path: Path, name: str, source: Source) -> Read:
         from timbre.corpus.office import read_office
@@ -172,4 +203,5 @@ _READERS: dict[str, Callable[[Path, str, Source], Read]] = {
     "parquet": read_parquet,
     "mail": _mail, "mbox": _mbox, "brown": _brown, "docx": _office("docx"), "odt": _office("odt"), "rtf": _office("rtf"),
     "pdf": _office("pdf"), "epub": _office("epub"),
+    "org": _outline, "asciidoc": _outline, "tex": _marked_up, "subtitles": _marked_up, "fb2": _packed, "mht": _packed, "chat": _chat,
 }  # fmt: skip

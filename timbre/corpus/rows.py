@@ -36,6 +36,8 @@ def from_row(row: Mapping[str, Any], name: str, source: Source) -> RawDocument |
     text = row_text(row, source)
     if not isinstance(text, str):
         return Unread(name, text.reason)
+    if text.startswith("RT @"):
+        return Unread(name, "a retweet: somebody else's words")
     if (place := _lone_surrogate(text)) is not None:
         return Unread(name, f"half of a character pair (a lone surrogate) at character {place}; write the text out anew")
     shown: int | None = None
@@ -116,7 +118,7 @@ def _turns(messages: Sequence[Any], role: str) -> str | Unread:
         who = str(named.get("role", "") if isinstance(named, Mapping) else named).lower()
         who = _ROLES.get(who, who)
         roles.append(who)
-        if who == role and (said := _said(message.get("content", message.get("value", message.get("text"))))):
+        if who == role.lower() and (said := _said(message.get("content", message.get("value", message.get("text"))))):
             found.append(said)
     if found:
         return "\n\n".join(found)

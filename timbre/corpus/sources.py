@@ -21,8 +21,11 @@ from timbre.settings import settings
 SourceKind = Literal["local", "pypi", "npm", "deb", "huggingface", "url"]
 Format = Literal[
     "auto", "text", "markdown", "html", "rst", "jsonl", "json", "csv", "parquet", "mail", "mbox", "brown", "docx", "odt", "rtf",
-    "pdf", "epub",
+    "pdf", "epub", "fb2", "mht", "org", "tex", "asciidoc", "subtitles", "chat",
 ]  # fmt: skip
+_USERS_OWN: tuple[SourceKind, ...] = ("local", "huggingface", "url")
+READING = 2
+"""Raised when files that users bring are read otherwise than before, while what ships reads the same: their corpora are made anew."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
 
 
@@ -90,7 +93,7 @@ class Source(Frozen):
         if not (
             self.author
             or self.author_pattern
-            or self.format in ("mail", "mbox", "jsonl", "json", "csv", "parquet")
+            or self.format in ("mail", "mbox", "jsonl", "json", "csv", "parquet", "chat")
             or self.kind == "huggingface"
         ):
             raise ValueError("author is missing: give author or author_pattern")
@@ -115,7 +118,8 @@ class SourceInput(FileInput):
 
     @cached_property
     def digest(self) -> str:
-        return digest_json(self.source.model_dump(mode="json", exclude={"origin"}))
+        reading = {"reading": READING} if self.source.kind in _USERS_OWN else {}
+        return digest_json(self.source.model_dump(mode="json", exclude={"origin"}) | reading)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from timbre.corpus.chats import chat_documents, messages_of_json
 from timbre.corpus.encodings import decode
 from timbre.corpus.raw import RawDocument, Unread
 from timbre.corpus.rows import from_row, has_text, is_turn
@@ -23,6 +24,8 @@ _LOOKED_AT = 50
 _TEXT_WORDS, _TEXT_SHARE = 10, 3
 """A column of so many words on average, and so many times as many as any other, is the one of the texts."""
 _DEPTH = 4
+_ASSIGNED = re.compile(r"\A\s*window\.[\w.]+[ \t]*=[ \t]*(?=[\[{])")
+"""What a Twitter archive writes before its JSON."""
 _SEPARATOR = re.compile(r"sep=(.)[ \t]*\r?\n", re.IGNORECASE)
 _OVER_LINES = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[|\{[ \t\r]*\n)")
 """A list, or an object that does not end on its line."""
@@ -80,7 +83,7 @@ def _values(text: str) -> list[Any] | None:
 
 def read_json(path: Path, name: str, source: Source) -> Read:
     """A list of objects or texts, wherever in the file it stands; columns of values; named objects or texts; or one object with a text."""
-    text = decode(path.read_bytes(), name, source.encoding).text
+    text = _ASSIGNED.sub("", decode(path.read_bytes(), name, source.encoding).text)
     if (values := _values(text)) is None:
         if "\n" in text.strip() and text.lstrip()[:1] == "{":
             yield from read_jsonl(path, name, source)
@@ -90,6 +93,9 @@ def read_json(path: Path, name: str, source: Source) -> Read:
         except (ValueError, RecursionError) as error:
             raise ValueError(f"not JSON ({error})") from error
         raise ValueError("not JSON")
+    if len(values) == 1 and (messages := messages_of_json(values[0])) is not None:
+        yield from chat_documents(messages, name, source)
+        return
     yield from _documents(_numbered(name, _rows(values, source)), source)
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from timbre.corpus import readers
+from timbre.corpus.adding import Request, examine
 from timbre.corpus.raw import RawDocument, Unread
 from timbre.corpus.readers import read_file
 from timbre.corpus.sources import Source
@@ -68,3 +69,20 @@ def test_the_column_that_holds_the_texts_is_found_and_said(tmp_path: Path) -> No
     with pytest.warns(UserWarning, match="read from column 'Beitrag'; name another with --text-column"):
         found = list(read_file(path, "letters.csv", SOURCE))
     assert [document.text for document in found if isinstance(document, RawDocument)][-1] == "Too short", "the column counts for every row"
+
+
+def test_what_no_reader_takes_is_told_with_a_way_out_and_the_rest_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number}.txt").write_text(" ".join(f"Lantern {number} of harbour {number * word} burned." for word in range(30)))
+    (folder / "old.doc").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
+    (folder / "rich.doc").write_bytes(b"{\\rtf1\\ansi " + b"A word processor of old called this so, and it is Rich Text. " * 30 + b"}")
+    (folder / "book.azw3").write_bytes(b"TPZ" + bytes(600))
+    request = Request(folder, "tales", "Ann", "own work")
+    examined = examine(request, home=tmp_path / "home")
+    assert examined.summary.kept == 13
+    told = {refused.name: refused.reason for refused in examined.source.refused}
+    assert told == {"old.doc": "an old Word document: save it as .docx", "book.azw3": "a Kindle book: convert it to .epub"}
+    with pytest.raises(ValueError, match=r"an old Word document: save it as \.docx; nothing was added"):
+        examine(Request(folder / "old.doc", "tales", "Ann", "own work"), home=tmp_path / "home")

@@ -67,7 +67,7 @@ def test_the_data_page_says_what_is_in_what_is_out_and_shows_both(corpus: Artifa
     page = data_page(corpus, at="27 November 2026, 18:05 UTC", docs="data_docs/index.html")
     for said in (
         "20 documents, 2,000 words", "contract holds", "checked 27 November 2026, 18:05 UTC", "1 left out, and 0 copies", "one note",
-        "CC0-1.0", "public domain", "email 2", "Page of the sea",
+        "CC0-1.0", "public domain", "email 2", "<dt>date</dt><dd>1901</dd>", "Page of the sea",
     ):  # fmt: skip
         assert said in page, said
     assert page.index("too short: 4 documents, 16%") < page.index("near duplicate: 1 documents, 4%"), "most first"
