@@ -217,11 +217,10 @@ def _chosen(messages: Sequence[Message], source: Source) -> str | None:
     """The first name of whoever is meant: by a whole name, in any case, or by the beginning that only one has."""
     people = {message.who[0]: message.who for message in messages}
     wanted = source.role if source.role != "assistant" else source.author
-    for fits in (
-        lambda called: called.casefold() == wanted.casefold(),
-        lambda called: called.casefold().split("#")[0].split()[:1] == wanted.casefold().split()[:1],
-    ):
-        found = [person for person, names in people.items() if wanted and any(fits(called) for called in names)]
-        if len(found) == 1:
+    whole, first = wanted.casefold(), wanted.casefold().split()[:1]
+    exactly = [person for person, names in people.items() if any(called.casefold() == whole for called in names)]
+    nearly = [person for person, names in people.items() if any(called.casefold().split("#")[0].split()[:1] == first for called in names)]
+    for found in (exactly, nearly):
+        if wanted and len(found) == 1:
             return found[0]
     return next(iter(people)) if len(people) == 1 and source.role == "assistant" else None
