@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from timbre.artifacts import MANIFEST, Artifact, ArtifactStore
-from timbre.config import ReleaseConfig
+from timbre.config import ReleaseConfig, TrainingConfig
 from timbre.gates.policy import read_policy
 from timbre.pipeline.advice import advice
 from timbre.pipeline.building import find, steps_of
@@ -24,8 +24,10 @@ from timbre.settings import settings
 _REFERENCE_PARAMETERS = 134_515_008
 _BYTES_A_PARAMETER = 22
 """Peak resident bytes a parameter, seen while exporting in fp32."""
-_BYTES_TRAINED, _ACTIVATIONS = 4, 0.012
+_BYTES_FROZEN, _ACTIVATIONS = 4, 0.012
 """Bytes a parameter while an adapter trains, and what a backward pass keeps a token and parameter: an estimate from the shapes."""
+_BYTES_TRAINED = 4 + 4 + 8 + 4
+"""Of all weights: themselves, gradients, AdamW's two moments, the best look so far. A checkpoint is written from where they lie."""
 
 _MUCH_TEXT = 8 << 20
 """Bytes of a user's own texts from which they are enough for every profile but gpu, and counting them takes seconds."""
@@ -101,8 +103,20 @@ def _memory_gib(config: ReleaseConfig, parameters: int) -> float:
     """The export's copies of the weights, or the activations of the largest batch, whichever is more."""
     tokens = max(config.training.micro_tokens or config.training.batch_tokens, config.target.batch_tokens)
     exported = parameters * _BYTES_A_PARAMETER
-    trained = parameters * _BYTES_TRAINED + tokens * parameters * _ACTIVATIONS
+    trained = parameters * _bytes_of_training(config.training) + tokens * parameters * _ACTIVATIONS
+    if config.training.sharding == "replicate":
+        trained *= config.training.processes
     return 1.5 + max(exported, trained) / 2**30
+
+
+def _bytes_of_training(training: TrainingConfig) -> int:
+    """Bytes a parameter of the model; with all weights trained, an objective that compares with the base needs a copy of it."""
+    if training.adapter != "full":
+        return _BYTES_FROZEN
+    from timbre.objectives.objective import objective  # torch, which a plan of anything else does without
+
+    compared = training.base_kl_weight > 0 or objective(training.objective).needs in ("base", "pairs")
+    return _BYTES_TRAINED + (_BYTES_FROZEN if compared else 0)
 
 
 def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Iterator[str]:

@@ -7,6 +7,9 @@ kill leaves at most a temporary file, and a damaged file is known by its name an
 
 import hashlib
 import json
+import os
+import re
+import tempfile
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +18,11 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from timbre.artifacts import canonical_json, write_atomically
+from timbre.artifacts import canonical_json, sha256_file
+from timbre.files import fsync, made
 
 _KEPT = 2
+_HALF = 32
 
 
 @dataclass
@@ -38,12 +43,23 @@ class Checkpoints:
         self._fingerprint = fingerprint
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, then remove those that are older than the one before it."""
-        from safetensors.torch import save
+        """Write a checkpoint, then remove those that are older than the one before it. The tensors are written from where they lie."""
+        from safetensors.torch import save_file
 
         state = {"step": checkpoint.step, "fingerprint": self._fingerprint, "state": checkpoint.state}
-        data = save(checkpoint.tensors, metadata={"state": canonical_json(state).decode()})
-        write_atomically(self._folder / f"step-{checkpoint.step:06d}-{_half_digest(data)}.safetensors", data)
+        handle, name = tempfile.mkstemp(prefix=f".step-{checkpoint.step:06d}-", dir=made(self._folder))
+        os.close(handle)
+        staging = Path(name)
+        try:
+            save_file(checkpoint.tensors, staging, metadata={"state": canonical_json(state).decode()})
+            with staging.open("rb") as written:
+                os.fsync(written.fileno())
+            staging.replace(self._folder / f"step-{checkpoint.step:06d}-{sha256_file(staging)[:_HALF]}.safetensors")
+        except SafetensorError as error:
+            raise _of_the_system(error) from error
+        finally:
+            staging.unlink(missing_ok=True)
+        fsync(self._folder)
         for old in self._files()[:-_KEPT]:
             old.unlink()
 
@@ -80,4 +96,10 @@ class Checkpoints:
 
 
 def _half_digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:32]
+    return hashlib.sha256(data).hexdigest()[:_HALF]
+
+
+def _of_the_system(error: SafetensorError) -> Exception:
+    """A full disk as what it is: the library says the system's number in words only."""
+    number = re.search(r"os error (\d+)", str(error))
+    return error if number is None else OSError(int(number[1]), os.strerror(int(number[1])))

@@ -290,6 +290,7 @@ class _Run:
         self._refuse_divergence(step, held_out_nll=nll)
         if self._is_good(nll):
             state.best_nll, state.best_step, state.looks_since_best = nll, step, 0
+            self.best = {}  # the one before goes first: of all weights, two at a time are much
             self.best = copy_parameters(self.model, shards=self.sharded)
         else:
             state.looks_since_best += 1
@@ -316,10 +317,10 @@ class _Run:
             shards = shards_of(self.parameters, self.best, self.optimizer)
             self.checkpoints.save(Checkpoint(self.state.step, asdict(self.state), shards))
             return
-        tensors = {f"adapter/{name}": value for name, value in copy_parameters(self.model).items()}
-        tensors |= {f"best/{name}": value.clone() for name, value in self.best.items()}
+        tensors = {f"adapter/{name}": _at_hand(parameter.detach()) for name, parameter in self.parameters.items()}
+        tensors |= {f"best/{name}": value for name, value in self.best.items()}
         for name, parameter in self.parameters.items():
-            tensors |= {f"optimizer/{name}/{part}": whole(value).cpu().clone() for part, value in self.optimizer.state[parameter].items()}
+            tensors |= {f"optimizer/{name}/{part}": _at_hand(value) for part, value in self.optimizer.state[parameter].items()}
         if self.world.first:
             self.checkpoints.save(Checkpoint(self.state.step, asdict(self.state), tensors))
 
@@ -362,6 +363,11 @@ def _check(examples: Examples, held_out: Sequence[Example], config: TrainingConf
             warnings.warn(f"training.{name} is a setting of {owner} and is ignored by {config.objective}", stacklevel=3)
     if config.processes == 1 and config.sharding != "replicate":
         warnings.warn("training.sharding is ignored with one process: set training.processes", stacklevel=3)
+
+
+def _at_hand(tensor: Tensor) -> Tensor:
+    """A tensor as it can be written: whole, on the CPU, in one piece; there it is not copied."""
+    return whole(tensor).cpu().contiguous()
 
 
 @contextmanager
