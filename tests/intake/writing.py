@@ -59,7 +59,7 @@ def encodings() -> Iterator[Case]:
         (SCRIPTS["korean"] * 3, "cp949"), (SCRIPTS["greek"] * 3, "cp1253"),
         (_UKRAINIAN * 3, "cp1251"), (_UKRAINIAN * 3, "koi8_u"), (SCRIPTS["russian"] * 3, "iso8859_5"), (SCRIPTS["russian"] * 3, "cp866"),
         (SCRIPTS["arabic"] * 3, "iso8859_6"), (SCRIPTS["arabic"] * 3, "cp1256"), (SCRIPTS["thai"] * 3, "cp874"), (_TURKISH * 3, "cp1254"),
-        (_LITHUANIAN * 3, "cp1257"), (_HUNGARIAN * 3, "cp1250"),
+        (_LITHUANIAN * 3, "cp1257"), (SCRIPTS["russian"] * 3, "mac_cyrillic"), (_HUNGARIAN * 3, "cp1250"),
     ]  # fmt: skip
     for text, codec in tests:
         yield Case("encodings", f"{codec} {text[:5]}", {"e.txt": text.encode(codec)}, text=text, kept=1)

@@ -1,6 +1,5 @@
 """From text as it was stored to paragraphs of prose: one paragraph a block, blocks divided by one empty line."""
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
@@ -9,6 +8,8 @@ import regex as re
 from timbre.corpus import layout
 from timbre.corpus.books import without_frames
 from timbre.corpus.characters import plain_characters
+from timbre.corpus.frames import without_notices
+from timbre.corpus.running_heads import without_running_heads
 from timbre.words import count_tokens, letter_share, sentence_spans, size
 
 __all__ = ["chapters", "clean", "count_tokens", "is_prose", "sections", "sections_told", "words"]
@@ -18,7 +19,9 @@ _LEADERS = re.compile(r"^[^\n]{1,100}?[ \t]?(?:[.·][ \t]?){4,}[ \t]*(?:\d{1,4}|
 """A line of a table of contents."""
 _QUOTED = re.compile(r"^>[ \t]?", re.MULTILINE)
 _NUMBERED = re.compile(r"(\d{1,3})[.):]?[ \t]+\p{Lu}[^\n]{0,70}(?<![.!?;:,…\"”'])")
-_FEWEST_PAGES, _RUNNING_SHARE, _RUNNING_LENGTH = 3, 1 / 3, 80
+LINE_END = "\ue000"
+"""Stands for a line end that is meant (U+2028, as readers give a verse's) while other lines are joined; no text holds this character."""
+_MEANT = re.compile(rf"[ \t]*{LINE_END}+[ \t]*")
 _ORNAMENT = re.compile(r"[^\p{L}\p{N}]*")
 _HEADING = re.compile(
     r"(?:(?:chapter|part|book|section|canto|act|scene|letter|prologue|epilogue|preface|introduction|foreword|afterword|interlude"
@@ -38,38 +41,14 @@ def clean(text: str, heading_pattern: str = "") -> str:
     Emphasis written as _this_ loses its underscores. Paragraphs are told as a reader tells them: by empty lines, by indents, or
     each on a line of its own. Lines are joined only where they were cut at a margin; lines of verse or of a list stay lines.
     """
-    text = without_frames(plain_characters(_without_running_heads(text)))
+    text = without_running_heads(text.replace("\u2028", LINE_END), is_heading)
+    text = without_notices(without_frames(plain_characters(text)))
     text = _LEADERS.sub("", _unquoted(text))
     if heading_pattern:
         text = re.sub(rf"\A\s*(?:{heading_pattern})[^\n]*\n?", "", text)
     text = _EMPHASIS.sub(r"\1", layout.without_hyphens(text))
-    return "\n\n".join(paragraph for paragraph in layout.paragraphs(text) if not _ORNAMENT.fullmatch(paragraph))
-
-
-def _without_running_heads(text: str) -> str:
-    """A text in pages (divided by form feeds) without the lines that stand at the top or the end of many, but for a number."""
-    if text.count("\f") < _FEWEST_PAGES - 1:
-        return text
-    pages = [page.split("\n") for page in re.split(r"\f", text)]
-    ends = [[place for place, line in enumerate(page) if line.strip()] for page in pages]
-    edges = [[place for place in sorted({places[0], places[-1]}) if _stands_alone(page, place)] if places else []
-             for page, places in zip(pages, ends, strict=True)]  # fmt: skip
-    counted = Counter(key for page, places in zip(pages, edges, strict=True) for key in {_running(page[place]) for place in places})
-    fewest = max(_FEWEST_PAGES, _RUNNING_SHARE * len(pages))
-    for page, places in zip(pages, edges, strict=True):
-        for place in places:
-            if len(page[place].strip()) <= _RUNNING_LENGTH and counted[_running(page[place])] >= fewest and not is_heading(page[place]):
-                page[place] = ""
-    return "\f".join("\n".join(page) for page in pages)
-
-
-def _stands_alone(page: Sequence[str], place: int) -> bool:
-    """Whether no other line touches it, but that of another page."""
-    return not any(line.strip() for line in (*page[max(0, place - 1) : place], *page[place + 1 : place + 2]))
-
-
-def _running(line: str) -> str:
-    return str(re.sub(r"\d+|\b[ivxlc]+\b", "#", " ".join(line.split()).lower()))
+    text = "\n\n".join(paragraph for paragraph in layout.paragraphs(text) if not _ORNAMENT.fullmatch(paragraph))
+    return _MEANT.sub("\n", text) if LINE_END in text else text
 
 
 def _unquoted(text: str) -> str:

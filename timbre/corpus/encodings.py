@@ -31,7 +31,7 @@ _OLD: dict[str, str] = {
     "cp1252": _WEST, "cp1250": _CENTRAL, "iso8859_2": _CENTRAL, "cp1251": _RUSSIAN, "koi8_r": _RUSSIAN, "cp866": _RUSSIAN,
     "cp1255": _HEBREW, "cp1253": _GREEK, "cp1254": _TURKISH, "cp1256": _ARABIC, "shift_jis": _KANA, "euc_jp": _KANA,
     "gb18030": _MARKS_OF_ALL, "big5": _MARKS_OF_ALL, "cp949": _MARKS_OF_ALL, "mac_roman": _WEST, "cp850": _WEST,
-    "koi8_u": _RUSSIAN, "iso8859_5": _RUSSIAN, "iso8859_6": _ARABIC, "cp874": _THAI, "cp1257": _BALTIC,
+    "koi8_u": _RUSSIAN, "iso8859_5": _RUSSIAN, "mac_cyrillic": _RUSSIAN, "iso8859_6": _ARABIC, "cp874": _THAI, "cp1257": _BALTIC,
 }  # fmt: skip
 """Encodings from before Unicode, and the characters beyond ASCII that texts in them are mostly made of."""
 _COMMON_HALF = {"gb18030": ("gb2312", 0xB0, 0xD7), "big5": ("big5", 0xA4, 0xC6), "cp949": ("euc_kr", 0xB0, 0xC8)}
@@ -43,7 +43,7 @@ _ISO_2022 = re.compile(rb"\x1b\$[@AB]")
 _VOWELS, _FEWEST_VOWELS = frozenset("оеаиуыэюяёіїєўу"), 0.25
 """Of Russian, Ukrainian or Bulgarian text; Hebrew that is read as Cyrillic has half as many."""
 _BETWEEN_LETTERS = re.compile(
-    r"(?<=[^\W\d_])[^\w\s'’\-–—·./…]+(?=[^\W\d_])|(?<=[a-zà-ÿ])[A-ZÀ-Þ]|[\x80-\x9f]|[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|ς\w"
+    r"(?<=[^\W\d_])[^\w\s'’\-–—·./…]+(?=[^\W\d_])|(?<=[a-zà-ÿа-яё])[A-ZÀ-ÞА-ЯЁ]|[\x80-\x9f]|[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|ς\w"
 )
 """What no text holds: marks within words, capitals behind small letters, two scripts in a word, a final sigma that is not last."""
 

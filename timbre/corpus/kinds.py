@@ -36,7 +36,7 @@ _HTML = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!doctype\s+html|<html[\s>]|<head[\s>]|<body[\s>])", re.IGNORECASE | re.DOTALL
 )
 _JSON = re.compile(rb"\s*(?:\[\s*)?\{\s*\"[^\"\n]{1,60}\"\s*:")
-_MBOX = re.compile(rb"From \S+ +\S.{10,60}\d{4}\s*\r?\n[A-Za-z-]+:")
+_MBOX = re.compile(rb"From \S+ +\S.{10,120}\d{4}\s*\r?\n[A-Za-z-]+:")
 _MAIL = re.compile(
     rb"(?:(?:From|To|Cc|Subject|Date|Message-ID|Received|Return-Path|Reply-To|MIME-Version|Content-[\w-]+|X-[\w-]+):[ \t].*\r?\n"
     rb"(?:[ \t]+\S.*\r?\n)*){3,}\r?\n",
@@ -94,7 +94,7 @@ def _by_content(path: Path, head: bytes, named: str | None) -> str | None:
         return _zipped(path, named)
     if named in ("text", *_MARKUP, "mail") and _HTML.match(_plain(head)):
         return "html"
-    if named in ("text", "mail") and _MBOX.match(head) and b"\nFrom " in path.read_bytes():
+    if named in ("text", "mail") and _MBOX.match(head) and (named == "text" or b"\nFrom " in path.read_bytes()):
         return "mbox"
     return _of_text(head) if named == "text" else None
 

@@ -18,7 +18,7 @@ _ATTRIBUTION = re.compile(
     re.MULTILINE,
 )
 _CUT = re.compile(
-    r"^(?:-- ?|--+\s*$|_{5,}.*|-{5,}\s*(?:original message|forwarded|begin pgp signature|end).*|[-=~*_]{20,}\s*"
+    r"^(?:-- ?|--+\s*$|_{5,}.*|-{5,}\s*(?:original message|forwarded|begin pgp signature|end|next part).*|[-=~*_]{20,}\s*"
     r"|-{2,}\s*begin forwarded.*|to unsubscribe\b.*|.*yahoo! groups sponsor.*|sent via .*|do you yahoo.*|get your free .*"
     r"|this (?:sf\.net|thinkgeek).*|begin forwarded message.*|.*mailing list\s*$|-{3,} forwarded message.*)$",
     re.IGNORECASE | re.MULTILINE,

@@ -51,7 +51,9 @@ _FORMULA = re.compile(
 )
 _BLOCK_ID = re.compile(r"(?<=\s)\^[A-Za-z0-9-]{2,40}[ \t]*$", re.MULTILINE)
 _LINE_BLOCK = re.compile(r"(?<![^\n]\n)(?:^\|(?: [^|\n]*)?(?:\n|\Z)){2,}", re.MULTILINE)
-_NARROWEST, _VERSE_WIDTH, _WIDEST = 34, 60, 100
+_BREAK = '<br class="verse">'
+"""The end of a line that is meant; the reader of pages knows it."""
+_NARROWEST, _VERSE_WIDTH, _WIDEST, _POEM = 34, 60, 100, 0.3
 
 
 def read_markdown(text: str) -> tuple[Prose, dict[str, Any]]:
@@ -136,15 +138,19 @@ def _parser() -> Any:
     from markdown_it.rules_core import StateCore
 
     def keep_verse(state: StateCore) -> None:
-        for token in state.tokens:
-            children = token.children or []
-            breaks = [child for child in children if child.type == "softbreak"]
-            if token.type == "inline" and breaks and _is_verse(token.content.split("\n")):
-                for child in breaks:
-                    child.type = "hardbreak"
+        broken = [
+            token for token in state.tokens if token.type == "inline" and any(child.type == "softbreak" for child in token.children or [])
+        ]
+        verse = [_is_verse(token.content.split("\n")) for token in broken]
+        poem = sum(verse) >= max(2, _POEM * len(broken))
+        for token, found in zip(broken, verse, strict=True):
+            if found or (poem and not any(line.strip()[:1].islower() for line in token.content.split("\n"))):
+                for child in token.children or []:
+                    child.type = "hardbreak" if child.type == "softbreak" else child.type
 
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     parser.core.ruler.push("verse", keep_verse)
+    parser.add_render_rule("hardbreak", lambda *_: _BREAK)
     parser.add_render_rule("fence", lambda *_: "")
     parser.add_render_rule("code_block", lambda renderer, tokens, index, *_: _indented(tokens[index].content))
     return parser
@@ -159,11 +165,11 @@ def _is_verse(lines: list[str]) -> bool:
     width = max(map(len, lines))
     if width < _NARROWEST:
         return True
-    if len(lines) < 3 or width > _WIDEST or sum(not line[0].islower() for line in lines) < 0.7 * len(lines):
+    if len(lines) < 3 or sum(not line[0].islower() for line in lines) < (0.7 if width <= _WIDEST else 0.9) * len(lines):
         return False
     full = sum(len(line) + 1 + len(following.split()[0]) > width - 4 for line, following in pairwise(lines))
     ended = sum(line[-1] in ".!?…" for line in lines)
-    return width <= _VERSE_WIDTH or (full < len(lines) / 2 and ended < 0.7 * len(lines))
+    return width <= _VERSE_WIDTH or (full < (0.5 if width <= _WIDEST else 0.35) * len(lines) and ended < 0.7 * len(lines))
 
 
 def _indented(content: str) -> str:
@@ -173,4 +179,4 @@ def _indented(content: str) -> str:
     if letter_share(content) < 0.85 or not re.search(r"\w\s+\w+\s+\w", content):
         return ""
     stanzas = re.split(r"\n[ \t]*\n", content.strip("\n"))
-    return "".join(f"<p>{'<br>'.join(escape(line.strip()) for line in stanza.splitlines())}</p>" for stanza in stanzas)
+    return "".join(f"<p>{_BREAK.join(escape(line.strip()) for line in stanza.splitlines())}</p>" for stanza in stanzas)

@@ -56,7 +56,7 @@ def _blocks(parent: Any) -> Iterator[tuple[str, bool]]:
             case "p" | "text-author":
                 yield from ((text, False) for text in [_line(child)] if text)
             case "stanza":
-                yield from ((text, False) for text in ["\n".join(filter(None, map(_line, child)))] if text)
+                yield from ((text, False) for text in ["\u2028".join(filter(None, map(_line, child)))] if text)
             case "table" | "image" | "empty-line" | "date":
                 continue
             case _:

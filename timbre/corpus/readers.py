@@ -13,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from timbre.corpus.archives import without_replies
 from timbre.corpus.chats import chat_documents, messages_of_text
 from timbre.corpus.cleaning import chapters
 from timbre.corpus.encodings import Decoded, decode
 from timbre.corpus.kinds import kind_of
 from timbre.corpus.raw import Prose, RawDocument, Unread
+from timbre.corpus.remarks import without_remarks
 from timbre.corpus.rows import from_row, loose_date
 from timbre.corpus.sources import Source
 from timbre.corpus.tables import read_csv, read_json, read_jsonl, read_parquet
@@ -100,13 +102,20 @@ def _prose(name: str, prose: Prose, source: Source, when: Any = None) -> RawDocu
 
 def _plain(path: Path, name: str, source: Source) -> Read:
     found = _decoded(path, name, source)
-    yield replace(_described(name, found.text, source), encoding=found.encoding)
+    text = without_remarks(without_replies(found.text.replace("\r\n", "\n")))
+    yield replace(_described(name, text, source), encoding=found.encoding)
 
 
 def _html(path: Path, name: str, source: Source) -> Read:
+    from timbre.corpus.archives import message_of_page
+    from timbre.corpus.mail import written_part
     from timbre.corpus.web import read_html
 
     found = _decoded(path, name, source)
+    if (message := message_of_page(found.text)) is not None:
+        text, sent = message
+        yield replace(_described(name, written_part(text), source, loose_date(sent)), characters=len(text), encoding=found.encoding)
+        return
     yield replace(_prose(name, read_html(found.text), source), encoding=found.encoding)
 
 
@@ -114,7 +123,7 @@ def _markdown(path: Path, name: str, source: Source) -> Read:
     from timbre.corpus.markdown import read_markdown
 
     found = _decoded(path, name, source)
-    prose, matter = read_markdown(found.text)
+    prose, matter = read_markdown(without_remarks(found.text.replace("\r\n", "\n")))
     yield replace(_prose(name, prose, source, matter.get("date")), encoding=found.encoding)
 
 

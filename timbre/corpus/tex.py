@@ -112,7 +112,7 @@ def _plain(block: str) -> str:
     block = block.replace("---", "—").replace("--", "–").replace("``", "“").replace("''", "”").replace("`", "‘").replace("'", "’")
     block = block.replace("\\-", "").replace("\\/", "").replace("\\@", "")
     lines = [" ".join(line.split()) for line in block.split("\x02")]
-    return "\n".join(line for line in lines if line)
+    return "\u2028".join(line for line in lines if line)
 
 
 def _without_commands(block: str) -> str:

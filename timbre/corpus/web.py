@@ -111,6 +111,7 @@ def read_html(page: str) -> Prose:
     for element in root.css(",".join(sorted(_UNSEEN))):
         element.decompose()
     shown = _length(root)
+    _drop_remarks(root)
     _drop_furniture(root, shown)
     texts, headings = [], []
     for block in _kept(_blocks(root)):
@@ -129,6 +130,20 @@ def is_page(text: str) -> bool:
 
 def _length(node: Any) -> int:
     return len(_SPACE.sub(" ", node.text(deep=True) or "").strip())
+
+
+def _drop_remarks(root: Any) -> None:
+    """Decompose comments that Google Docs exports below the text, and the marks of those and of notes."""
+    for link in root.css('a[id^="cmnt"], a[id^="ftnt"]'):
+        name = link.attributes.get("id") or ""
+        box = link.parent
+        while box is not None and box.tag not in ("div", "p", "body"):
+            box = box.parent
+        if name.startswith("cmnt") and not name.startswith("cmnt_ref") and box is not None and box.tag != "body":
+            outer = box.parent if box.tag == "p" and box.parent is not None and box.parent.tag == "div" else box
+            (outer if 3 * _length(outer) < _length(root) else box).decompose()
+        else:
+            link.decompose()
 
 
 def _drop_furniture(root: Any, shown: int) -> None:
@@ -234,7 +249,7 @@ def _blocks(root: Any) -> Iterator[_Block]:
             block.home += len(text.strip()) if homes else 0
             continue
         if tag == "br":
-            block.parts.append("\n")
+            block.parts.append("\u2028" if node.attributes.get("class") == "verse" else "\n")
             continue
         if tag.startswith("-") or tag == "img":
             continue
