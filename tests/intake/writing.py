@@ -25,6 +25,7 @@ SCRIPTS = {
 _UKRAINIAN = "Вранці старий вийшов на ринок і купив теплий хліб. Діти бігли за ним вулицею й співали її пісню. "
 _TURKISH = "Yaşlı adam sabah çarşıya gitti ve sıcak ekmek aldı. Çocuklar arkasından koşup eski bir şarkı söylüyordu. "
 _LITHUANIAN = "Rytą senis išėjo į turgų ir nusipirko šiltos duonos. Vaikai bėgo paskui jį ir dainavo. "
+_ICELANDIC = "Snemma morguns, þegar þokan lá enn yfir ánni, gekk gamli maðurinn út úr húsinu og horfði lengi á bakkann. "
 _HUNGARIAN = "Árvíztűrő tükörfúrógép. A kisfiú elment a boltba, és vett egy nagy kenyeret meg két üveg tejet. "
 
 
@@ -59,7 +60,9 @@ def encodings() -> Iterator[Case]:
         (SCRIPTS["korean"] * 3, "cp949"), (SCRIPTS["greek"] * 3, "cp1253"),
         (_UKRAINIAN * 3, "cp1251"), (_UKRAINIAN * 3, "koi8_u"), (SCRIPTS["russian"] * 3, "iso8859_5"), (SCRIPTS["russian"] * 3, "cp866"),
         (SCRIPTS["arabic"] * 3, "iso8859_6"), (SCRIPTS["arabic"] * 3, "cp1256"), (SCRIPTS["thai"] * 3, "cp874"), (_TURKISH * 3, "cp1254"),
-        (_LITHUANIAN * 3, "cp1257"), (SCRIPTS["russian"] * 3, "mac_cyrillic"), (_HUNGARIAN * 3, "cp1250"),
+        (_LITHUANIAN * 3, "cp1257"), (SCRIPTS["russian"] * 3, "mac_cyrillic"), (SCRIPTS["russian"] * 3, "cp855"),
+        (polish, "cp852"), (polish, "mac_latin2"), (_TURKISH * 3, "cp857"), (SCRIPTS["greek"] * 3, "cp737"),
+        (SCRIPTS["greek"] * 3, "mac_greek"), (hebrew * 3, "cp862"), (_ICELANDIC * 3, "cp1252"), (_HUNGARIAN * 3, "cp1250"),
     ]  # fmt: skip
     for text, codec in tests:
         yield Case("encodings", f"{codec} {text[:5]}", {"e.txt": text.encode(codec)}, text=text, kept=1)

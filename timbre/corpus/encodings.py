@@ -18,7 +18,7 @@ _BINARY = bytes(set(range(0x20)) - {0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x
 _MARKS_OF_ALL = "“”‘’„–—…«»°§£€·•№、。，！？；：「」『』《》（）　\u00a0"
 _WEST = "éèêëàâçùûîïôœáíóúñãõäöüßåæøÉÈÀÂÇÔÁÍÓÚÑÄÖÜÅÆØŒ¿¡ìòªº" + _MARKS_OF_ALL
 _CENTRAL = "ąćęłńóśźżčďěňřšťůýžáéíúőűöüăâîşţđľĺŕäôßĄĆĘŁŃÓŚŹŻČĎĚŇŘŠŤŮÝŽÁÉÍÚŐŰÖÜĂÂÎŞŢĐ" + _MARKS_OF_ALL
-_RUSSIAN = "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфёіїєґў" + _MARKS_OF_ALL
+_RUSSIAN = "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфёіїєґўјљњћђџ" + _MARKS_OF_ALL
 _GREEK = "αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώϊϋΐΰ" + _MARKS_OF_ALL
 _HEBREW = "".join(map(chr, range(0x5D0, 0x5EB))) + _MARKS_OF_ALL
 _ARABIC = "".join(map(chr, (*range(0x621, 0x63B), *range(0x641, 0x653)))) + "پچژگکی،؛؟\u200c" + _MARKS_OF_ALL
@@ -31,6 +31,8 @@ _OLD: dict[str, str] = {
     "cp1252": _WEST, "cp1250": _CENTRAL, "iso8859_2": _CENTRAL, "cp1251": _RUSSIAN, "koi8_r": _RUSSIAN, "cp866": _RUSSIAN,
     "cp1255": _HEBREW, "cp1253": _GREEK, "cp1254": _TURKISH, "cp1256": _ARABIC, "shift_jis": _KANA, "euc_jp": _KANA,
     "gb18030": _MARKS_OF_ALL, "big5": _MARKS_OF_ALL, "cp949": _MARKS_OF_ALL, "mac_roman": _WEST, "cp850": _WEST,
+    "cp852": _CENTRAL, "mac_latin2": _CENTRAL, "cp857": _TURKISH, "mac_turkish": _TURKISH, "cp737": _GREEK, "mac_greek": _GREEK,
+    "cp862": _HEBREW, "cp855": _RUSSIAN, "cp1125": _RUSSIAN,
     "koi8_u": _RUSSIAN, "iso8859_5": _RUSSIAN, "mac_cyrillic": _RUSSIAN, "iso8859_6": _ARABIC, "cp874": _THAI, "cp1257": _BALTIC,
 }  # fmt: skip
 """Encodings from before Unicode, and the characters beyond ASCII that texts in them are mostly made of."""
@@ -163,6 +165,8 @@ def _guess(data: bytes) -> tuple[str, str]:
         if _OLD[codec] is _WEST and "á" in text.lower() and _HUNGARIAN.search(text) and not _NOT_HUNGARIAN.search(text):
             with contextlib.suppress(UnicodeDecodeError):
                 return data.decode("cp1250"), "cp1250"
+        if codec in ("cp1250", "iso8859_2") and "ţ" in text and "đ" in text:
+            return data.decode("cp1252", "replace"), "cp1252"  # Icelandic: no language has both
         return text, codec
     return data.decode("latin-1"), "latin-1"
 

@@ -10,6 +10,7 @@ _FEWEST_PAGES, _RUNNING_SHARE, _RUNNING_LENGTH = 3, 1 / 3, 80
 _FEWEST_LINES, _FEWEST_BETWEEN, _INTERRUPTS = 40, 8, 1 / 3
 _NUMBERED = re.compile(r"\S*\d\S*|\b[ivxlc]+\b")
 _NUMBER = re.compile(r"[\[({<~–—\-. ]*(?:p(?:age|g|\.)?[ .]*)?(?:\d{1,4}|[ivxlc]{1,7})[\])}>~–—\-. ]*", re.IGNORECASE)
+_STOPPED = re.compile(r"[.!?…,;:][\"'”’]? +\p{L}")
 _PAGE_MARK = re.compile(r"[ \t]*[\[{](?:Pg|Page|p\.)[ .]*(?:\d{1,4}|[ivxlc]{1,7})[\]}][ \t]*", re.IGNORECASE)
 _ENDED = re.compile(r"[.!?…:;。！？।؟][\"'”’»)\]]*$")
 _HYPHENED = re.compile(r"\p{L}[-¬]$")
@@ -75,7 +76,8 @@ def _key(line: str) -> str | None:
         return None
     first, last = plain.split()[0], plain.split()[-1]
     if any(_NUMBER.fullmatch(word) or (word[0].isdigit() and len(word) <= 4) for word in (first, last)):
-        return str(_NUMBERED.sub("#", plain.lower()))
+        words = str(_NUMBERED.sub("", plain))
+        return str(_NUMBERED.sub("#", plain.lower())) if words.strip(" .-–—|[]()")[:1].isupper() and not _STOPPED.search(words) else None
     return plain.lower() if plain.isupper() and len(plain) > 3 else None
 
 
@@ -107,7 +109,7 @@ def _of_lines(lines: Sequence[str], is_heading: Callable[[str], bool]) -> list[s
     furniture = {
         key for key, found in keys.items()
         if sum(cut[place] for place in found) >= max(2, _INTERRUPTS * len(found))
-        and (key != "#" or _counts_up([lines[place] for place in found]))
+        and ("#" not in key or _counts_up([_number_of(lines[place]) for place in found]))
     }  # fmt: skip
     gone: dict[int, tuple[int, int]] = {place: seams[place] for place, key in candidate.items() if key in furniture}
     kept = list(lines)
@@ -135,6 +137,13 @@ def _counts_up(lines: Sequence[str]) -> bool:
     """Whether numbers of pages rise; some that were misread are forgiven."""
     values = [_value(re.sub(r"[^\divxlc]", "", re.sub(r"(?i)p(?:age|g)?\b", "", line).lower())) for line in lines]
     return sum(earlier < later <= earlier + 12 for earlier, later in pairwise(values)) >= 0.7 * (len(values) - 1)
+
+
+def _number_of(line: str) -> str:
+    """The number at either end of a line."""
+    words = line.split()
+    numbers = [word for word in (words[0], words[-1], *words) if _NUMBER.fullmatch(word) or word[0].isdigit()]
+    return numbers[0] if numbers else ""
 
 
 def _value(number: str) -> int:
