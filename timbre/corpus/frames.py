@@ -67,6 +67,8 @@ _FIELD = re.compile(
     r"|rights)\.? ?:.*(?:\n|\Z))+",
     re.IGNORECASE,
 )
+_OF_ANY_TEXT = re.compile(r"copyright|©|\(c\)|all rights|isbn|no part|last updated|this is", re.IGNORECASE)
+"""What may stand alone in any text; it is a book's notice beside others."""
 _RULE = re.compile(r"[-=_*~•· ]{3,}")
 _TITLES = re.compile(
     r"(?:imprint|colophon|uncopyright|copyright|licen[cs]e|about this (?:digital )?edition|usage guidelines|legal notice)", re.IGNORECASE
@@ -84,7 +86,7 @@ def without_notices(text: str) -> str:
     tail = [place for place in _near(blocks, real[::-1]) if place not in set(head)]
     for places in (head, tail):
         gone = [place for place in places if _is_notice(blocks[place])]
-        if not gone:
+        if not gone or (len(gone) == 1 and _OF_ANY_TEXT.match(blocks[gone[0]].strip()) is not None):
             continue
         low, high = min(gone), max(gone)
         for place in places:
