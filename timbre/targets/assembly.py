@@ -6,6 +6,7 @@ admission's figures and pictures, each shard. A killed build goes on there and e
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,15 @@ def assemble(
     files = dict(principle_files or {})
     parts = prepared(config, corpus, model, workspace, files)
     jobs = partial(Job, config.model_dump_json(), corpus.path, model.path, workspace.scratch, tuple(files.items()))
-    if workers.several():
-        workers.do_all(_references(config, parts, jobs), workspace.progress, "references")
-    adapters = trained_adapters(config, parts, workspace)
-    build = with_reference(config, corpus, parts, adapters, workspace)
-    admission, mixture = _admission(build)
-    if workers.several():
-        wanted = [number for number, place in enumerate(shard_plan(build)) if not part_of(build, mixture, number, place).exists()]
-        workers.do_all([jobs("shard", number) for number in wanted], workspace.progress, "shards")
+    with ExitStack() as until:
+        if workers.several():
+            workers.do_all(_references(config, parts, jobs), workspace.progress, "references", until)
+        adapters = trained_adapters(config, parts, workspace)
+        build = with_reference(config, corpus, parts, adapters, workspace)
+        admission, mixture = _admission(build)
+        if workers.several():
+            wanted = [number for number, place in enumerate(shard_plan(build)) if not part_of(build, mixture, number, place).exists()]
+            workers.do_all([jobs("shard", number) for number in wanted], workspace.progress, "shards", until)
     store = write_store(build, mixture)
     _write_out(build, store, admission, mixture, adapters, parts.shaping)
 

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from multiprocessing import get_context
 from typing import Any
@@ -37,15 +37,18 @@ def several() -> bool:
     return settings().target_workers > 1 or settings().ray_address is not None
 
 
-def do_all(jobs: Sequence[Job], progress: Progress, what: str) -> None:
+def do_all(jobs: Sequence[Job], progress: Progress, what: str, until: ExitStack) -> None:
     """Have every job done by somebody. A worker that is lost is said, and what it owed is left undone: the caller finds out.
+
+    Args:
+        until: a cluster that is started for them lives until this is closed, and takes the next jobs as well.
 
     Raises:
         ValueError: Ray is asked for and is not installed, or no cluster answers.
     """
     if not jobs:
         return
-    done = _by_ray(jobs) if settings().ray_address is not None else _by_processes(jobs)
+    done = _by_ray(jobs, until) if settings().ray_address is not None else _by_processes(jobs)
     for _ in progress.track(done, what, total=len(jobs)):
         pass
 
@@ -62,18 +65,18 @@ def _by_processes(jobs: Sequence[Job]) -> Iterator[None]:
             warnings.warn("a worker of the target was lost; what it owed is made here", stacklevel=2)
 
 
-def _by_ray(jobs: Sequence[Job]) -> Iterator[None]:
-    with _cluster() as ray:
-        remote = ray.remote(num_cpus=settings().threads, max_retries=3)(_work_as)
-        carried = {name: value for name, value in os.environ.items() if name.startswith("TIMBRE_")}
-        waiting = [remote.remote(job, carried) for job in jobs]
-        while waiting:
-            (ready, *_), waiting = ray.wait(waiting)
-            try:
-                ray.get(ready)
-            except ray.exceptions.WorkerCrashedError as error:
-                warnings.warn(f"a worker of the target was lost ({error}); what it owed is made here", stacklevel=2)
-            yield
+def _by_ray(jobs: Sequence[Job], until: ExitStack) -> Iterator[None]:
+    ray = until.enter_context(_cluster())
+    remote = ray.remote(num_cpus=settings().threads, max_retries=3)(_work_as)
+    carried = {name: value for name, value in os.environ.items() if name.startswith("TIMBRE_")}
+    waiting = [remote.remote(job, carried) for job in jobs]
+    while waiting:
+        (ready, *_), waiting = ray.wait(waiting)
+        try:
+            ray.get(ready)
+        except ray.exceptions.WorkerCrashedError as error:
+            warnings.warn(f"a worker of the target was lost ({error}); what it owed is made here", stacklevel=2)
+        yield
 
 
 def _work_as(job: Job, variables: Mapping[str, str]) -> None:
@@ -85,6 +88,7 @@ def _work_as(job: Job, variables: Mapping[str, str]) -> None:
 
 @contextmanager
 def _cluster() -> Iterator[Any]:
+    """Ray, connected: to the cluster that this process uses already, else to one that ends with the block."""
     try:
         ray: Any = import_module("ray")
     except ModuleNotFoundError as error:

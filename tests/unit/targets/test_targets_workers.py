@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tiny_targets import target_config
 
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.progress import SILENT
 from timbre.settings import settings
-from timbre.targets import shards, workers
+from timbre.targets import assembly, shards, workers
 from timbre.targets.jobs import Job
 from timbre.targets.stage import build_target
 
@@ -91,15 +93,32 @@ def test_ray_that_is_asked_for_and_not_there_is_a_sentence(asked: Any, monkeypat
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     job = Job(target_config().model_dump_json(), Path(), Path(), Path(), (), "shard", 0)
     with pytest.raises(ValueError, match=r"pip install 'timbre\[ray\]'"):
-        workers.do_all([job], SILENT, "shards")
+        workers.do_all([job], SILENT, "shards", ExitStack())
 
 
 @pytest.mark.slow
 def test_a_ray_cluster_of_two_workers_builds_the_same_bytes(
-    one: Artifact, target_corpus: Artifact, target_model: Artifact, tmp_path: Path, asked: Any
+    one: Artifact, target_corpus: Artifact, target_model: Artifact, tmp_path: Path, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray", reason="needs pip install -e '.[ray]'")
+    """One cluster for references and shards; a worker that is killed costs its job alone, which another does."""
+    ray: Any = pytest.importorskip("ray", reason="needs pip install -e '.[ray]'")
+    begun, made_here, starts = [], [], ray.init
+    monkeypatch.setattr(ray, "init", lambda **given: (begun.append(1), starts(**given)))
+    monkeypatch.setattr(shards, "write_shard", lambda *_: made_here.append(1))
+    monkeypatch.setattr(assembly, "with_reference", _killing_a_worker(assembly.with_reference))
     asked(TARGET_WORKERS="2", RAY_ADDRESS="local", THREADS="1")
     two = build_target(target_config(), target_corpus, target_model, ArtifactStore(tmp_path / "home", SILENT))
-    asked(TARGET_WORKERS="1")
-    assert two.digest == one.digest
+    assert two.digest == one.digest and len(begun) == 1 and not made_here
+    assert not ray.is_initialized(), "the cluster has ended"
+
+
+def _killing_a_worker(opened: Any) -> Any:
+    """Between references and shards, as when a machine of the cluster loses power."""
+
+    def open_and_kill(*given: Any) -> Any:
+        found = [process for process in psutil.Process().children(recursive=True) if "ray::" in " ".join(process.cmdline()[:1])]
+        assert found, "no worker of Ray is there to be killed"
+        found[0].kill()
+        return opened(*given)
+
+    return open_and_kill
