@@ -88,15 +88,16 @@ def read_release(path: Path) -> "ReleaseConfig":
     """A release from a JSON file.
 
     Raises:
-        ValueError: not JSON, an unknown field, or a value out of range; a JSON error names the file.
+        ValueError: not JSON, an unknown field, a value out of range, or the policy or budget of another profile; a JSON error
+            names the file.
     """
-    from timbre.config import ReleaseConfig
+    from timbre.config import ReleaseConfig, check_profile
 
     try:
         tree = json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error})") from error
-    return ReleaseConfig.model_validate(tree)
+    return check_profile(ReleaseConfig.model_validate(tree))
 
 
 def refuse_beside(context: typer.Context, option: str, *allowed: str) -> None:

@@ -6,6 +6,7 @@ Seeds: `ReleaseConfig.seed` moves target and training. Splits and evaluation kee
 candidates are always measured on the same documents, prompts and probes.
 """
 
+import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -269,20 +270,53 @@ def release_config(style: str, profile: str = "quick", seed: int = 1, overrides:
     """The configuration of a release: profile defaults, then `overrides` such as {"target.alpha": 0.75}.
 
     Raises:
-        ValueError: unknown profile or field, or a value out of range; the sentence names the field.
+        ValueError: unknown profile or field, or a value out of range; the sentence names the field. Also an override of style, profile
+            or seed by another, and the policy or budget of another profile (as a form keeps them that was filled in for that one).
     """
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
     tree: dict[str, Any] = {"style": style, "profile": profile, "seed": seed}
-    for dotted, value in (overrides or {}).items():
+    chosen = dict(tree)
+    for dotted, value in copy.deepcopy(overrides or {}).items():
         *path, leaf = dotted.split(".")
+        if dotted in chosen and value != chosen[dotted]:
+            raise ValueError(f"the overrides say {dotted}={value} and the release {dotted}={chosen[dotted]}: give it in its own field only")
         branch = tree
         for name in path:
             branch = branch.setdefault(name, {})
             if not isinstance(branch, dict):
                 raise ValueError(f"{dotted}: {name} is a value, not a section")
         branch[leaf] = value
-    return ReleaseConfig.model_validate(tree)
+    config = ReleaseConfig.model_validate(tree)
+    for dotted, value in (overrides or {}).items():
+        if isinstance(value, bool) and not isinstance(_value(config, dotted), bool):
+            raise ValueError(f"{dotted}: {str(value).lower()} is no number: give one")
+    return check_profile(config)
+
+
+def check_profile(config: ReleaseConfig) -> ReleaseConfig:
+    """The same release, whose policy and budget must not be those of another profile.
+
+    Raises:
+        ValueError: they are; the sentence names both profiles.
+    """
+    for dotted in ("gate.policy", "target.train_tokens"):
+        own = {name: _value(ReleaseConfig.model_validate({"profile": name}), dotted) for name in PROFILES}
+        value = _value(config, dotted)
+        if value != own[config.profile] and (other := next((name for name in own if own[name] == value), None)) is not None:
+            raise ValueError(
+                f"{dotted}={value} is of the profile {other}, and the profile {config.profile} has {own[config.profile]}: "
+                f"choose the profile {other}, or leave {dotted} out"
+            )
+    return config
+
+
+def _value(config: ReleaseConfig, dotted: str) -> Any:
+    """A field by its dotted name; None where there is none."""
+    found: Any = config
+    for name in dotted.split("."):
+        found = getattr(found, name, None)
+    return found
 
 
 def overrides_of(config: ReleaseConfig) -> dict[str, Any]:

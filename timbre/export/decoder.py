@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.onnx"
 _COUNTS_BY_MASK = ("bloom",)
 OPSET = 18
+_TALKERS = ("torch._guards", "torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes", "torch._dynamo")
+"""They print what they then raise, stack and all."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,20 @@ def trace_decoder(model: "PreTrainedModel", folder: Path) -> list[Slot]:
 
     assert model.config._attn_implementation == "eager", "the exported mask is only right for eager attention"
     assert next(model.parameters()).dtype == torch.float32
+    program = traced_program(model)
+    slots = detach_weights(program.model, weights_of(model))
+    simplify(program.model, {slot.name for slot in slots})
+    onnx_ir.save(program.model, folder / MODEL_FILE)
+    scrub(folder / MODEL_FILE)
+    return slots
+
+
+def traced_program(model: "PreTrainedModel") -> Any:
+    """The decoder as torch's exporter gives it; of a network without weights too, whose file is then not written.
+
+    Raises:
+        ValueError: as `trace_decoder`.
+    """
     shape = CacheShape.of(model)
     decoder = CachedDecoder(model).eval()
     example = _example(shape)
@@ -126,31 +142,28 @@ def trace_decoder(model: "PreTrainedModel", folder: Path) -> list[Slot]:
     axes = ({0: batch, 1: sequence}, {0: batch, 1: torch.export.Dim.AUTO}, {0: batch, 1: sequence}, cache_axes)
     try:
         _check_cache(decoder, example, shape)
-        program = _traced(decoder, example, axes, shape)
+        return _traced(decoder, example, axes, shape)
     except Exception as error:  # of whatever the model's own code or torch's exporter is
         raise ValueError(
             f"{type(model).__name__} cannot be exported to ONNX ({type(error).__name__}), so it could not be served: "
             "use a Llama-, Mistral-, Qwen-, Mixtral- or GPT-2-shaped model"
         ) from error
-    slots = detach_weights(program.model, weights_of(model))
-    simplify(program.model, {slot.name for slot in slots})
-    onnx_ir.save(program.model, folder / MODEL_FILE)
-    scrub(folder / MODEL_FILE)
-    return slots
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back what the exporter says of its own insides (axes named twice, torchvision not installed): no use to a user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = {logging.getLogger(name): level for name, level in (("torch.onnx", logging.ERROR), *((name, 60) for name in _TALKERS))}
+    before = {logger: logger.level for logger in loggers}
+    for logger, level in loggers.items():
+        logger.setLevel(level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def _example(shape: CacheShape) -> tuple[Any, ...]:

@@ -35,12 +35,13 @@ def _base(model: Artifact) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
+    from timbre.models.rehearsal import plain_experts
+
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the stage shows one bar of its own
     loaded: Any = AutoModelForCausalLM.from_pretrained(  # nosec B615: a local folder
         str(model.path), dtype=torch.float32, attn_implementation="eager", local_files_only=True, trust_remote_code=False
     )
-    if getattr(loaded.config, "_experts_implementation", None) and loaded._can_set_experts_implementation():
-        loaded.set_experts_implementation("batched_mm")  # which experts a token goes to must not change the graph
+    plain_experts(loaded)
     model_fp32: PreTrainedModel = loaded.eval()
     return model_fp32
 

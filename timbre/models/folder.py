@@ -147,12 +147,21 @@ def _dtypes(path: Path) -> set[str]:
 
     A file whose header cannot be read has none here: loading it says what is wrong.
     """
+    return {str(tensor.get("dtype")) for tensor in _header(path).values()}
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The tensors of a safetensors file, from its header: name -> shape. None where the header cannot be read, as above."""
+    return {name: tuple(tensor.get("shape", ())) for name, tensor in _header(path).items()}
+
+
+def _header(path: Path) -> dict[str, dict[str, Any]]:
     try:
         with path.open("rb") as stream:
             header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        return {str(tensor["dtype"]) for name, tensor in header.items() if name != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError):
-        return set()
+        return {name: tensor for name, tensor in header.items() if name != "__metadata__" and isinstance(tensor, dict)}
+    except (ValueError, AttributeError, MemoryError, OverflowError):
+        return {}
 
 
 def licence_of(folder: Path) -> str:

@@ -34,8 +34,14 @@ def inspect_loaded(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase
     rows = head_weight(model).shape[0]
     if (vocab_size := vocabulary_size(tokenizer)) > rows:
         raise ValueError(f"the tokenizer's ids go up to {vocab_size - 1}, the model has {rows} rows: they do not belong together")
-    _check_head(model)
-    _check_runs(model, vocab_size)
+    check_head(model)
+    try:
+        _check_runs(model, vocab_size)
+    except (RuntimeError, IndexError) as error:  # of a layer whose sizes do not fit
+        said = str(error).splitlines()[0]
+        raise ValueError(
+            f"{type(model).__name__} cannot be run ({said}): its config.json and its weights do not belong together, save both again"
+        ) from error
     cache_shape(model)
     _check_steps(model, vocab_size)
     context = getattr(config, "max_position_embeddings", None)
@@ -46,7 +52,12 @@ def inspect_loaded(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase
     }  # fmt: skip
 
 
-def _check_head(model: "PreTrainedModel") -> None:
+def check_head(model: "PreTrainedModel") -> None:
+    """The head must be a product and nothing else.
+
+    Raises:
+        ValueError: it has a bias, or caps its logits.
+    """
     name, config = type(model).__name__, model.config.get_text_config()
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if getattr(head, "bias", None) is not None:

@@ -5,6 +5,7 @@ The loss kernels want hidden states and head apart, so that positions × vocabul
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -157,8 +158,23 @@ def load_folder(folder: Path, dtype: torch.dtype | str = torch.float32) -> "PreT
     loaded, report = found
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"the model's weights lack {len(missing)} tensors, {missing[0]} among them: save the whole model")
+    if odd := sorted(name for name in report["unexpected_keys"] if _is_left_out(name, loaded)):
+        raise ValueError(
+            f"the model's weights hold {odd[0]}, which its config.json knows nothing of, so that another model would be run: "
+            "put the config.json there that was saved with them"
+        )
     model: PreTrainedModel = loaded.eval()
     return model
+
+
+def _is_left_out(name: str, model: Any) -> bool:
+    """Whether a tensor that no layer takes is a weight of one; masks and frequencies that older files hold are not."""
+    if not re.search(r"\.\d+\.", name):
+        return False
+    parent, _, part = name.rpartition(".")
+    modules = dict(model.named_modules())
+    owner = modules.get(parent, modules.get(f"{model.base_model_prefix}.{parent}"))
+    return part == "weight" or (part == "bias" and getattr(owner, "weight", None) is not None)
 
 
 def save_tokenizer(folder: Path, output: Path) -> None:

@@ -107,9 +107,11 @@ def model_facts(model: Artifact) -> dict[str, Any]:
 def _build(config: ModelConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
     from timbre.models.inspection import inspect_model
     from timbre.models.loading import save_tokenizer
+    from timbre.models.rehearsal import rehearse
 
     folder, name, source = _locate(config, inputs, workspace)
-    check_config(folder)
+    if source != packaged.SOURCE:
+        rehearse(folder)
     take_weights(folder, workspace.output)
     save_tokenizer(folder, workspace.output)
     licence = packaged.LICENCE if source == packaged.SOURCE else licence_of(folder)

@@ -83,9 +83,11 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
     """What `timbre run` would do now.
 
     Raises:
-        ValueError: an unknown style, source, policy or model.
+        ValueError: an unknown style, source, policy or model, or a model folder that cannot go the whole road.
     """
     built = find(config, store)
+    if "decoder" not in built:
+        _check_model(config)
     parameters = int(built["model"].json("model.json")["parameters"]) if "model" in built else _REFERENCE_PARAMETERS
     size = parameters / _REFERENCE_PARAMETERS
     pace = _pace(store, built.get("model"), size)
@@ -97,6 +99,17 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
     policy_path(config.gate.policy)
     notes = tuple(_warnings(config, built))
     return Plan(tuple(items), _memory_gib(config, parameters), notes, advice(config), precision().sentence())
+
+
+def _check_model(config: ReleaseConfig) -> None:
+    """A model folder that nobody has tried here; the packaged model is known, and a hub's is looked at when it is fetched."""
+    from timbre.models import model_inputs
+    from timbre.models.folder import ModelFolder
+
+    if isinstance(given := model_inputs(config.model).get("folder"), ModelFolder):
+        from timbre.export.rehearsal import check_exportable
+
+        check_exportable(given.path)
 
 
 def _memory_gib(config: ReleaseConfig, parameters: int) -> float:

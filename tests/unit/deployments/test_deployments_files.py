@@ -1,6 +1,7 @@
 """What is scheduled and how the servers are set up: the files say what the code expects, and hold no secrets."""
 
 import inspect
+import json
 import re
 from importlib import import_module
 from typing import Any
@@ -130,3 +131,28 @@ def test_the_lock_holds_cpu_and_cuda_builds_for_every_python_and_no_place() -> N
     assert re.search(r"^nvidia-cudnn.* extra == 'cuda' \\$", text, re.MULTILINE)
     assert "://" not in text and not re.search(r"(^|[\s=@])[/~.]", text), "a registry or a folder"
     assert all(line.startswith(("#", " ")) or re.fullmatch(r"[\w.-]+==\S+( ; .*)? \\", line) for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"gate.policy": "quick"}, "gate.policy=quick is of the profile quick, and the profile standard has standard"),
+        ({"gate": {"policy": "quick"}}, "gate.policy=quick is of the profile quick"),
+        ({"target.train_tokens": 16_384}, "target.train_tokens=16384 is of the profile quick, and the profile standard has 65536"),
+        ({"profile": "quick"}, "the overrides say profile=quick and the release profile=standard"),
+        ({"style": "oratory"}, "style=oratory"),
+        ({"training.epochs": True}, "training.epochs: true is no number"),
+        ({"training.epochs": "many"}, "valid integer"),
+        ({"training": 5}, "training"),
+    ],
+)
+def test_a_form_with_what_another_profile_has_or_with_wrong_types_is_refused(overrides: dict[str, Any], said: str) -> None:
+    kept = json.dumps(overrides)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        release_config("literary", "standard", 1, overrides)
+    assert json.dumps(overrides) == kept
+
+
+def test_a_policy_of_ones_own_and_a_smaller_budget_are_what_overrides_are_for() -> None:
+    config = release_config("literary", "standard", 1, {"gate.policy": "ours", "target.train_tokens": 4_096, "training": {"epochs": 2}})
+    assert (config.gate.policy, config.target.train_tokens, config.training.epochs) == ("ours", 4_096, 2)
