@@ -103,18 +103,20 @@ def check_plain_logits(model: "PreTrainedModel") -> None:
 def _made(folder: Path) -> "PreTrainedModel | None":
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    maker: Any = AutoModelForCausalLM
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)  # nosec B615: a local folder
     except Exception as error:  # transformers raises nearly anything for a configuration it cannot read
         raise ValueError(_contradicts(folder, error)) from error
-    layers = config.get_text_config(decoder=True).num_hidden_layers
+    if (layers := getattr(config.get_text_config(decoder=True), "num_hidden_layers", None)) is None:
+        return None
     for few in (True, False):
         try:
             if few:
                 _make_shallow(config.get_text_config(decoder=True))
             else:
                 config.get_text_config(decoder=True).num_hidden_layers = layers
-            model: Any = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
+            model: Any = maker.from_config(config, attn_implementation="eager", dtype=torch.float32)
         except Exception as error:  # as above; a list with an entry a layer may not fit fewer layers
             if not few and isinstance(error, (ValueError, TypeError)):
                 raise ValueError(_contradicts(folder, error)) from error

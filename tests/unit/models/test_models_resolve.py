@@ -190,8 +190,8 @@ def test_a_tokenizer_without_padding_pads_with_its_end_of_text(store: ArtifactSt
         ((), {"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "not a causal language model"),
         ((), {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "not a causal language model"),
         ((), {"quantization_config": {"quant_method": "gptq"}}, "quantised"),
-        ((), {"num_hidden_layers": 3}, "lack"),
-        ((), {"vocab_size": 380}, "cannot be loaded"),
+        ((), {"num_hidden_layers": 3}, "weights have 2 layers and its config.json says 3"),
+        ((), {"vocab_size": 380}, "contradicts itself"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_refused_in_one_line(
