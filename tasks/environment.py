@@ -7,6 +7,8 @@ import sys
 import urllib.error
 import urllib.request
 import warnings
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +102,21 @@ def _require_answer(address: str) -> None:
     if not address:
         return
     try:
-        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=10):  # nosec B310: the address of our own settings
-            pass
-    except urllib.error.HTTPError:
-        pass  # it answers; whether it lets us in is for Prefect to say
-    except (OSError, ValueError) as error:
+        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=10) as answer:  # nosec B310: the address of our own settings
+            prefect = answer.read(64).strip() == b"true"
+    except urllib.error.HTTPError as error:
+        prefect = error.code != HTTPStatus.NOT_FOUND  # it answers; whether it lets us in is for Prefect to say
+    except (OSError, ValueError, HTTPException) as error:
         why = getattr(error, "reason", error)
         raise ValueError(
             f"PREFECT_API_URL is {address}, and nothing answers there ({why}): start that server, or unset the variable, and the run "
             "brings a Prefect of its own"
         ) from error
+    if not prefect:
+        raise ValueError(
+            f"PREFECT_API_URL is {address}, and what answers there is no Prefect: give the address of its API, which ends in /api, "
+            "or unset the variable, and the run brings a Prefect of its own"
+        )
 
 
 def server_file(home: Path) -> Path:

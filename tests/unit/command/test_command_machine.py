@@ -5,6 +5,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,25 @@ def test_a_prefect_server_that_is_gone_is_one_sentence(monkeypatch: pytest.Monke
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     with pytest.raises(ValueError, match=r"PREFECT_API_URL is http://127.0.0.1:9/api, and nothing answers there .* unset the variable"):
         start_api()
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_page_of_another_program_is_no_prefect(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"<html>hello</html>")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: the test's output is not a server's log."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_address[1]}/api")
+        with pytest.raises(ValueError, match=r"what answers there is no Prefect: .* unset the variable"):
+            start_api()
+        server.shutdown()
 
 
 def test_a_machine_too_busy_for_prefects_own_server_is_tried_again_and_then_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
