@@ -58,4 +58,8 @@ if .venv/bin/python -c 'from importlib.metadata import requires; import sys; sys
   install --require-hashes -r .venv/cuda.lock
 fi
 install --no-build-isolation --editable .
+# uv leaves no bytecode, and where PYTHONDONTWRITEBYTECODE is set every command would compile what it imports anew.
+# A package may carry files for another Python, which do not compile.
+.venv/bin/python -m compileall -q -j 0 "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')" >/dev/null 2>&1 || true
+.venv/bin/python -m compileall -q timbre cli flows tasks
 echo "$wanted" >.venv/.installed
