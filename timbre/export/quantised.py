@@ -5,6 +5,8 @@ model.onnx, model.onnx.data   the served graph; each weight matrix in blocks of 
                               With 4 bits a block has a zero point as well, and the head keeps 8
 quantised.json                `Quantised`: mean and 99% quantile of KL(fp32 ‖ quantised), nats a token, over test documents
 
+Each passage's distances are kept as they are found, so that a killed comparison goes on.
+
 Its bundle stays what was judged. Whether the voice is kept is measured by the stage "engines" (`timbre.serving.engines`).
 """
 
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, Stage, Workspace
+from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, Stage, Workspace, canonical_json, write_atomically
 from timbre.config import Frozen
 from timbre.export.facts import BundleFacts
 from timbre.export.session import Decoder
@@ -71,7 +73,7 @@ def _build(config: QuantisedConfig, inputs: Mapping[str, Input], workspace: Work
     facts = BundleFacts.read(bundle)
     _write(config, bundle.file(facts.serving or facts.onnx), workspace.output / ONNX_FILE)
     next(work)
-    figures = compared(config, bundle, corpus, workspace.output / ONNX_FILE)
+    figures = compared(config, bundle, corpus, workspace.output / ONNX_FILE, workspace.scratch)
     (workspace.output / FIGURES_FILE).write_text(json.dumps(figures.model_dump(mode="json"), indent=2, sort_keys=True) + "\n")
     next(work, None)
 
@@ -119,23 +121,38 @@ def precision_of(weights: Path) -> str:
     return f"int{Quantised.model_validate_json((weights.parent / FIGURES_FILE).read_bytes()).bits}"
 
 
-def compared(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, quantised: Path) -> Quantised:
+def compared(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, quantised: Path, kept: Path | None = None) -> Quantised:
     """KL(fp32 ‖ quantised) at every token of passages of test documents, half of each read at once and half on the cache.
+
+    Args:
+        kept: a folder where the distances of each passage are kept, and taken from where they are there.
 
     Raises:
         ValueError: no test document has `config.window` tokens.
     """
     vocabulary = BundleFacts.read(bundle).vocab_size
     exact, rounded = Decoder.open(bundle.file(BundleFacts.read(bundle).onnx)), Decoder.open(quantised)
-    found = []
-    for row in _passages(config, bundle, corpus):
+
+    def distances(row: "NDArray[np.int64]") -> list[float]:
         log_p, log_q = (_log_probabilities(decoder, row)[:, :vocabulary] for decoder in (exact, rounded))
-        found.append((np.exp(log_p) * (log_p - log_q)).sum(-1))
+        found: list[float] = (np.exp(log_p) * (log_p - log_q)).sum(-1).tolist()
+        return found
+
+    found = []
+    for number, row in enumerate(_passages(config, bundle, corpus)):
+        place = None if kept is None else kept / f"kl-{number:05}.json"
+        if place is None or not place.exists():
+            fresh = distances(row)
+            if not np.isfinite(fresh).all():
+                raise IntegrityError("quantised weights gave a number that is none")
+            if place is not None:
+                write_atomically(place, canonical_json(fresh))
+            found.append(fresh)
+        else:
+            found.append(json.loads(place.read_bytes()))
     if not found:
         raise ValueError(f"no test document has {config.window} tokens to compare quantised weights on: add longer ones to the corpus")
     kl = np.concatenate(found)
-    if not np.isfinite(kl).all():
-        raise IntegrityError("quantised weights gave a number that is none")
     mean, high = float(kl.mean()), float(np.quantile(kl, 0.99))
     return Quantised(bits=config.bits, block=config.block, kl=mean, kl_99=high, tokens=len(kl), provider=rounded.provider)
 

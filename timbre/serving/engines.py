@@ -10,7 +10,9 @@ A form passes if its mean KL is at most `LIMIT` nats a token on as many held-out
 from fp32's with an area whose upper 95% bound is above `APART`, and it is no worse than fp32 by the quick policy's margins.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -66,7 +68,7 @@ def _build(config: EnginesConfig, inputs: Mapping[str, Input], work: Workspace) 
     readers = {name: Reader(bundle, Decoder.open(file)) for name, file in files.items()}
     near = {name: reader for name, reader in readers.items() if name == "fp32" or Quantised.read(rounded[name]).passes}  # others are out
     texts, documents = _texts(config, corpus, near, work)
-    read = {name: _read(config, corpus, inputs, reader) for name, reader in near.items()}
+    read = {name: _read(config, corpus, inputs, reader, work.scratch / f"{name}-read") for name, reader in near.items()}
     found = {name: _judged(config, inputs, Quantised.read(form), read, texts, documents, name) for name, form in rounded.items()}
     prompt = rounding.openings(corpus, readers["fp32"].tokenizer, 1, config.prompt_tokens)[0][1]
     speed = {
@@ -97,30 +99,37 @@ def _texts(
     at_once = max(1, config.rows // config.samples)
     groups = [(name, start) for name in readers for start in range(0, prompts, at_once)]
     texts: dict[str, list[str]] = {name: [] for name in readers}
+
+    def written(name: str, start: int) -> list[str]:
+        reader, chosen = readers[name], [ids for _, ids in rows[start : start + at_once]]
+        seed = (config.seed, PRECISIONS.index(name), start)
+        found = reader.write(chosen, config.samples, config.new_tokens, reader.facts.sampler, seed)
+        return [reader.tokenizer.decode(ids) for ids in found.tolist()]
+
     for name, start in work.progress.track(groups, "texts of every form", total=len(groups)):
-        reader, kept = readers[name], work.scratch / f"{name}-{start:05}.json"
-        if not kept.exists():
-            chosen = [ids for _, ids in rows[start : start + at_once]]
-            seed = (config.seed, PRECISIONS.index(name), start)
-            written = reader.write(chosen, config.samples, config.new_tokens, reader.facts.sampler, seed)
-            write_atomically(kept, canonical_json([reader.tokenizer.decode(ids) for ids in written.tolist()]))
-        texts[name] += _json(kept)
+        texts[name] += _kept(work.scratch / f"{name}-{start:05}.json", lambda name=name, start=start: written(name, start))  # type: ignore[misc]
     documents = [document for document, _ in rows for _ in range(config.samples)]
     return {name: side[: config.texts] for name, side in texts.items()}, documents[: config.texts]
 
 
-def _read(config: EnginesConfig, corpus: Artifact, inputs: Mapping[str, Input], reader: "Reader") -> list[dict[str, Any]]:
-    """Likelihood and probes of one form, as items of the evaluation."""
+def _read(config: EnginesConfig, corpus: Artifact, inputs: Mapping[str, Input], reader: "Reader", place: Path) -> list[dict[str, Any]]:
+    """Likelihood and probes of one form, as items of the evaluation; each part is kept in a file that begins as `place`."""
     from timbre.serving import rounding
 
-    passages = rounding.openings(corpus, reader.tokenizer, config.passages, config.window)
-    nll = rounding.likelihood(reader, passages)
-    items = [{"metric": "nll", "item": str(n), "cluster": passages[n][0], "value": float(value)} for n, value in enumerate(nll)]
-    kinds: dict[ProbeKind, str] = {"bias": "bias_probes", "facts": "fact_probes"}
-    for kind, name in kinds.items():
+    def likelihood() -> list[dict[str, Any]]:
+        passages = rounding.openings(corpus, reader.tokenizer, config.passages, config.window)
+        nll = rounding.likelihood(reader, passages)
+        return [{"metric": "nll", "item": str(n), "cluster": passages[n][0], "value": float(value)} for n, value in enumerate(nll)]
+
+    def probed(kind: "ProbeKind", name: str) -> list[dict[str, Any]]:
         file = inputs[name]
         assert isinstance(file, FileInput)
-        items += rounding.probed(reader, kind, file, config.probes, config.seed)
+        return rounding.probed(reader, kind, file, config.probes, config.seed)
+
+    items = _kept(place.with_name(f"{place.name}-nll.json"), likelihood)
+    kinds: dict[ProbeKind, str] = {"bias": "bias_probes", "facts": "fact_probes"}
+    for kind, name in kinds.items():
+        items += _kept(place.with_name(f"{place.name}-{kind}.json"), lambda kind=kind, name=name: probed(kind, name))  # type: ignore[misc]
     return items
 
 
@@ -210,8 +219,9 @@ def find_served(bundle: str, store: ArtifactStore) -> Artifact | None:
     return max(about, key=lambda artifact: str(artifact.manifest.built.get("at", "")), default=None)
 
 
-def _json(path: Any) -> list[str]:
-    import json
-
-    texts: list[str] = json.loads(path.read_bytes())
-    return texts
+def _kept(place: Path, make: Callable[[], list[Any]]) -> list[Any]:
+    """What a file holds; made and written first where it is not there."""
+    if not place.exists():
+        write_atomically(place, canonical_json(make()))
+    found: list[Any] = json.loads(place.read_bytes())
+    return found

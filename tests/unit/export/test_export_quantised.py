@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,3 +106,24 @@ def test_a_row_of_rounded_weights_has_the_logits_it_has_alone_bit_for_bit(
 
     together = written([0, 1, 2, 3, 4])
     assert all(np.array_equal(together[row], written([row])[0]) for row in range(5))
+
+
+def test_a_comparison_that_was_killed_goes_on_with_the_passage_it_was_at(
+    tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, steps, before = tiny_bundle.file("model.onnx"), list[int](), Decoder.step
+
+    def counted(decoder: Decoder, *given: Any) -> Any:
+        if len(steps) == 10:  # two steps a passage and decoder
+            raise KeyboardInterrupt
+        steps.append(1)
+        return before(decoder, *given)
+
+    monkeypatch.setattr(Decoder, "step", counted)
+    with pytest.raises(KeyboardInterrupt):
+        compared(CONFIG, tiny_bundle, tiny_parts["corpus"], file, tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+    steps[:] = [1] * 11
+    once = compared(CONFIG, tiny_bundle, tiny_parts["corpus"], file, tmp_path)
+    assert len(steps) == 11 + 4 * 6  # eight passages, two of them kept
+    assert once == compared(CONFIG, tiny_bundle, tiny_parts["corpus"], file)

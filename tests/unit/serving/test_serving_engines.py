@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.serving.conftest import Promotions, serving
-from timbre.artifacts import Artifact, ArtifactStore, FileInput, canonical_json
+from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, canonical_json
 from timbre.export.quantised import LIMIT, QuantisedConfig, resolve_quantised
 from timbre.serving.engine import Engine
 from timbre.serving.engines import ENGINES, SERVED, EnginesConfig, ServedConfig, fastest, find_served, passing, resolve_served
@@ -45,6 +45,29 @@ def test_what_rounded_weights_cost_is_measured_and_too_few_texts_make_no_default
     served = resolve_served(engines, tiny_bundle, forms, tiny_store)
     assert passing(engines) == ["fp32"] and served.manifest.config == {"default": "fp32"}
     assert find_served(tiny_bundle.digest, tiny_store) == served and find_served("0" * 64, tiny_store) is None
+
+
+def test_what_a_killed_run_found_is_not_measured_again(
+    tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tmp_path: Path, forms: Forms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timbre.serving import rounding
+
+    files = {"bias_probes": "data/probes/bias.jsonl", "fact_probes": "data/probes/facts.jsonl", "policy": "mlflow/policies/quick.toml"}
+    inputs: dict[str, Input] = {name: FileInput(PROJECT_ROOT / file) for name, file in files.items()}
+    inputs |= {"bundle": tiny_bundle, "corpus": tiny_parts["corpus"], **forms}
+    store = ArtifactStore(tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rounding, "told", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.build(ENGINES, SMALL, inputs)
+    for name in ("likelihood", "probed"):
+        monkeypatch.setattr(rounding, name, killed)
+    monkeypatch.setattr(rounding.Reader, "write", killed)
+    assert len(store.build(ENGINES, SMALL, inputs).json_lines("texts.jsonl")) >= 48
 
 
 def evidence(store: ArtifactStore, make: Callable[..., Artifact], pace: dict[str, float], *passes: str) -> Artifact:
