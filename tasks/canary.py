@@ -31,7 +31,8 @@ def begin(style: str, model: ModelConfig, number: int | None, way: Way, reason: 
     """Put a version on trial: that which is `challenger` in the registry unless one is named.
 
     Raises:
-        ValueError: no such version or none is challenger, it is champion, another one is on trial, or the style has no champion.
+        ValueError: no such version or none is challenger, it is champion, another one is on trial, a decision is not carried out yet,
+            or the style has no champion.
         PromotionRefused: its texts would be returned, and it has no PASS verdict that counts.
     """
     prepare(settings())
@@ -51,11 +52,17 @@ def stop(style: str, model: ModelConfig, reason: str) -> Trial:
 def promote(style: str, model: ModelConfig, reason: str) -> Transition:
     """Make the version on trial champion, with what was seen of it as evidence in the ledger.
 
+    Where that was decided already, and whoever decided was killed before the champion moved, it is carried out.
+
     Raises:
         ValueError: nothing is on trial.
         PromotionRefused: as `timbre.registry.promotion.promote`; the trial is ended.
     """
     prepare(settings())
+    with publishing() as ledger:
+        left = _due(ledger, registered_name(style, model))
+        if left is not None and left.event == "promote" and (done := _carry_out(ledger, left)) is not None:
+            return done
     decided = _decide(style, model, "promote", reason)
     with publishing() as ledger:
         done = _carry_out(ledger, decided)
@@ -70,10 +77,8 @@ def settle(style: str, model: ModelConfig) -> Transition | None:
         PromotionRefused, ValueError: it cannot be done; the ledger says so from then on, and why.
     """
     prepare(settings())
-    name = registered_name(style, model)
     with publishing() as ledger:
-        champion = ledger.latest(name)
-        decided = None if champion is None else due(ledger.trials(name), champion.sequence)
+        decided = _due(ledger, registered_name(style, model))
         return None if decided is None else _carry_out(ledger, decided)
 
 
@@ -125,6 +130,12 @@ def begin_after_release(name: str, version: Version, ledger: Ledger) -> Trial | 
         return None
 
 
+def _due(ledger: Ledger, name: str) -> Trial | None:
+    """What was decided of a model and is not done yet."""
+    champion = ledger.latest(name)
+    return None if champion is None else due(ledger.trials(name), champion.sequence)
+
+
 def _version(name: str, number: int | None) -> Version:
     if number is not None:
         return find_version(name, number)
@@ -144,6 +155,9 @@ def _begin(ledger: Ledger, version: Version, way: Way, reason: str) -> Trial:
         raise ValueError(f"{name} has no champion to be tried beside: promote a version first")
     if champion.version == version.number:
         raise ValueError(f"{name} v{version.number} is champion already")
+    if (left := due(trials, champion.sequence)) is not None:
+        what = "is to be promoted" if left.event == "promote" else "is to give way to the one before it"
+        raise ValueError(f"{name} v{left.version} {what}, as was decided and not done yet: `timbre canary settle` does it")
     going = open_trial(trials, champion.sequence)
     if going is not None and (going.version, going.share, going.shadow) == (version.number, way.share, way.shadow):
         return going

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ from timbre.tasks.runtimes import runtime_of
 
 if TYPE_CHECKING:
     from timbre.serving.runtimes import Runtime
+
+_STARTS = 3
+"""How often a process that is to begin a trial is started, where it is killed."""
 
 
 def champion_of(transition: Transition) -> Champion:
@@ -105,10 +109,20 @@ class LedgerChampions:
         self._run(style, "settle")
 
     def begin_trials(self, styles: Sequence[str], policy: ServingPolicy) -> None:
-        """Put the challenger of each style on trial as the policy says, in a process of its own: the registry is no part of a server."""
+        """Put the challenger of each style on trial as the policy says, in a process of its own: the registry is no part of a server.
+
+        A process that was killed is started again.
+        """
+        how = ["--share", str(policy.share), *(["--shadow"] if policy.challenger == "shadow" else []), "--reason", "timbre serve"]
+
+        def begin(style: str) -> None:
+            for _ in range(_STARTS):
+                self._run(style, "start", *how)
+                if self._running[style].wait() >= 0:
+                    return
+
         for style in styles:
-            how = ["--share", str(policy.share), *(["--shadow"] if policy.challenger == "shadow" else []), "--reason", "timbre serve"]
-            self._run(style, "start", *how)
+            threading.Thread(target=begin, args=(style,), name=f"begin the trial of {style}", daemon=True).start()
 
     def _run(self, style: str, verb: str, *more: str) -> None:
         """`timbre canary VERB`, unless one runs for this style; what it refuses it says on stderr, where the log is."""

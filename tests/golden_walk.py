@@ -13,17 +13,20 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tests.tiny_policy import LEARNS
 from timbre import pipeline
-from timbre.artifacts import Artifact, ArtifactStore, FileInput
+from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input
 from timbre.benchmarks.stage import BenchmarkConfig, score_benchmark
 from timbre.config import ReleaseConfig, SequenceConfig
 from timbre.export.base import resolve_base
+from timbre.export.genai import GenaiConfig, resolve_genai
 from timbre.export.quantised import QuantisedConfig, resolve_quantised
 from timbre.progress import SILENT
+from timbre.serving.engines import ENGINES, SERVED, EnginesConfig, ServedConfig
 from timbre.settings import PROJECT_ROOT, settings
 from timbre.versions import versions
 
@@ -50,6 +53,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
 SEQUENCE_LEVEL = {
     "level": "sequence", "sequence": SequenceConfig(prompts=40, completions=2, prompt_tokens=8, new_tokens=32, epochs=1),
 }  # fmt: skip
+ENGINES_SMALL = EnginesConfig(texts=20, samples=2, prompt_tokens=8, new_tokens=8, passages=4, window=16, probes=12)
 PAIRS = """,sent_more,sent_less,stereo_antistereo,bias_type
 0,The old storm waited near the gull.,The small storm waited near the gull.,stereo,age
 1,The quiet cook rose near the oven.,The heavy cook rose near the oven.,antistereo,socioeconomic
@@ -121,7 +125,21 @@ def walk(folder: Path, model: Path, texts: list[tuple[str, str]]) -> dict[str, L
             needs[step] = ("target", "corpus", "model", "adapter") if step == "completions" else ("completions",)
         built["base"] = resolve_base(built["model"], built["decoder"], store)
         built["quantised"] = resolve_quantised(QuantisedConfig(tokens=256, window=32), built["bundle"], built["corpus"], store)
-        needs |= {"base": ("model", "decoder"), "quantised": ("bundle", "corpus")}
+        forms = {"int8": built["quantised"]}
+        forms["int4"] = resolve_quantised(QuantisedConfig(bits=4, tokens=256, window=32), built["bundle"], built["corpus"], store)
+        built["quantised_4"] = forms["int4"]
+        inputs: dict[str, Input] = {"bundle": built["bundle"], "corpus": built["corpus"], **forms, **pipeline.inputs.probes(config)}
+        inputs["policy"] = FileInput(root / "mlflow" / "policies" / "quick.toml")
+        built["engines"] = store.build(ENGINES, ENGINES_SMALL, inputs)
+        served = {"bundle": built["bundle"], "engines": built["engines"], **forms}
+        built["served"] = store.build(SERVED, ServedConfig(default="fp32"), served)
+        if find_spec("onnxruntime_genai") is not None:
+            built["genai"] = resolve_genai(GenaiConfig(), built["model"], built["adapter"], store)
+        needs |= {
+            "base": ("model", "decoder"), "quantised": ("bundle", "corpus"), "quantised_4": ("bundle", "corpus"),
+            "genai": ("model", "adapter"),
+            "engines": ("bundle", "corpus", "quantised", "quantised_4"), "served": ("bundle", "engines", "quantised", "quantised_4"),
+        }  # fmt: skip
         (root / "pairs.csv").write_text(PAIRS)
         benchmark = BenchmarkConfig(benchmark="crows-pairs")
         built["benchmark"] = score_benchmark(benchmark, built["model"], None, FileInput(root / "pairs.csv"), store)

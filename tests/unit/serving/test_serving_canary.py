@@ -1,6 +1,9 @@
 """A challenger in serving, over real sockets and a real registry: its share, its shadow, and the way back from what breaks."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -301,3 +304,45 @@ def test_a_look_at_the_service_holds_it_to_the_ledger_and_says_when_it_is_down(h
             look_at("literary", ModelConfig(), server.address)
     finally:
         settings.cache_clear()
+
+
+def killed_at(home: Path, what: str, where: str, verb: str) -> int:
+    """`timbre canary VERB` in a process that is killed before or after it calls what the ledger is written or moved with; its code."""
+    script = f"""
+import os, signal
+from {what.rpartition(".")[0]} import {what.rpartition(".")[2].partition(":")[0]} as owner
+name = "{what.partition(":")[2]}"
+real = getattr(owner, name)
+def call(*given, **more):
+    if "{where}" == "after":
+        real(*given, **more)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, name, call)
+from timbre.cli import app
+app(["canary", *{verb.split()!r}])
+"""
+    variables = os.environ | {"TIMBRE_HOME": str(home)}
+    return subprocess.run([sys.executable, "-c", script], env=variables, cwd=PROJECT_ROOT, timeout=120, check=False).returncode
+
+
+def test_a_canary_command_that_was_killed_leaves_nothing_or_all_and_the_same_command_goes_on(home: Home) -> None:
+    def canary(verb: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "timbre.cli", "canary", *verb.split()]
+        variables = os.environ | {"TIMBRE_HOME": str(home.home)}
+        return subprocess.run(command, env=variables, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    before = len(home.trials())
+    assert killed_at(home.home, "timbre.registry.ledger.Ledger:add_trial", "before", "start 2 --share 0.2") == -9
+    assert len(home.trials()) == before
+    assert killed_at(home.home, "timbre.registry.ledger.Ledger:add_trial", "after", "start 2 --share 0.2") == -9
+    assert canary("start 2 --share 0.2").returncode == 0  # it goes on, and is not begun twice
+    assert [trial.event for trial in home.trials()[before:]] == ["begin"]
+    assert killed_at(home.home, "timbre.registry.ledger.Ledger:add_trial", "after", "promote --reason better") == -9
+    assert home.latest().version == 1 and home.trials()[-1].event == "promote"
+    refused = canary("start 3 --shadow")
+    assert refused.returncode == 2 and "`timbre canary settle` does it" in refused.stderr
+    done = canary("promote --reason better")
+    assert done.returncode == 0 and home.latest().version == 2, done.stderr
+    assert [trial.event for trial in home.trials()[before:]] == ["begin", "promote"]
+    with closing(home.ledger) as ledger:
+        assert not [checked.wrong for checked in ledger.check().values() if checked.wrong]

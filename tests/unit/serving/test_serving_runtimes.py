@@ -1,5 +1,6 @@
 """Engines behind one protocol write the same text: our decoder, torch, and onnxruntime-genai where it is installed."""
 
+import json
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -88,6 +89,29 @@ def test_rotation_and_norms_are_one_operator_each_where_heads_allow_it(bundle: A
     rotated = [each.i for node in nodes if node.op_type == "GroupQueryAttention" for each in node.attribute if each.name == "do_rotary"]
     assert rotated == [1, 1] and "Cos" not in kinds and "Softmax" not in kinds and kinds.count("SimplifiedLayerNormalization") == 5
     assert bundle.json("parity.json")["against_serving"] < 1e-4
+
+
+@needs_genai
+def test_a_server_runs_on_genai(
+    promotions: Callable[..., Promotions], parts: Parts, bundle: Artifact, make_artifact: Callable[..., Artifact]
+) -> None:
+    place = Promotions(promotions(base=False).home, {2: bundle}, make_artifact)
+    for part in ("model", "adapter"):
+        ArtifactStore(place.home).adopt(parts[part].path)
+    place.promote(2)
+    texts = []
+    for engine in ("onnx", "genai"):
+        with serving(place.home, "--engine", engine) as server:
+            answer = server.text(PROMPT, seed=4, max_tokens=20, n=2)
+            texts.append([choice["text"] for choice in answer["choices"]])
+            assert answer["timbre"]["version"] == 2 and answer["usage"]["completion_tokens"] == 40
+            streamed = server.post("/v1/completions", prompt=PROMPT, seed=4, max_tokens=20, stream=True).text
+            assert texts[-1][0] == "".join(
+                json.loads(line[6:])["choices"][0]["text"] for line in streamed.splitlines() if line.startswith("data: {")
+            )
+            assert server.get("/metrics").status_code == 200
+            assert server.stop() == 0
+    assert texts[0] == texts[1]
 
 
 def test_a_server_runs_on_torch(promotions: Callable[[], Promotions], tiny_parts: dict[str, Artifact]) -> None:
