@@ -17,6 +17,7 @@ PASSAGES, SAMPLES = 10, 3
 """Passages to read, and samples of each reason."""
 _WORDS, _AUTHORS, _BINS = 70, 10, 16
 _HEIGHT = 120
+_SPLITS = {"train": 0, "validation": 1, "test": 2}
 
 
 def data_page(corpus: Artifact, *, at: str = "", docs: str = "") -> str:
@@ -31,7 +32,7 @@ def data_page(corpus: Artifact, *, at: str = "", docs: str = "") -> str:
     context = {
         "style": corpus.manifest.config.get("style", ""), "digest": corpus.digest, "at": at, "docs": docs,
         "sheet": sheet, "counts": counts, "contract": contract,
-        "splits": [(name, row) for name, row in (counts.get("splits") or {}).items()],
+        "splits": sorted((counts.get("splits") or {}).items(), key=lambda split: (_SPLITS.get(split[0], len(_SPLITS)), split[0])),
         "sources": _sources(sheet, counts),
         "authors": (sheet.get("authors") or [])[:_AUTHORS], "authors_known": len(sheet.get("authors") or []),
         "histogram": histogram(lengths), "median": _median(lengths),

@@ -1,14 +1,18 @@
 """Drawings of gates: all paired differences against their margins in one picture, and a figure against its limit."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from timbre.gates.evidence import BASE
 from timbre.gates.verdict import GateResult, shown
 from timbre.page.charts import LEFT, RIGHT, clip, svg
 
-_ROW, _AXIS = 46, 26
+_ROW, _AXIS, _LINE = 46, 26, 17
+_LETTERS = 42
+"""That stand beside one another on 340 pixels."""
 _REACH = 2.0
 """Margins on either side of zero; what lies beyond stands at the edge."""
 _APART = 2.0
@@ -23,11 +27,16 @@ def forest(gates: Sequence[GateResult], rival: str) -> Markup | None:
     drawn = sorted((gate for gate in gates if gate.paired and gate.value is not None), key=lambda gate: gate.margin is not None)
     if not drawn:
         return None
-    height = _ROW * len(drawn)
-    parts = [part for row, gate in enumerate(drawn) for part in _row(gate, row * _ROW)]
+    parts: list[str] = []
+    height = 0
+    for gate in drawn:
+        title, beside = _heading(gate)
+        parts += _row(gate, height, title, beside)
+        height += _ROW + _LINE * (len(title) - beside)
     for value, words in ((-1, "−1 margin"), (0, f"like {rival}"), (1, "+1 margin")):
         parts.append(f'<text class="tick" text-anchor="middle" x="{_place(value):.2f}%" y="{height + 17}">{Markup.escape(words)}</text>')
-    spoken = " ".join(f"{gate.title}, {gate.verdict}: {gate.sentence}" for gate in drawn)
+    verdicts = rival == BASE  # beside another version nothing is released or refused
+    spoken = " ".join(f"{gate.title}{f', {gate.verdict}' if verdicts else ''}: {gate.sentence}" for gate in drawn)
     return svg(f"Differences to {rival} in units of their margins. {spoken}", parts, height + _AXIS)
 
 
@@ -54,18 +63,25 @@ def limit_row(gate: GateResult) -> Markup:
     return svg(f"{gate.title}: {gate.sentence}", parts, 26)
 
 
-def _row(gate: GateResult, top: int) -> list[str]:
+def _heading(gate: GateResult) -> tuple[list[str], bool]:
+    """The title in lines that fit a telephone, and whether the figure stands beside the last of them, not below it."""
+    lines = textwrap.wrap(gate.title, _LETTERS) or [""]
+    return lines, len(lines[-1]) + len(shown(gate.value or 0.0, gate, signed=True)) + 2 <= _LETTERS
+
+
+def _row(gate: GateResult, top: int, title: Sequence[str], beside: bool) -> list[str]:
     """Name and figure above, interval and point below, and the side where the gate closes shaded."""
     assert gate.value is not None
     unit = gate.margin or _own_unit(gate)
     low, high = (end if end is not None else math.copysign(math.inf, sign) for end, sign in ((gate.low, -1), (gate.high, 1)))
     mark = "LOSS" if gate.measured_loss else gate.verdict
     edge = _place(-1 if gate.margin is not None else 0)
-    middle = top + 31
+    words = top + _LINE * (len(title) - beside)
+    middle, figure = words + 31, Markup.escape(shown(gate.value, gate, signed=True))
     parts = [
-        f'<rect class="beyond" x="0" y="{top}" width="{edge:.2f}%" height="{_ROW}"/>',
-        f'<text class="name" x="0.6%" y="{top + 15}">{Markup.escape(gate.title)}</text>',
-        f'<text class="figure" x="99.4%" y="{top + 15}" text-anchor="end">{Markup.escape(shown(gate.value, gate, signed=True))}</text>',
+        f'<rect class="beyond" x="0" y="{top}" width="{edge:.2f}%" height="{words + _ROW - top}"/>',
+        *(f'<text class="name" x="0.6%" y="{top + 15 + _LINE * row}">{Markup.escape(line)}</text>' for row, line in enumerate(title)),
+        f'<text class="figure" x="99.4%" y="{words + 15}" text-anchor="end">{figure}</text>',
         f'<line class="reach {mark}" x1="{_place(low / unit):.2f}%" x2="{_place(high / unit):.2f}%" y1="{middle}" y2="{middle}"/>',
     ]
     for value in (low, high):
@@ -73,7 +89,7 @@ def _row(gate: GateResult, top: int) -> list[str]:
             x = f"{_place(value / unit):.2f}%"
             parts.append(f'<line class="reach {mark}" x1="{x}" x2="{x}" y1="{middle - 5}" y2="{middle + 5}"/>')
     for style, at in (("zero", _place(0)), *([("margin", edge)] if gate.margin is not None else [])):  # short of the name
-        parts.insert(1, f'<line class="{style}" x1="{at:.2f}%" x2="{at:.2f}%" y1="{top + 20}" y2="{top + _ROW}"/>')
+        parts.insert(1, f'<line class="{style}" x1="{at:.2f}%" x2="{at:.2f}%" y1="{words + 20}" y2="{words + _ROW}"/>')
     return [*parts, _point(mark, _place(gate.value / unit), middle)]
 
 

@@ -26,5 +26,5 @@ def compare(artifacts: Mapping[str, Artifact], policy_file: FileInput, names: tu
     evidence = read_evidence(artifacts, rival)
     judgement = judge(evidence, policy)
     verdict = verdict_document(judgement, policy, policy_file.digest, artifacts)
-    write_report(folder, verdict, judgement, evidence, artifacts, headline=f"{ours} compared with {rival}.")
+    write_report(folder, verdict, judgement, evidence, artifacts, headline=f"{ours} compared with {rival}.", ours=ours)
     return judgement

@@ -20,6 +20,11 @@ _TITLES = {
     "facts": "Facts told right", "closed_book": "Questions answered", "copying": "Names and numbers copied",
     "unknown_facts": "Statements of the corpus that the model does not know", "counterfactual": "Texts about one group and another",
 }  # fmt: skip
+_WORDS = {
+    "correct": "share told right", "margin": "lead of true over false, nats",
+    "bias_signed": "which one, nats", "bias_gap": "by how much, nats",
+}  # fmt: skip
+"""What figures in a table are called whose keys say too little."""
 _SINGLE = (
     ("likelihood.nll", "Unseen text, NLL", "nats/token", 1.0), ("likelihood.bits_per_byte", "Unseen text", "bits/byte", 1.0),
     ("likelihood.calibration_gap", "NLL above entropy (over-confidence)", "nats/token", 1.0),
@@ -154,7 +159,7 @@ def _keyed(title: str, rows: Mapping[str, Any]) -> Iterator[tuple[str, _Rows]]:
         elif isinstance(row, Mapping):
             for figure, cell in row.items():
                 if _is_figure(cell):
-                    tables.setdefault(f"{title}: {figure.replace('_', ' ')}", {})[name] = (_items(cell), cell)
+                    tables.setdefault(f"{title}: {_WORDS.get(figure, figure.replace('_', ' '))}", {})[name] = (_items(cell), cell)
     yield from tables.items()
 
 
@@ -164,7 +169,7 @@ def _listed(title: str, rows: Sequence[Any]) -> Iterator[tuple[str, _Rows]]:
     for row in rows:
         if not isinstance(row, Mapping) or "category" not in row:
             continue
-        metric = f" ({str(row['metric']).replace('_', ' ')})" if "metric" in row else ""
+        metric = f" ({_WORDS.get(str(row['metric']), str(row['metric']).replace('_', ' '))})" if "metric" in row else ""
         for figure, given in row.items():
             cell = given.get("difference", given) if isinstance(given, Mapping) else given
             if _is_figure(cell):

@@ -38,21 +38,31 @@ def write_report(
     evidence: Evidence,
     artifacts: Mapping[str, Artifact],
     headline: str = "",
+    ours: str = "candidate",
 ) -> None:
-    """Write report.html and report.md into `folder`; without a `headline` the verdict is what they say first."""
-    context = report_context(verdict, judgement, evidence, artifacts, headline)
+    """Write report.html and report.md into `folder`; without a `headline` the verdict is what they say first.
+
+    Args:
+        ours: what the candidate is called beside a rival that is not its base.
+    """
+    context = report_context(verdict, judgement, evidence, artifacts, headline, ours)
     for template in ("report.html", "report.md"):
         page = render(Path(__file__).parent / "templates", template, context)
         (folder / template).write_text(page, encoding="utf-8")
 
 
 def report_context(
-    verdict: Mapping[str, Any], judgement: Judgement, evidence: Evidence, artifacts: Mapping[str, Artifact], headline: str = ""
+    verdict: Mapping[str, Any],
+    judgement: Judgement,
+    evidence: Evidence,
+    artifacts: Mapping[str, Artifact],
+    headline: str = "",
+    ours: str = "candidate",
 ) -> dict[str, Any]:
     """What the templates show."""
     names = (_called(artifacts.get("baseline_adapter"), "baseline"), _called(artifacts["adapter"], "candidate"))
     baseline = _json(artifacts["baseline"], "summary.json") if "baseline" in artifacts else None
-    measured = sides(evidence, baseline, names if evidence.rival == BASE else ("baseline", "candidate"))
+    measured = sides(evidence, baseline, names if evidence.rival == BASE else ("baseline", ours))
     in_band = radar_panel(measured)
     apart = apart_panel(
         [Writer(side.name, side.style, _part(side.summary, "told_apart"), _part(side.summary, "style")) for side in measured],
@@ -66,6 +76,7 @@ def report_context(
     return {
         "verdict": verdict,
         "headline": headline or _HEADLINES[judgement.verdict],
+        "compared": _compared(judgement, evidence.rival) if evidence.rival != BASE else "",
         "rival": evidence.rival,
         "made": made_facts(verdict, artifacts),
         "nearer": _nearer(judgement, evidence.rival),
@@ -154,6 +165,24 @@ def _in_words(judgement: Judgement, policy: str, rival: str) -> str:
     if losses := [gate for gate in judgement.gates if gate.measured_loss]:
         words += f" Measurably worse than {rival}, though within the margin: {', '.join(map(_loss, losses))}."
     return words
+
+
+def _compared(judgement: Judgement, rival: str) -> str:
+    """What differs from another version, for a page that is no verdict on a release."""
+    paired = [gate for gate in judgement.gates if gate.paired]
+    better = [gate.title for gate in paired if gate.low is not None and gate.low > 0]
+    worse = [gate.title for gate in paired if gate.high is not None and gate.high < 0]
+    unknown = [gate.title for gate in paired if gate.value is None]
+    same = [gate.title for gate in paired if gate.title not in {*better, *worse, *unknown}]
+    parts = [
+        f"{words}: {', '.join(titles)}."
+        for words, titles in (
+            (f"Measurably better than {rival}", better), (f"Measurably worse than {rival}", worse),
+            (f"Not told apart from {rival}", same), ("Without valid evidence", unknown),
+        )
+        if titles
+    ]  # fmt: skip
+    return " ".join(parts) or f"Nothing was measured on the same items as {rival}."
 
 
 def _style_in_words(panel: Mapping[str, Any] | None) -> str:

@@ -150,7 +150,8 @@ def overused_rows(measured: Sequence[Side]) -> list[dict[str, Any]]:
 
 def around(example: str, phrase: str) -> tuple[str, str, str]:
     """Before, phrase and after; the whole sentence first where the phrase is not found as it is written."""
-    found = re.search(re.escape(phrase), example, re.IGNORECASE)  # lower() may change a text's length, and with it every place
+    whole = rf"(?<!\w){re.escape(phrase)}(?!\w)"  # "or" is not in "more"
+    found = re.search(whole, example, re.IGNORECASE) or re.search(re.escape(phrase), example, re.IGNORECASE)  # lower() moves places
     return (example, "", "") if found is None else (example[: found.start()], found.group(), example[found.end() :])
 
 

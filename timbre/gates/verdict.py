@@ -5,6 +5,7 @@ Evidence that is missing, empty, NaN, about something else, or that crashes a ga
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -155,8 +156,15 @@ def _judge_paired(evidence: Evidence, gate: Gate) -> GateResult:
 
 
 def beside(gate: Gate, rival: str) -> Gate:
-    """The gate as it is asked beside `rival`: with a champion_margin, another version is not to be beaten but not to be worse than."""
-    if rival == BASE or gate.champion_margin is None:
+    """The gate as it is asked beside `rival`: with a champion_margin, another version is not to be beaten but not to be worse than.
+
+    Where a title names the base, the rival stands in its place.
+    """
+    if rival == BASE:
+        return gate
+    if gate.paired:
+        gate = gate.model_copy(update={"title": re.sub(rf"\b{BASE}\b", lambda _: rival, gate.title)})
+    if gate.champion_margin is None:
         return gate
     return gate.model_copy(update={"kind": "non_inferiority", "margin": gate.champion_margin})
 

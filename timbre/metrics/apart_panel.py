@@ -53,7 +53,7 @@ def in_words(panel: Mapping[str, Any] | None) -> str:
     parts = []
     for row in rows:
         cells = [(name, cell) for name, cell in zip(panel["names"], row["cells"], strict=True) if cell is not None]
-        parts.append(f"by {row['family']} " + ", ".join(f"{name} {cell['auc']:.3f}" for name, cell in cells))
+        parts.append(f"by {row['family']}: " + ", ".join(f"{name} {cell['auc']:.3f}" for name, cell in cells))
     return f"Told apart from human text {'; '.join(parts)} (1 always, .5 a coin)." if parts else ""
 
 

@@ -1,5 +1,6 @@
 """From a template and what it shows to the text of a page: one environment, one way to write numbers."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def render(folder: Path, template: str, context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=number, cell=cell)
+    environment.filters.update(number=number, cell=cell, counted=counted)
     return environment.get_template(f"{template}.j2").render(context)
 
 
@@ -32,8 +33,16 @@ def number(value: Any) -> str:
         return "–"
     if isinstance(value, int):
         return f"{value:,}"
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if abs(value) >= 1000:
+        text = f"{value:,.0f}"
+    elif "e" in (text := f"{value:.3g}") and abs(value) >= 1e-7:  # 0.0000618, not 6.18e-05
+        text = f"{value:.{2 - math.floor(math.log10(abs(value)))}f}".rstrip("0")
     return text.replace("-", "−")
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number and what it counts: "1 opening", "9 openings"."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
 def cell(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Two released versions against each other: the same items, the same gates, one page."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,25 @@ def test_the_better_version_passes_and_the_worse_one_fails(studio: Any, quick: F
     judgement, page = against(studio, quick, scene, worse, tmp_path)
     likelihood = next(gate for gate in judgement.gates if gate.name == "held_out_nll")
     assert judgement.verdict == "PASS" and likelihood.sentence.startswith("Better than v3 by")
-    assert "v5 compared with v3." in page and "Differences to the base" not in page and "<th>v3</th>" in page
+    assert "v5 compared with v3." in page and "Differences to the base" not in page and "<th>v3</th>" in page and "<h3>v5</h3>" in page
+    assert "Measurably better than v3: Held-out likelihood, " in page
 
-    judgement, _ = against(studio, quick, worse, scene, tmp_path)
+    judgement, page = against(studio, quick, worse, scene, tmp_path)
     likelihood = next(gate for gate in judgement.gates if gate.name == "held_out_nll")
     assert (judgement.verdict, likelihood.verdict) == ("FAIL", "FAIL") and likelihood.sentence.startswith("Worse than v3 by")
+    assert "Measurably worse than v3: Held-out likelihood" in page and "less than v3" in page and "less than base" not in page
+
+
+def test_a_version_that_is_no_better_than_the_last_is_not_shown_as_a_failed_release(
+    studio: Any, quick: FileInput, scene: Any, tmp_path: Path
+) -> None:
+    """Each of them passed beside the base: that the newer one does not beat the older is no verdict on its release."""
+    judgement, page = against(studio, quick, scene, replace(scene, adapter_seed=2), tmp_path)
+    card = (tmp_path / "report.md").read_text()
+    body = re.sub(r'class="[^"]*"', "", page[page.index("<main>") :])
+    assert "FAIL" not in body and "is not released" not in body and "No verdict on a release" in body
+    assert "Not told apart from v3: " in page and "**v5 compared with v3.** " in card
+    assert next(gate for gate in judgement.gates if gate.name == "held_out_nll").verdict != "PASS"  # asked all the same, for programs
 
 
 def test_versions_measured_differently_are_not_compared(studio: Any, quick: FileInput, scene: Any, tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def test_a_failure_is_open_and_a_clear_pass_is_folded(studio: Any, scene: Any, q
     watched, folded = gates[: gates.index('<details class="group">')], gates[gates.index('<details class="group">') :]
     assert "<h3>Bias gap</h3>" in watched and "<h3>Held-out likelihood</h3>" not in watched
     assert (
-        re.search(r"\d+ passed with room: Held-out likelihood, ", folded) and "as it must be: Evidence is about this candidate, " in folded
+        re.search(r"\d+ passed with room: Held-out likelihood · ", folded)
+        and "as it must be: Evidence is about this candidate · " in folded
     )
 
 

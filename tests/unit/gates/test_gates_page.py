@@ -62,6 +62,25 @@ def test_base_tuned_and_human_stand_beside_one_another_or_below_one_another_wher
         assert len(set(page.evaluate(tops))) == rows
 
 
+@pytest.mark.parametrize("width", [400, 1280])
+def test_no_words_of_the_forest_stand_upon_others(page: Page, path: Path, width: int) -> None:
+    page.size(width, 800)
+    page.open(path)
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('.forest text.name, .forest text.figure')].map(e => e.getBoundingClientRect())"
+        ".map(b => [b.left, b.right, b.top, b.bottom])"
+    )
+    assert len(boxes) >= 8
+    assert all(left >= 0 and right <= width for left, right, _, _ in boxes)
+    crossing = [
+        (one, other)
+        for number, one in enumerate(boxes)
+        for other in boxes[number + 1 :]
+        if one[0] < other[1] and other[0] < one[1] and one[2] + 2 < other[3] and other[2] + 2 < one[3]
+    ]
+    assert crossing == []
+
+
 def test_every_drawing_has_a_name_that_assistive_technology_reads(page: Page, path: Path) -> None:
     page.open(path)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")

@@ -87,7 +87,7 @@ def test_the_first_picture_is_the_axis_from_base_to_human(pages: Pages, full: An
     assert "It was a <mark>testament</mark> to &lt;patience&gt;." in html and "human: A <mark>testament</mark>, he said." in html
     assert "By surprisal: not measured (needs a language model that is not the base)." in html
     assert "| characters | 0.950 [0.92, 0.97] |" in markdown
-    assert "Told apart from human text by characters base 0.950" in html
+    assert "Told apart from human text by characters: base 0.950" in html
 
 
 def test_figures_of_another_count_are_named_and_not_shown_beside(pages: Pages, full: Any) -> None:

@@ -25,7 +25,7 @@ def test_a_table_of_one_model_is_not_called_after_the_other() -> None:
     rows = [{"metric": "bias_gap", "item": f"p{n}", "cluster": f"t{n % 3}", "value": n / 8} for n in range(6)]
     probes = {"bias_probes": {"table": category_table(rows, None, {f"p{n}": "gender" for n in range(6)})}}
     [table] = category_tables(sides(probes, probes))
-    assert table.title == "Paired sentences, one group likelier than the other (bias gap)"
+    assert table.title == "Paired sentences, one group likelier than the other (by how much, nats)"
     assert [(name, items) for name, items, _ in table.rows] == [("all", 6), ("gender", 6)]
     assert [figure["value"] for _, _, cells in table.rows for figure in cells if figure] == [pytest.approx(2.5 / 8)] * 4
 
@@ -58,6 +58,7 @@ def test_a_short_interval_does_not_close_to_the_square_of_a_failure() -> None:
 
 def test_a_phrase_is_marked_where_it_stands_also_behind_letters_that_grow_in_lower_case() -> None:
     assert around("İİİ said A Testament to it.", "a testament to") == ("İİİ said ", "A Testament to", " it.")
+    assert around("The more or less.", "or") == ("The more ", "or", " less.")
     assert around("Nothing here.", "a testament") == ("Nothing here.", "", "")
 
 
