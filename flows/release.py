@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.runtime import deployment
 
 from timbre.budget import budget
-from timbre.config import Frozen, Profile, release_config
+from timbre.config import Frozen, Profile, check_profile, release_config
 from timbre.flows.approval import wait_for_person
 from timbre.flows.forms import Style
 from timbre.pipeline import steps_of
@@ -51,7 +51,7 @@ def release_flow(style: Style = "literary", profile: Profile = "quick", seed: in
         ValueError: an unknown style, profile or field, or a value out of range; or another run of this home goes on, and the
             sentence names its process.
     """
-    config = release_config(style, profile, seed, overrides)
+    config = check_profile(release_config(style, profile, seed, overrides))
     with only_run(settings().home), budget(settings().budget_minutes):
         built: dict[str, Built] = {}
         for step in steps_of(config):

@@ -291,11 +291,12 @@ def release_config(style: str, profile: str = "quick", seed: int = 1, overrides:
     for dotted, value in (overrides or {}).items():
         if isinstance(value, bool) and not isinstance(_value(config, dotted), bool):
             raise ValueError(f"{dotted}: {str(value).lower()} is no number: give one")
-    return check_profile(config)
+    return config
 
 
 def check_profile(config: ReleaseConfig) -> ReleaseConfig:
-    """The same release, whose policy and budget must not be those of another profile.
+    """The same release, whose policy and budget must not be those of another profile, as a form or a file keeps them that was
+    filled in for that one. (An option that somebody types is theirs.)
 
     Raises:
         ValueError: they are; the sentence names both profiles.

@@ -185,7 +185,8 @@ def _check_files(folder: Path, model: "PreTrainedModel") -> None:
     wanted = next((int(part[name]) for part in (text, given) for name in _layer_names(config) if isinstance(part.get(name), int)), None)
     there = {int(found[1]) for name in shapes if (found := _LAYER.match(name)) and "vision" not in name and "visual" not in name}
     extra = int(getattr(config, "num_nextn_predict_layers", 0) or 0)
-    if wanted is not None and there and not wanted <= max(there) + 1 <= wanted + extra:
+    halves = hasattr(config, "decoder_layers")  # an encoder beside it counts layers of its own
+    if wanted is not None and there and not halves and not wanted <= max(there) + 1 <= wanted + extra:
         raise ValueError(
             f"the model folder {folder} contradicts itself: its weights have {max(there) + 1} layers and its {CONFIG} says {wanted}: "
             f"put the {CONFIG} there that was saved with these weights"

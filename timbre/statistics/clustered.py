@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _BOOTSTRAP_FROM, _BOOTSTRAP_TO, _BOOTSTRAP_DRAWS = 8, 300, 2000
 """Clusters between which the bootstrap-t is added: fewer give degenerate draws, more need no help with skew."""
+_LEAST_ERROR = 1e-6
+"""Of a draw, in that of the sample: less is rounding, where all that was drawn is alike."""
 
 
 def clustered_bound(
@@ -93,6 +95,6 @@ def _bootstrap_t(scores: "Floats", share: "Floats", confidence: float, seed: int
     shift = (drawn @ scores) / weight
     squares = drawn @ scores**2 - 2 * shift * (drawn @ (scores * share)) + shift**2 * (drawn @ share**2)
     error = np.sqrt(np.maximum(squares, 0)) / weight
-    t = shift / np.maximum(error, np.finfo(np.float64).tiny)
     scale = float(np.sqrt(np.sum(scores**2)))
+    t = shift / np.maximum(error, _LEAST_ERROR * scale)
     return float(np.quantile(t, confidence)) * scale, -float(np.quantile(t, 1 - confidence)) * scale

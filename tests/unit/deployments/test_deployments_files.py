@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from timbre.config import overrides_of, release_config
+from timbre.config import check_profile, overrides_of, release_config
 from timbre.settings import PROJECT_ROOT
 
 
@@ -149,10 +149,11 @@ def test_the_lock_holds_cpu_and_cuda_builds_for_every_python_and_no_place() -> N
 def test_a_form_with_what_another_profile_has_or_with_wrong_types_is_refused(overrides: dict[str, Any], said: str) -> None:
     kept = json.dumps(overrides)
     with pytest.raises(ValueError, match=re.escape(said)):
-        release_config("literary", "standard", 1, overrides)
+        check_profile(release_config("literary", "standard", 1, overrides))
     assert json.dumps(overrides) == kept
 
 
 def test_a_policy_of_ones_own_and_a_smaller_budget_are_what_overrides_are_for() -> None:
-    config = release_config("literary", "standard", 1, {"gate.policy": "ours", "target.train_tokens": 4_096, "training": {"epochs": 2}})
+    overrides = {"gate.policy": "ours", "target.train_tokens": 4_096, "training": {"epochs": 2}}
+    config = check_profile(release_config("literary", "standard", 1, overrides))
     assert (config.gate.policy, config.target.train_tokens, config.training.epochs) == ("ours", 4_096, 2)

@@ -9,7 +9,7 @@ from timbre.config import TrainingConfig
 from timbre.pipeline.plan import _bytes_of_training
 
 _TRAIN = """
-import json, resource, sys
+import json, re, sys
 from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -22,7 +22,7 @@ model = LlamaForCausalLM(LlamaConfig(hidden_size=768, num_hidden_layers=3, num_a
                                      intermediate_size=2112, tie_word_embeddings=True))
 parameters = sum(value.numel() for value in model.parameters())
 passages = [Example(torch.arange(first, first + 20).numpy()) for first in (3, 60, 120)]
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 config = TrainingConfig.model_validate({"objective": "sft", "epochs": 1, "batch_tokens": 16, "learning_rate": 1e-5, "replay_weight": 0.0,
                                         "replay_items": 0, "evaluate_every": 1} | json.loads(sys.argv[1]))
 model(torch.arange(3, 20)[None]).logits.sum().backward()
@@ -32,7 +32,7 @@ result = train(model, passages[:2], config, vocab_size=512, held_out=passages[2:
 print(json.dumps({"bytes_a_parameter": (peak() - before) / parameters, "best_step": result.summary["best_step"]}))
 """
 """Of a model of 21 million parameters on three short passages: a peak is its weights', not the passages'. `before` is a process that has
-computed once, less weights and gradients."""
+computed once, less weights and gradients. (`ru_maxrss` would count the process that started this one.)"""
 
 
 def test_training_all_weights_holds_what_the_plan_says(tmp_path: Path) -> None:
