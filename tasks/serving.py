@@ -19,7 +19,7 @@ from timbre.serving.observations import Observations
 from timbre.serving.policy import ServingPolicy
 from timbre.serving.style import HumanStyle
 from timbre.settings import settings
-from timbre.tasks.bases import base_of
+from timbre.tasks.bases import base_of, baseline_of
 from timbre.tasks.bundles import bundle_of
 from timbre.tasks.context import open_ledger, open_store, registered_name
 from timbre.tasks.quantised import weights_of
@@ -83,6 +83,13 @@ class LedgerChampions:
 
     def base(self, bundle: Artifact) -> Path:
         return served_file(base_of(bundle))
+
+    def baseline(self, style: str, champion: Champion) -> tuple[str, str] | None:
+        moves = [move for move in self._open_ledger().transitions(champion.model) if move.version == champion.version]
+        return baseline_of(moves[-1].verdict) if moves else None
+
+    def baseline_file(self, bundle: Artifact, adapter: str) -> Path:
+        return served_file(base_of(bundle, adapter))
 
     def observations(self) -> Observations:
         return Observations(settings().ledger)

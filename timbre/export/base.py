@@ -1,5 +1,7 @@
 """The stage "base": the untuned model as a decoder of its own, for whoever mixes it with a tuned one while writing.
 
+Given an adapter too, it is the model with that adapter merged in: the baseline that stands beside a version.
+
 model.onnx, model.onnx.data   the traced graph (timbre.export.trace) with the base's own weights
 serving.onnx                  the same on the same weights, its cache in place (timbre.export.inplace); where the architecture allows it
 
@@ -22,9 +24,9 @@ def _build(_: BaseConfig, inputs: Mapping[str, Input], workspace: Workspace) -> 
     from timbre.export.merge import merged_model
     from timbre.export.trace import write_decoder
 
-    model, decoder = inputs["model"], inputs["decoder"]
+    model, decoder, adapter = inputs["model"], inputs["decoder"], inputs.get("adapter")
     assert isinstance(model, Artifact) and isinstance(decoder, Artifact)
-    write_decoder(decoder, merged_model(model), workspace.output)
+    write_decoder(decoder, merged_model(model, adapter if isinstance(adapter, Artifact) else None), workspace.output)
     write_serving(workspace.output, ONNX_FILE, int(model.json("model.json")["context"]))
 
 
@@ -48,19 +50,24 @@ def served_file(base: Artifact) -> Path:
     return base.file(graphs[0] if on_cuda() else graphs[-1])
 
 
-def resolve_base(model: Artifact, decoder: Artifact, store: ArtifactStore) -> Artifact:
+def resolve_base(model: Artifact, decoder: Artifact, store: ArtifactStore, adapter: Artifact | None = None) -> Artifact:
     """The base's decoder with its weights: found, or built (which needs torch).
 
     Args:
         model, decoder: the base model and its traced graph, as the bundle's digests name them.
+        adapter: of a baseline, which is then merged in.
     """
-    return store.build(STAGE, BaseConfig(), {"model": model, "decoder": decoder})
+    return store.build(STAGE, BaseConfig(), _inputs(model, decoder, adapter))
 
 
-def find_base(model: Artifact, decoder: Artifact, store: ArtifactStore) -> Artifact | None:
+def find_base(model: Artifact, decoder: Artifact, store: ArtifactStore, adapter: Artifact | None = None) -> Artifact | None:
     """The same, if it was built; imports no torch.
 
     Raises:
         IntegrityError: it is there, but damaged.
     """
-    return store.find(STAGE.name, STAGE.key(BaseConfig(), {"model": model, "decoder": decoder}))
+    return store.find(STAGE.name, STAGE.key(BaseConfig(), _inputs(model, decoder, adapter)))
+
+
+def _inputs(model: Artifact, decoder: Artifact, adapter: Artifact | None) -> dict[str, Input]:
+    return {"model": model, "decoder": decoder} | ({} if adapter is None else {"adapter": adapter})

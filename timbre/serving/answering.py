@@ -102,6 +102,8 @@ class Desk:
         """The challenger that is asked, if one is; not for texts that mix in a base model which is not the champion's."""
         if self.challengers is None:
             return None
+        if request.baseline:
+            return None
         loaded = self.loaded(request)
         found = self.challengers.choose(loaded.style, known_by or request.user)
         if found is None or (isinstance(request, ChatRequest) and found.loaded.chat is None):
@@ -129,7 +131,8 @@ class Desk:
         for _ in range(3):
             loaded = self.loaded(request) if by is None else by
             rows = await asyncio.to_thread(_prompts, loaded, request)
-            base = None if request.steering is None else await asyncio.to_thread(self._base, loaded)
+            mixed = self._baseline if request.baseline else self._base
+            base = None if request.steering is None else await asyncio.to_thread(mixed, loaded)
             spans = None if request.no_repeat is None else await asyncio.to_thread(self._spans, loaded)
             answer = self._answer(loaded, request, rows, base, self._others(loaded, request), spans, loop, deadline, seed)
             answer.known_by = known_by or request.user
@@ -161,6 +164,18 @@ class Desk:
             _log.error("no base model", extra={"about": {"style": loaded.style, "why": str(error)}})
             why = "the base model that diversity and strength mix in is not to be had on this server; its log says why"
             raise Refusal(400, why, param="strength", code="no_base_model") from None
+
+    def _baseline(self, loaded: Loaded) -> Decoder:
+        """Raises: Refusal: no baseline was trained beside it, or it is not to be had here."""
+        if not self.steers or loaded.baseline is None:
+            why = "no baseline was trained beside this version" if self.steers else "this server was started without baselines"
+            raise Refusal(404, why, param="baseline", code="no_baseline")
+        try:
+            return self.styles.baseline(loaded)
+        except (ValueError, IntegrityError) as error:
+            _log.error("no baseline", extra={"about": {"style": loaded.style, "why": str(error)}})
+            why = "the baseline is not to be had on this server; its log says why"
+            raise Refusal(404, why, param="baseline", code="no_baseline") from None
 
     def _others(self, loaded: Loaded, request: AnyRequest) -> list[tuple[Loaded, float]]:
         """The styles that are blended in, with their shares.
@@ -223,6 +238,7 @@ class Desk:
         form = Form(
             request.served, loaded.champion.model, loaded.version, loaded.engine.digest, loaded.style, seed, request.top is not None,
             sum(len(ids) for ids in rows), request.steering, [(other.style, other.version, share) for other, share in others],
+            baseline=loaded.baseline[0] if request.baseline and loaded.baseline is not None else None,
         )  # fmt: skip
         return Answer(loaded, form, orders, events, deadline)
 

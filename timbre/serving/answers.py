@@ -37,6 +37,8 @@ class Form:
     steering: Steering | None = None
     blend: Sequence[tuple[str, int, float]] = ()
     """Styles that were blended in, with version and share."""
+    baseline: str | None = None
+    """The objective of the baseline that writes instead of the version."""
     refined: Mapping[str, Any] | None = None
     """What refinement did."""
     id: str = field(default_factory=lambda: secrets.token_hex(12))
@@ -46,7 +48,9 @@ class Form:
     def about(self) -> dict[str, Any]:
         """What every answer and every chunk says of its writer."""
         about: dict[str, Any] = {"style": self.style, "version": self.version, "bundle": self.bundle, "seed": self.seed}
-        if self.steering is not None:
+        if self.baseline is not None:
+            about["baseline"] = self.baseline
+        elif self.steering is not None:
             about |= self.steering.model_dump(exclude_none=True)
         if self.blend:
             about["blend"] = {style: {"version": version, "share": share} for style, version, share in self.blend}

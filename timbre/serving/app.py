@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from timbre.serving.answering import AnyRequest, Desk, Marks
 from timbre.serving.champions import Loaded, Styles
+from timbre.serving.distance import DistanceRequest, mount_distance
 from timbre.serving.guard import App, Guard, Left, Receive, Scope, Send
 from timbre.serving.keys import Keys
 from timbre.serving.limits import Limits
@@ -90,6 +91,7 @@ def application(
     app.add_exception_handler(Left, _left)
     app.add_exception_handler(Exception, _bug)  # the guard writes it down
     mount_page(app)
+    mount_distance(app, desk)
     _mount_looks(app, server)
     _mount_writing(app, server)
     app.openapi = lambda: _schema(app, bool(keys))  # type: ignore[method-assign]
@@ -315,7 +317,8 @@ async def _bug(_: Request, __: Exception) -> Response:
 
 
 def _model(loaded: Loaded) -> dict[str, Any]:
-    return {"id": loaded.champion.model, "object": "model", "created": int(loaded.since), "owned_by": "timbre", "timbre": _about(loaded)}
+    about = _about(loaded) | {"baseline": None if loaded.baseline is None else loaded.baseline[0]}
+    return {"id": loaded.champion.model, "object": "model", "created": int(loaded.since), "owned_by": "timbre", "timbre": about}
 
 
 def _about(loaded: Loaded) -> dict[str, Any]:
@@ -345,7 +348,7 @@ def _schema(app: FastAPI, keys: bool) -> dict[str, Any]:
         return app.openapi_schema
     document = get_openapi(title=app.title, version=app.version, routes=app.routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for kind in (CompletionRequest, ChatRequest):
+    for kind in (CompletionRequest, ChatRequest, DistanceRequest):
         schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {}) | {kind.__name__: schema}
     schemas["Error"] = _ERROR

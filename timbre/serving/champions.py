@@ -94,6 +94,14 @@ class Champions(Protocol):
         """
         ...
 
+    def baseline(self, style: str, champion: Champion) -> tuple[str, str] | None:
+        """Objective and adapter of the baseline that was trained beside a champion; None where there is none."""
+        ...
+
+    def baseline_file(self, bundle: Artifact, adapter: str) -> Path:
+        """The ONNX file of that baseline, verified. Raises: as `base`."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
@@ -106,6 +114,8 @@ class Loaded:
     chat: ChatTemplate | None
     since: float
     bundle: Artifact
+    baseline: tuple[str, str] | None = None
+    """Objective and adapter of what was trained beside it for comparison."""
 
     @property
     def version(self) -> int:
@@ -124,7 +134,9 @@ class Styles:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._base: tuple[tuple[str, str], Decoder] | None = None
+        self._baseline: tuple[str, Decoder] | None = None
         self._spans: tuple[str, Spans] | None = None
+        self._critic: tuple[str, StyleCritic] | None = None
         self._opening = threading.Lock()
         self.on_change: Callable[[Loaded], None] = lambda _: None
         self.spare: Callable[[str, Champion], Loaded | None] = lambda *_: None
@@ -169,11 +181,19 @@ class Styles:
             digests = loaded.engine.facts.digests
             which = digests["model"], digests["decoder"]
             if self._base is None or self._base[0] != which:
-                decoder = Decoder.open(self._champions.base(loaded.bundle))
-                if decoder.logits_width < loaded.engine.facts.vocab_size:
-                    raise ValueError("the base model has fewer tokens than the version that was made of it")
-                self._base = which, decoder
+                self._base = which, _wide_enough(Decoder.open(self._champions.base(loaded.bundle)), loaded)
             return self._base[1]
+
+    def baseline(self, loaded: Loaded) -> Decoder:
+        """The baseline that was trained beside a version: opened when it is first asked for, one at a time. Raises: as `base`."""
+        if loaded.baseline is None:
+            raise ValueError("no baseline was trained beside this version")
+        with self._opening:
+            adapter = loaded.baseline[1]
+            if self._baseline is None or self._baseline[0] != adapter:
+                self._baseline = None  # before the next is read: two of them need not fit
+                self._baseline = adapter, _wide_enough(Decoder.open(self._champions.baseline_file(loaded.bundle, adapter)), loaded)
+            return self._baseline[1]
 
     def spans(self, loaded: Loaded) -> Spans:
         """The training text of a version, read when it is first asked for. Raises: as `base`."""
@@ -186,7 +206,10 @@ class Styles:
     def critic(self, loaded: Loaded) -> StyleCritic:
         """What tells how far a text is from a version's style. Raises: as `base`."""
         with self._opening:
-            return read_critic(self._champions.reference(loaded.bundle))
+            which = loaded.engine.facts.digests["corpus"]
+            if self._critic is None or self._critic[0] != which:
+                self._critic = which, read_critic(self._champions.reference(loaded.bundle))
+            return self._critic[1]
 
     @property
     def current(self) -> list[Loaded]:
@@ -293,4 +316,12 @@ class Styles:
             engine.decoder, engine.tokenizer, vocab_size=facts.vocab_size, unused=engine.unused, eos=facts.eos_token_ids,
             bounds=self._bounds, name=name,
         )  # fmt: skip
-        return Loaded(champion, style, engine, writer, ChatTemplate.of(artifact, engine.tokenizer), time.time(), artifact)
+        chat, baseline = ChatTemplate.of(artifact, engine.tokenizer), self._champions.baseline(style, champion)
+        return Loaded(champion, style, engine, writer, chat, time.time(), artifact, baseline)
+
+
+def _wide_enough(decoder: Decoder, loaded: Loaded) -> Decoder:
+    """Raises: ValueError: it has fewer tokens than the version that it is to stand beside."""
+    if decoder.logits_width < loaded.engine.facts.vocab_size:
+        raise ValueError("the base model has fewer tokens than the version that was made of it")
+    return decoder

@@ -1,4 +1,7 @@
-"""The page to try a voice on, at `/`: four files, no outside request, and a policy that allows none."""
+"""The page to try a voice on, at `/`: four files, no outside request, and a policy that allows none.
+
+Its style sheet is that of all our pages, and what only this one has behind it.
+"""
 
 from pathlib import Path
 
@@ -6,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 
 _FOLDER = Path(__file__).parent / "templates"
+_SHARED = Path(__file__).parents[1] / "page" / "templates" / "page.css"
 PATHS = {
     "/": ("try.html", "text/html; charset=utf-8"), "/try.css": ("try.css", "text/css"), "/try.js": ("try.js", "text/javascript"),
     "/try.svg": ("try.svg", "image/svg+xml"),
@@ -24,7 +28,7 @@ _HEADERS = {
 def mount_page(app: FastAPI) -> None:
     """Serve the files; they are no part of the API's description."""
     for path, (name, kind) in PATHS.items():
-        body = (_FOLDER / name).read_bytes()
+        body = (_SHARED.read_bytes() if name == "try.css" else b"") + (_FOLDER / name).read_bytes()
 
         async def served(body: bytes = body, kind: str = kind) -> Response:
             return Response(body, media_type=kind, headers=_HEADERS)

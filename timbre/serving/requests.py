@@ -54,6 +54,7 @@ class _GenerationRequest(_Strict):
     blend: Annotated[dict[Annotated[str, StringConstraints(max_length=200)], Share], Field(max_length=4)] | None = Field(
         None, description='Other styles of this server with their shares, as {"oratory": 0.4}; the style itself has the rest.'
     )
+    baseline: bool | None = Field(None, description="Written by the baseline that was trained beside the version, SFT say, not by it.")
     no_repeat: int | None = Field(
         None, ge=SHORTEST, le=LONGEST, description="No run of so many tokens of the style's training text is written out."
     )
@@ -99,9 +100,18 @@ class _GenerationRequest(_Strict):
             raise ValueError(f"refine takes no {', '.join(unwanted)}: leave that out, or refine")
         return self
 
+    @model_validator(mode="after")
+    def _baseline_alone(self) -> Self:
+        mixed = {"strength": self.strength, "diversity": self.diversity, "blend": self.blend, "refine": self.refine}
+        if self.baseline and (unwanted := [name for name, asked in mixed.items() if asked is not None]):
+            raise ValueError(f"the baseline writes alone: leave {', '.join(unwanted)} out, or baseline")
+        return self
+
     @property
     def steering(self) -> Steering | None:
-        """How the base model is mixed in; None where it is not."""
+        """How another model is mixed in; None where none is. A baseline writes as what is mixed in wholly."""
+        if self.baseline:
+            return Steering(strength=0.0)
         steering = Steering(strength=1.0 if self.strength is None else self.strength, diversity=self.diversity)
         return None if steering.idle else steering
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from timbre.artifacts import Artifact, ArtifactStore
+from timbre.artifacts import Artifact, ArtifactStore, Input, Stage, Workspace
 from timbre.config import GateConfig
 from timbre.registry.ledger import Ledger
 from timbre.settings import PROJECT_ROOT
@@ -32,13 +32,17 @@ class Promotions:
     bundles: dict[int, Artifact]
     make: Callable[..., Artifact]
 
-    def promote(self, version: int, model: str = MODEL) -> None:
+    def promote(self, version: int, model: str = MODEL, baseline: Artifact | None = None) -> None:
+        """Make a version champion, beside a baseline if one is given."""
         store = ArtifactStore(self.home)
         bundle = store.adopt(self.bundles[version].path)
         subject = json.dumps({"subject": {"bundle": bundle.digest}})
-        verdict = self.make(
-            store, "verdict", GateConfig(policy=f"v{version}"), lambda folder: (folder / "verdict.json").write_text(subject) and None
-        )
+
+        def judge(_: GateConfig, __: Mapping[str, Input], workspace: Workspace) -> None:
+            (workspace.output / "verdict.json").write_text(subject)
+
+        beside = {} if baseline is None else {"baseline_adapter": store.adopt(baseline.path)}
+        verdict = store.build(Stage("verdict", 1, judge), GateConfig(policy=f"v{version}"), beside)
         with closing(Ledger(f"sqlite:///{self.home / 'ledger.db'}")) as ledger:
             ledger.append(
                 ledger.latest(model), model=model, kind="promote", version=version, verdict=verdict.digest, policy="tiny", strictness=1,

@@ -2,14 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tokenizers import Tokenizer
 
 from tests.browser import CHROMIUM, Page, browser
+from tests.unit.conftest import adapter_artifact
 from tests.unit.serving.conftest import Promotions, Running, serving
+from timbre.artifacts import Artifact, ArtifactStore
+from timbre.export.merge import merged_model
 
 Test = Callable[..., None]
 
@@ -70,6 +75,77 @@ def test_base_and_champion_are_written_side_by_side_and_shared_by_a_link(server:
         write(page)
         assert texts(page) == first  # whoever follows the link reads the same
         assert page.errors == [] and all(url.startswith((server.address, "about:")) for url in page.requested)
+
+
+@pytest.fixture(scope="module")
+def with_baseline(
+    promotions: Callable[..., Promotions], tiny_store: ArtifactStore, tiny_parts: dict[str, Artifact]
+) -> Iterator[tuple[Running, Artifact]]:
+    """A server whose champion has a baseline beside it and its training text at hand; and the baseline's adapter."""
+    place, adapter = promotions(), adapter_artifact(tiny_store, tiny_parts["model"], seed=5, size=0.3)
+    place.promote(2, baseline=adapter)
+    ArtifactStore(place.home).adopt(tiny_parts["corpus"].path)
+    with serving(place.home, "--limit", "max_tokens=400") as running:
+        yield running, adapter
+
+
+def test_the_baseline_writes_as_its_adapter_does_and_only_where_one_was_trained(
+    with_baseline: tuple[Running, Artifact], server: Running, tiny_parts: dict[str, Artifact], tmp_path: Path
+) -> None:
+    running, adapter = with_baseline
+    asked: dict[str, Any] = {"max_tokens": 12, "temperature": 0}
+    told = running.text("Beyond the grey water", baseline=True, **asked)
+    reference: Any = merged_model(tiny_parts["model"], adapter)
+    tokenizer = Tokenizer.from_file(str(tiny_parts["model"].file("tokenizer.json")))
+    ids = [
+        *(tiny_parts["model"].json("model.json").get("start_token_ids") or ()),
+        *tokenizer.encode("Beyond the grey water", add_special_tokens=False).ids,
+    ]
+    expected = reference.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False)[0, len(ids) :].tolist()
+    assert tokenizer.decode(expected).startswith(told["choices"][0]["text"][:20]) and told["timbre"]["baseline"] == "forward_kl"
+    assert told["choices"][0]["text"] != running.text("Beyond the grey water", **asked)["choices"][0]["text"]
+    refused = server.post("/v1/completions", prompt="Beyond", baseline=True)
+    assert refused.status_code == 404 and "no baseline was trained" in refused.json()["error"]["message"]
+    assert running.post("/v1/completions", prompt="Beyond", baseline=True, strength=0.5).status_code == 400
+
+
+def test_stretches_that_take_a_text_from_its_style_are_told_by_leaving_them_out(with_baseline: tuple[Running, Artifact]) -> None:
+    running, _ = with_baseline
+    text = "The harbour lay grey and still. " * 6 + "!!! ??? ;;; ### @@@ !!! ??? ;;; ### @@@ !!! ??? " + "A light moved on the water. " * 6
+    answer = running.post("/v1/style-distance", style="literary", text=text)
+    told = answer.json()
+    assert answer.status_code == 200 and told["timbre"]["critic"] == "style distance" and told["distance"] > 0
+    pieces = [text[one["start"] : one["end"]] for one in told["stretches"]]
+    assert "".join(pieces).replace(" ", "") == text.replace(" ", "")  # every word stands in one piece
+    worst = max(told["stretches"], key=lambda one: one["away"])
+    assert worst["away"] > 0 and set("!?;#@") & set(text[worst["start"] : worst["end"]])
+    assert running.post("/v1/style-distance", style="literary", text="one").json()["stretches"][0]["end"] == 3
+    for body in ({"text": " "}, {"text": "x" * 8001}, {"style": "nobody", "text": "x"}, {"text": "x", "n": 2}, {}):
+        assert 400 <= running.post("/v1/style-distance", **body).status_code < 500
+
+
+@in_a_browser
+def test_base_baseline_and_champion_stand_side_by_side_and_are_coloured(
+    with_baseline: tuple[Running, Artifact], server: Running, tmp_path: Path
+) -> None:
+    running, _ = with_baseline
+    with browser(tmp_path / "profile", tmp_path / "downloads") as page:
+        page.size(1280, 900)
+        visit(page, running, prompt="Beyond+the+grey+water", seed=5, tokens=24)
+        write(page)
+        titles = page.evaluate("[...document.querySelectorAll('article h3')].map(one => one.textContent)")
+        assert titles == ["The base model", "forward kl", "literary v2"] and len(set(texts(page))) == 3
+        tops = page.evaluate("[...document.querySelectorAll('article')].map(one => one.getBoundingClientRect().top)")
+        assert len(set(tops)) == 1 and page.evaluate("document.getElementById('absent').textContent") == ""
+        before = texts(page)
+        page.evaluate("document.querySelector('input[value=away]').click()")
+        page.until("[...document.querySelectorAll('article > .note')].every(one => one.textContent.includes('human spreads'))")
+        assert texts(page) == before and not page.evaluate("document.getElementById('far').hidden")
+        assert page.errors == []
+        visit(page, server, prompt="Beyond", tokens=4)
+        assert "no baseline was trained" in page.evaluate("document.getElementById('absent').textContent")
+        write(page)
+        assert len(texts(page)) == 2
 
 
 @in_a_browser

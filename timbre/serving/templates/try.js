@@ -3,7 +3,8 @@ const $ = (id) => document.getElementById(id);
 const NAMES = ["prompt", "style", "strength", "diversity", "temperature", "tokens", "seed"];
 const DEFAULTS = { strength: "1", diversity: "-0.1", temperature: "1", tokens: "120", seed: "" };
 const KEPT = "timbre.try", MOST = 30;
-let stopping = null, columns = [];
+const BASELINES = { sft: "SFT" };
+let stopping = null, columns = [], models = [];
 
 function headers() {
   const key = $("key").value;
@@ -24,10 +25,23 @@ async function voices() {
   try {
     const answer = await fetch("/v1/models", { headers: headers() });
     if (!answer.ok) return told(await failure(answer));
-    const found = (await answer.json()).data.map((model) => [model.timbre.style, `${model.timbre.style} v${model.timbre.version}`]);
-    $("style").replaceChildren(...found.map(([style, name]) => new Option(name, style, false, style === wanted)));
+    models = (await answer.json()).data.map((model) => model.timbre);
+    $("style").replaceChildren(...models.map((one) => new Option(`${one.style} v${one.version}`, one.style, false, one.style === wanted)));
+    besides();
     told();
   } catch { told("The server does not answer."); }
+}
+
+function baseline() {
+  const name = (models.find((one) => one.style === $("style").value) || {}).baseline;
+  return name ? BASELINES[name] || name.replaceAll("_", " ") : null;
+}
+
+function besides() {
+  const name = baseline();
+  $("second").hidden = !name;
+  $("baselined").textContent = name ? `beside ${name}` : "";
+  $("absent").textContent = name || !$("style").value ? "" : "No column for SFT: no baseline was trained beside this version.";
 }
 
 function settings() {
@@ -43,15 +57,17 @@ function show() {
 
 function fill(given) {
   for (const name of NAMES) if (given[name] !== undefined && given[name] !== null) $(name).value = given[name];
+  if (models.length) besides();
   show();
 }
 
 function body(given, column) {
   const asked = { prompt: given.prompt, style: given.style, max_tokens: Number(given.tokens), temperature: Number(given.temperature), stream: true, logprobs: 0 };
   if (given.seed !== "") asked.seed = Number(given.seed);
-  if (column.base) asked.strength = 0;
+  if (column.kind === "baseline") { asked.baseline = true; return asked; }
+  if (column.kind === "base") asked.strength = 0;
   else if (Number(given.strength) !== 1) asked.strength = Number(given.strength);
-  if (!column.base && Number(given.diversity) >= 0) asked.diversity = Number(given.diversity);
+  if (column.kind === "voice" && Number(given.diversity) >= 0) asked.diversity = Number(given.diversity);
   return asked;
 }
 
@@ -89,7 +105,8 @@ async function fillColumn(column, given, signal) {
 }
 
 function title(column, given) {
-  if (column.base) return "The base model";
+  if (column.kind === "base") return "The base model";
+  if (column.kind === "baseline") return column.baseline;
   const version = column.about ? ` v${column.about.version}` : "";
   return `${given.style}${version}`;
 }
@@ -111,6 +128,40 @@ function coloured(column) {
   });
 }
 
+function distant(column) {
+  const parts = [];
+  let done = 0;
+  for (const { start, end, away } of column.away) {
+    if (start > done) parts.push(document.createTextNode(column.text.slice(done, start)));
+    const made = span(column.text.slice(start, end), away > 0.1 ? "p0" : away > 0.03 ? "p1" : away > 0 ? "p2" : "p3");
+    made.title = away > 0 ? `nearer to the style by ${away.toFixed(2)} without these words` : `further from the style by ${(-away).toFixed(2)} without these words`;
+    parts.push(made);
+    done = end;
+  }
+  return [...parts, document.createTextNode(column.text.slice(done))];
+}
+
+async function measure(column) {
+  if (column.away || !column.text.trim() || stopping) return;
+  column.away = [];
+  try {
+    const answer = await fetch("/v1/style-distance", { method: "POST", headers: headers(), body: JSON.stringify({ style: column.given.style, text: points(column.text) }) });
+    if (!answer.ok) { column.away = null; return told(await failure(answer)); }
+    const found = await answer.json(), places = offsets(column.text);
+    column.away = found.stretches.map((one) => ({ start: places[one.start], end: places[one.end], away: one.away }));
+    column.distance = found.distance;
+  } catch { column.away = null; told("The server does not answer."); }
+  draw(column);
+}
+
+function points(text) { return [...text].slice(0, 8000).join(""); }
+
+function offsets(text) {
+  const places = [0];
+  for (const point of text) places.push(places[places.length - 1] + point.length);
+  return places;
+}
+
 function repeated(text) {
   const words = text.match(/[\p{L}\p{M}'’]+/gu) || [], counts = new Map();
   for (const word of words) counts.set(word.toLowerCase(), (counts.get(word.toLowerCase()) || 0) + 1);
@@ -120,19 +171,21 @@ function repeated(text) {
 
 function draw(column) {
   const mark = document.querySelector("input[name=mark]:checked").value;
-  const parts = mark === "likely" && column.tokens.length ? coloured(column) : mark === "often" ? repeated(column.text) : [document.createTextNode(column.text)];
+  const parts = mark === "likely" && column.tokens.length ? coloured(column) : mark === "away" && column.away && column.away.length ? distant(column) : mark === "often" ? repeated(column.text) : [document.createTextNode(column.text)];
   column.place.querySelector(".say").replaceChildren(span(column.given.prompt, "given"), ...parts);
   column.place.querySelector("h3").textContent = title(column, column.given);
   const about = column.about ? [`seed ${column.about.seed}`, `bundle ${column.about.bundle.slice(0, 12)}`] : [];
   if (column.tokens.length) about.push(`${column.tokens.length} tokens`);
   if (column.finish === "length") about.push("cut at its length");
+  if (column.distance !== undefined) about.push(`${column.distance.toFixed(2)} human spreads from the style`);
   column.place.querySelector("article > .note").textContent = about.join(" · ");
 }
 
-function newColumn(base, given) {
+function newColumn(kind, given) {
   const place = $("answer").content.firstElementChild.cloneNode(true);
-  const column = { base, given, place, text: "", tokens: [], about: null, finish: null };
-  place.querySelector(".say").setAttribute("aria-label", base ? "Text of the base model" : "Text of the voice");
+  const column = { kind, given, place, text: "", tokens: [], about: null, finish: null, baseline: kind === "baseline" ? baseline() : null };
+  place.classList.toggle("ours", kind === "voice");
+  place.querySelector(".say").setAttribute("aria-label", { base: "Text of the base model", baseline: `Text of ${column.baseline}`, voice: "Text of the voice" }[kind]);
   place.querySelector(".copy").addEventListener("click", (event) => copy(given.prompt + column.text, event.target));
   return column;
 }
@@ -141,7 +194,8 @@ async function write() {
   if (stopping || !$("ask").reportValidity()) return;
   const given = settings();
   if (given.seed === "") given.seed = String(crypto.getRandomValues(new Uint32Array(1))[0]);
-  columns = ($("beside").checked ? [true, false] : [false]).map((base) => newColumn(base, given));
+  const kinds = [...($("beside").checked ? ["base"] : []), ...(baseline() && $("baseline").checked ? ["baseline"] : []), "voice"];
+  columns = kinds.map((kind) => newColumn(kind, given));
   $("texts").replaceChildren(...columns.map((column) => column.place));
   $("answers").hidden = false;
   columns.forEach(draw);
@@ -151,10 +205,19 @@ async function write() {
   const ended = await Promise.allSettled(columns.map((column) => fillColumn(column, given, stopping.signal)));
   const wrong = [...new Set(ended.filter((one) => one.status === "rejected" && one.reason.name !== "AbortError").map((one) => one.reason.message))];
   told(...wrong);
-  const written = columns.find((column) => !column.base);
+  const written = columns.find((column) => column.kind === "voice");
   if (written.text) keep({ ...given, text: written.text, version: written.about.version });
   stopping = null;
   $("write").disabled = false; $("stop").disabled = true;
+  marked();
+}
+
+function marked() {
+  const mark = document.querySelector("input[name=mark]:checked").value;
+  $("legend").hidden = mark !== "likely";
+  $("far").hidden = mark !== "away";
+  columns.forEach(draw);
+  if (mark === "away") columns.forEach(measure);
 }
 
 async function copy(text, button) {
@@ -201,10 +264,8 @@ $("link").addEventListener("click", (event) => {
   copy(address, event.target);
 });
 $("forget").addEventListener("click", () => { localStorage.removeItem(KEPT); list(); });
-document.querySelectorAll("input[name=mark]").forEach((one) => one.addEventListener("change", () => {
-  $("legend").hidden = document.querySelector("input[name=mark]:checked").value !== "likely";
-  columns.forEach(draw);
-}));
+document.querySelectorAll("input[name=mark]").forEach((one) => one.addEventListener("change", marked));
+$("style").addEventListener("change", besides);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); write(); }
   if (event.key === "Escape" && stopping) stopping.abort();
