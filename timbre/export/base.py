@@ -70,4 +70,5 @@ def find_base(model: Artifact, decoder: Artifact, store: ArtifactStore, adapter:
 
 
 def _inputs(model: Artifact, decoder: Artifact, adapter: Artifact | None) -> dict[str, Input]:
-    return {"model": model, "decoder": decoder} | ({} if adapter is None else {"adapter": adapter})
+    inputs: dict[str, Input] = {"model": model, "decoder": decoder}
+    return inputs if adapter is None else inputs | {"adapter": adapter}

@@ -14,6 +14,7 @@ from tests.browser import CHROMIUM, Page, browser
 from tests.unit.conftest import adapter_artifact
 from tests.unit.serving.conftest import Promotions, Running, serving
 from timbre.artifacts import Artifact, ArtifactStore
+from timbre.export.base import resolve_base
 from timbre.export.merge import merged_model
 
 Test = Callable[..., None]
@@ -84,7 +85,9 @@ def with_baseline(
     """A server whose champion has a baseline beside it and its training text at hand; and the baseline's adapter."""
     place, adapter = promotions(), adapter_artifact(tiny_store, tiny_parts["model"], seed=5, size=0.3)
     place.promote(2, baseline=adapter)
-    ArtifactStore(place.home).adopt(tiny_parts["corpus"].path)
+    decoder = resolve_base(tiny_parts["model"], tiny_parts["decoder"], tiny_store, adapter)  # the server would write it too, more slowly
+    for part in (tiny_parts["corpus"], decoder):
+        ArtifactStore(place.home).adopt(part.path)
     with serving(place.home, "--limit", "max_tokens=400") as running:
         yield running, adapter
 
@@ -109,9 +112,12 @@ def test_the_baseline_writes_as_its_adapter_does_and_only_where_one_was_trained(
     assert running.post("/v1/completions", prompt="Beyond", baseline=True, strength=0.5).status_code == 400
 
 
-def test_stretches_that_take_a_text_from_its_style_are_told_by_leaving_them_out(with_baseline: tuple[Running, Artifact]) -> None:
+def test_stretches_that_take_a_text_from_its_style_are_told_by_leaving_them_out(
+    with_baseline: tuple[Running, Artifact], tiny_corpus_texts: list[tuple[str, str]]
+) -> None:
     running, _ = with_baseline
-    text = "The harbour lay grey and still. " * 6 + "!!! ??? ;;; ### @@@ !!! ??? ;;; ### @@@ !!! ??? " + "A light moved on the water. " * 6
+    human = " ".join(tiny_corpus_texts[0][1].split()[:96]).split(" ")
+    text = " ".join([*human[:48], *(["!!!", "???", ";;;", "###", "@@@", "???", "!!!", ";;;", "???", "###", ";;;", "!!!"]), *human[48:]])
     answer = running.post("/v1/style-distance", style="literary", text=text)
     told = answer.json()
     assert answer.status_code == 200 and told["timbre"]["critic"] == "style distance" and told["distance"] > 0
