@@ -112,19 +112,22 @@ def test_the_baseline_writes_as_its_adapter_does_and_only_where_one_was_trained(
     assert running.post("/v1/completions", prompt="Beyond", baseline=True, strength=0.5).status_code == 400
 
 
+SYMPOSIUM = "IN 2017 THE 14TH SYMPOSIUM OF 320 DERMATOLOGISTS MET AT BERLIN, GERMANY,"
+
+
 def test_stretches_that_take_a_text_from_its_style_are_told_by_leaving_them_out(
     with_baseline: tuple[Running, Artifact], tiny_corpus_texts: list[tuple[str, str]]
 ) -> None:
     running, _ = with_baseline
     human = " ".join(tiny_corpus_texts[0][1].split()[:96]).split(" ")
-    text = " ".join([*human[:48], *(["!!!", "???", ";;;", "###", "@@@", "???", "!!!", ";;;", "???", "###", ";;;", "!!!"]), *human[48:]])
+    text = " ".join([*human[:48], *SYMPOSIUM.split(), *human[48:]])
     answer = running.post("/v1/style-distance", style="literary", text=text)
     told = answer.json()
     assert answer.status_code == 200 and told["timbre"]["critic"] == "style distance" and told["distance"] > 0
     pieces = [text[one["start"] : one["end"]] for one in told["stretches"]]
     assert "".join(pieces).replace(" ", "") == text.replace(" ", "")  # every word stands in one piece
     worst = max(told["stretches"], key=lambda one: one["away"])
-    assert worst["away"] > 0 and set("!?;#@") & set(text[worst["start"] : worst["end"]])
+    assert worst["away"] > 0 and set(text[worst["start"] : worst["end"]].split()) <= set(SYMPOSIUM.split())
     assert running.post("/v1/style-distance", style="literary", text="one").json()["stretches"][0]["end"] == 3
     for body in ({"text": " "}, {"text": "x" * 8001}, {"style": "nobody", "text": "x"}, {"text": "x", "n": 2}, {}):
         assert 400 <= running.post("/v1/style-distance", **body).status_code < 500
