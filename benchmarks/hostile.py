@@ -42,11 +42,15 @@ def hostile_requests(schema: dict[str, Any], count: int, seed: int = 0) -> Itera
     kinds = (_spoilt, _spoilt, _spoilt, _spoilt, _cut, _bytes, _headers, _elsewhere)
     for _ in range(count):
         path, name = rng.choice(sorted(posts.items()))
-        body = {key: value for key, value in _value(schema["components"]["schemas"][name], schema, rng, 0).items() if rng.random() < 0.6}
-        for given in ("model", "style", "watermark", "top_logprobs", "max_completion_tokens"):  # what fits the schema and not this server
+        share = rng.choice((0.1, 0.6))  # few fields get by the first check, many meet one another
+        body = {key: value for key, value in _value(schema["components"]["schemas"][name], schema, rng, 0).items() if rng.random() < share}
+        for given in ("model", "style", "watermark", "top_logprobs", "max_completion_tokens", "baseline"):  # what fits the schema and not this server
             body.pop(given, None)
-        body |= {"max_tokens": rng.choice((1, 4, 8)), "n": 1}
-        body |= {"messages": [{"role": "user", "content": "Hello"}]} if "chat" in path else {"prompt": "Hello"}
+        if "distance" in path:
+            body |= {"text": "Hello there, old friend."}
+        else:
+            body |= {"max_tokens": rng.choice((1, 4, 8)), "n": 1}
+            body |= {"messages": [{"role": "user", "content": "Hello"}]} if "chat" in path else {"prompt": "Hello"}
         yield rng.choice(kinds)(path, body, schema, rng)
 
 
