@@ -13,6 +13,8 @@ _STRANGE: tuple[Any, ...] = (
     "a" * 20_000, "%s%n", "{{7*7}}", "'; DROP TABLE moves; --", [], {}, [None], [[]], [{}], {"": None}, ["a"] * 500, list(range(300)),
     [[1, 2], "x"], [-1], [2**40],
 )  # fmt: skip
+_NOT_HERE = ("model", "style", "watermark", "top_logprobs", "max_completion_tokens", "baseline")
+"""Fields whose values fit the schema and not this server."""
 _METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "POST")
 _TYPES = ("text/plain", "application/xml", "application/json; charset=utf-16", "", "multipart/form-data", "APPLICATION/JSON", "x" * 2000)
 
@@ -44,7 +46,7 @@ def hostile_requests(schema: dict[str, Any], count: int, seed: int = 0) -> Itera
         path, name = rng.choice(sorted(posts.items()))
         share = rng.choice((0.1, 0.6))  # few fields get by the first check, many meet one another
         body = {key: value for key, value in _value(schema["components"]["schemas"][name], schema, rng, 0).items() if rng.random() < share}
-        for given in ("model", "style", "watermark", "top_logprobs", "max_completion_tokens", "baseline"):  # what fits the schema and not this server
+        for given in _NOT_HERE:
             body.pop(given, None)
         if "distance" in path:
             body |= {"text": "Hello there, old friend."}
