@@ -49,6 +49,14 @@ class IntegrityError(Exception):
     """Stored bytes are not what their manifest says. The message names the file."""
 
 
+def kept(place: Path, make: Callable[[], list[Any]]) -> list[Any]:
+    """What a JSON file holds; made and written first where it is not there, so that long work that was killed goes on behind it."""
+    if not place.exists():
+        write_atomically(place, canonical_json(make()))
+    found: list[Any] = json.loads(place.read_bytes())
+    return found
+
+
 def canonical_json(value: Any) -> bytes:
     """One spelling for one value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -14,13 +14,14 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
-from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, Stage, Workspace, canonical_json, write_atomically
+from timbre.artifacts import Artifact, ArtifactStore, Input, IntegrityError, Stage, Workspace, kept
 from timbre.config import Frozen
 from timbre.export.facts import BundleFacts
 from timbre.export.session import Decoder
@@ -121,11 +122,11 @@ def precision_of(weights: Path) -> str:
     return f"int{Quantised.model_validate_json((weights.parent / FIGURES_FILE).read_bytes()).bits}"
 
 
-def compared(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, quantised: Path, kept: Path | None = None) -> Quantised:
+def compared(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, quantised: Path, scratch: Path) -> Quantised:
     """KL(fp32 ‖ quantised) at every token of passages of test documents, half of each read at once and half on the cache.
 
     Args:
-        kept: a folder where the distances of each passage are kept, and taken from where they are there.
+        scratch: a folder where the distances of each passage are kept, and taken from where they are there.
 
     Raises:
         ValueError: no test document has `config.window` tokens.
@@ -136,20 +137,13 @@ def compared(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, quanti
     def distances(row: "NDArray[np.int64]") -> list[float]:
         log_p, log_q = (_log_probabilities(decoder, row)[:, :vocabulary] for decoder in (exact, rounded))
         found: list[float] = (np.exp(log_p) * (log_p - log_q)).sum(-1).tolist()
+        if not np.isfinite(found).all():
+            raise IntegrityError("quantised weights gave a number that is none")
         return found
 
     found = []
     for number, row in enumerate(_passages(config, bundle, corpus)):
-        place = None if kept is None else kept / f"kl-{number:05}.json"
-        if place is None or not place.exists():
-            fresh = distances(row)
-            if not np.isfinite(fresh).all():
-                raise IntegrityError("quantised weights gave a number that is none")
-            if place is not None:
-                write_atomically(place, canonical_json(fresh))
-            found.append(fresh)
-        else:
-            found.append(json.loads(place.read_bytes()))
+        found.append(kept(scratch / f"kl-{number:05}.json", partial(distances, row)))
     if not found:
         raise ValueError(f"no test document has {config.window} tokens to compare quantised weights on: add longer ones to the corpus")
     kl = np.concatenate(found)

@@ -10,14 +10,14 @@ A form passes if its mean KL is at most `LIMIT` nats a token on as many held-out
 from fp32's with an area whose upper 95% bound is above `APART`, and it is no worse than fp32 by the quick policy's margins.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace, canonical_json, json_lines, write_atomically
+from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, Stage, Workspace, canonical_json, json_lines, kept
 from timbre.config import Frozen
 from timbre.export.facts import BundleFacts
 from timbre.export.quantised import LIMIT, ONNX_FILE, Quantised
@@ -107,7 +107,7 @@ def _texts(
         return [reader.tokenizer.decode(ids) for ids in found.tolist()]
 
     for name, start in work.progress.track(groups, "texts of every form", total=len(groups)):
-        texts[name] += _kept(work.scratch / f"{name}-{start:05}.json", lambda name=name, start=start: written(name, start))  # type: ignore[misc]
+        texts[name] += kept(work.scratch / f"{name}-{start:05}.json", partial(written, name, start))
     documents = [document for document, _ in rows for _ in range(config.samples)]
     return {name: side[: config.texts] for name, side in texts.items()}, documents[: config.texts]
 
@@ -126,10 +126,10 @@ def _read(config: EnginesConfig, corpus: Artifact, inputs: Mapping[str, Input], 
         assert isinstance(file, FileInput)
         return rounding.probed(reader, kind, file, config.probes, config.seed)
 
-    items = _kept(place.with_name(f"{place.name}-nll.json"), likelihood)
+    items = kept(place.with_name(f"{place.name}-nll.json"), likelihood)
     kinds: dict[ProbeKind, str] = {"bias": "bias_probes", "facts": "fact_probes"}
     for kind, name in kinds.items():
-        items += _kept(place.with_name(f"{place.name}-{kind}.json"), lambda kind=kind, name=name: probed(kind, name))  # type: ignore[misc]
+        items += kept(place.with_name(f"{place.name}-{kind}.json"), partial(probed, kind, name))
     return items
 
 
@@ -217,11 +217,3 @@ def find_served(bundle: str, store: ArtifactStore) -> Artifact | None:
             if artifact.manifest.inputs.get("bundle") == bundle and artifact.manifest.stage_version == SERVED.version:
                 about.append(artifact)
     return max(about, key=lambda artifact: str(artifact.manifest.built.get("at", "")), default=None)
-
-
-def _kept(place: Path, make: Callable[[], list[Any]]) -> list[Any]:
-    """What a file holds; made and written first where it is not there."""
-    if not place.exists():
-        write_atomically(place, canonical_json(make()))
-    found: list[Any] = json.loads(place.read_bytes())
-    return found

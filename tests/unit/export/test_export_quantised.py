@@ -32,11 +32,11 @@ def quantised(tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tiny_store
 
 
 def test_the_distance_is_that_of_both_distributions_on_held_out_text(
-    quantised: Artifact, tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tiny_store: ArtifactStore
+    quantised: Artifact, tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tiny_store: ArtifactStore, tmp_path: Path
 ) -> None:
     figures = Quantised.read(quantised)
     assert 0 < figures.kl <= figures.kl_99 < 0.02 and figures.passes and figures.tokens == 320  # whole passages
-    itself = compared(CONFIG, tiny_bundle, tiny_parts["corpus"], tiny_bundle.file("model.onnx"))
+    itself = compared(CONFIG, tiny_bundle, tiny_parts["corpus"], tiny_bundle.file("model.onnx"), tmp_path)
     assert itself.kl == pytest.approx(0, abs=1e-9)
     assert find_quantised(CONFIG, tiny_bundle, tiny_parts["corpus"], tiny_store) == quantised
     sizes = [
@@ -67,9 +67,9 @@ def test_weights_that_are_too_far_are_served_with_a_warning_only(
         served_file(make_artifact(ArtifactStore(tmp_path), STAGE.name, CONFIG, write))
 
 
-def test_a_corpus_without_a_long_enough_document_is_refused(tiny_bundle: Artifact, tiny_parts: dict[str, Artifact]) -> None:
+def test_a_corpus_without_a_long_enough_document_is_refused(tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no test document has 100000 tokens"):
-        compared(QuantisedConfig(window=100_000), tiny_bundle, tiny_parts["corpus"], tiny_bundle.file("model.onnx"))
+        compared(QuantisedConfig(window=100_000), tiny_bundle, tiny_parts["corpus"], tiny_bundle.file("model.onnx"), tmp_path)
 
 
 def test_both_forms_share_one_shape_of_cache(quantised: Artifact, tiny_bundle: Artifact) -> None:
@@ -126,4 +126,4 @@ def test_a_comparison_that_was_killed_goes_on_with_the_passage_it_was_at(
     steps[:] = [1] * 11
     once = compared(CONFIG, tiny_bundle, tiny_parts["corpus"], file, tmp_path)
     assert len(steps) == 11 + 4 * 6  # eight passages, two of them kept
-    assert once == compared(CONFIG, tiny_bundle, tiny_parts["corpus"], file)
+    assert once == compared(CONFIG, tiny_bundle, tiny_parts["corpus"], file, tmp_path / "anew")
