@@ -53,7 +53,10 @@ def corpus_artifact(store: ArtifactStore, texts: list[tuple[str, str]]) -> Artif
 
 
 def adapter_artifact(store: ArtifactStore, model: Artifact, seed: int = 0, size: float = 0.1) -> Artifact:
-    """A LoRA adapter on all linear layers with random weights: what training could have left, and far from doing nothing."""
+    """A LoRA adapter on all linear layers with random weights: what training could have left, and far from doing nothing.
+
+    Seed and size stand in its key, the size as a learning rate: two tests never get each other's.
+    """
 
     def write(output: Path) -> None:
         import json
@@ -76,7 +79,7 @@ def adapter_artifact(store: ArtifactStore, model: Artifact, seed: int = 0, size:
         config = json.loads((output / "adapter_config.json").read_text()) | {"base_model_name_or_path": ""}
         (output / "adapter_config.json").write_text(json.dumps(config))
 
-    return built(store, "adapter", TrainingConfig(seed=seed), write)
+    return built(store, "adapter", TrainingConfig(seed=seed, learning_rate=size), write)
 
 
 @pytest.fixture(scope="session")
