@@ -188,7 +188,7 @@ def of_server(bench: Bench, style: str, model: str, turns: Path) -> Figures:
             first, (seconds, _), _ = write(writer, ids, 1, tokens, bench.plain)
             return Pace(first, tokens / (first + seconds), 0.0)
 
-        found = in_turn({"http": streamed, "engine": alone}, bench.rounds)
+        found = in_turn({"http": streamed, "engine": alone}, bench.rounds, turns)
     writer.close()
     overhead = median(other.wall / one.wall for one, other in zip(found["http"], found["engine"], strict=True))
     return {"cold_start_s": median(starts), "server_overhead": overhead, "server_tokens": lengths[-1] if lengths else bench.tokens}

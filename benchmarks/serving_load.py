@@ -4,7 +4,8 @@
     python -m benchmarks.serving_load --bundle FOLDER --json          any bundle
     python -m benchmarks.serving_load --bundle FOLDER --hostile 1000 --load 0
 
-A home of its own with two versions: the bundle, and the same with some weights scaled, which writes otherwise. `timbre serve
+A home of its own with two versions: the bundle, and the same with some weights scaled, which writes otherwise. A champion is served in
+the form that this home serves (`--precision`), and so is the other version, which nobody judged. `timbre serve
 --workers 2` answers REQUESTS from OpenAI's own client, AT_ONCE at a time; a quarter in, version 2 is promoted, half in, it is rolled
 back, three quarters in, one of the two workers is killed (SIGKILL).
 
@@ -31,7 +32,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -71,15 +72,44 @@ class Home:
             )  # fmt: skip
 
 
-def home_of(bundle: Artifact, folder: Path) -> Home:
-    """A home with the bundle as version 1, champion, and another that writes otherwise as version 2."""
+def home_of(bundle: Artifact, folder: Path, form: Artifact | None = None, corpus: Artifact | None = None) -> Home:
+    """A home with the bundle as version 1, champion, and another that writes otherwise as version 2.
+
+    Args:
+        form: the bundle's rounded weights that are served instead of its own; version 2 is then rounded alike.
+        corpus: what that rounding is compared on.
+    """
     store = ArtifactStore(folder)
     home = Home(folder, {})
     for version, made in enumerate((store.adopt(bundle.path), scaled(bundle, store)), start=1):
+        if form is not None and corpus is not None:
+            _name_form(made, store.adopt(form.path) if version == 1 else _rounded(made, form, corpus, store), store)
         subject = canonical_json({"verdict": "PASS", "subject": {"bundle": made.digest}})
         home.verdicts[version] = _built(store, "verdict", f"v{version}", {"verdict.json": subject}).digest
     home.move(1)
     return home
+
+
+def _rounded(bundle: Artifact, form: Artifact, corpus: Artifact, store: ArtifactStore) -> Artifact:
+    from timbre.export.quantised import Quantised, QuantisedConfig, resolve_quantised
+
+    like = Quantised.read(form)
+    config = QuantisedConfig.model_validate({"bits": like.bits, "block": like.block, "tokens": 64, "window": 64})
+    return resolve_quantised(config, bundle, corpus, store)
+
+
+def _name_form(bundle: Artifact, form: Artifact, store: ArtifactStore) -> None:
+    """What `timbre quantise` writes at its end: that this form is served."""
+    from timbre.export.quantised import Quantised
+    from timbre.serving.engines import SERVED, ServedConfig
+
+    name = f"int{Quantised.read(form).bits}"
+
+    def write(_: ServedConfig, __: Mapping[str, Input], work: Workspace) -> None:
+        (work.output / "served.json").write_bytes(canonical_json({"default": name}))
+
+    config = ServedConfig.model_validate({"default": name})
+    store.build(Stage(SERVED.name, SERVED.version, write), config, {"bundle": bundle, name: form})
 
 
 def scaled(bundle: Artifact, store: ArtifactStore) -> Artifact:
@@ -98,7 +128,7 @@ def scaled(bundle: Artifact, store: ArtifactStore) -> Artifact:
 
 
 def _built(store: ArtifactStore, stage: str, name: str, files: dict[str, bytes]) -> Artifact:
-    def write(_: _Named, __: dict[str, Input], work: Workspace) -> None:
+    def write(_: _Named, __: Mapping[str, Input], work: Workspace) -> None:
         for each, content in files.items():
             (work.output / each).write_bytes(content)
 
@@ -270,13 +300,18 @@ def _until(what: Any, seconds: float = 600) -> None:
         time.sleep(0.1)
 
 
-def run(bundle: Artifact, requests: int = 500, at_once: int = 16, tokens: int = 24, hostile_count: int = 1000) -> dict[str, Any]:
+def run(
+    bundle: Artifact, requests: int = 500, at_once: int = 16, tokens: int = 24, hostile_count: int = 1000,
+    form: Artifact | None = None, corpus: Artifact | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Both parts on one bundle; 0 requests leave a part out."""
     with tempfile.TemporaryDirectory(prefix="timbre-load-") as folder:
-        home = home_of(bundle, Path(folder))
-        figures: dict[str, Any] = {"bundle": bundle.digest, "load_before": os.getloadavg()[0]}
+        home = home_of(bundle, Path(folder), form, corpus)
+        figures: dict[str, Any] = {"bundle": bundle.digest, "load_before": os.getloadavg()[0], "tokens": tokens, "at_once": at_once}
         if requests:
+            began = time.monotonic()
             figures |= load(home, requests, at_once, tokens)
+            figures["seconds"] = round(time.monotonic() - began)
         if hostile_count:
             home.move(1)
             figures |= hostile(home, hostile_count)
@@ -287,7 +322,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--style", default="literary")
-    parser.add_argument("--bundle", type=Path, help="the folder of a bundle, instead of the champion")
+    parser.add_argument("--bundle", type=Path, help="the folder of a bundle, instead of the champion; it is served in fp32")
+    parser.add_argument(
+        "--precision", default="auto", choices=("auto", "fp32", "int8", "int4"), help="form of the champion (default: as served)"
+    )
     parser.add_argument("--load", type=int, default=500, help="requests")
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=24, help="length of each text")
@@ -296,28 +334,46 @@ def main() -> None:
     given = parser.parse_args()
     tell(
         given.bundle, given.style, requests=given.load, at_once=given.at_once, tokens=given.tokens, hostile_count=given.hostile,
-        as_json=given.json,
+        precision=given.precision, as_json=given.json,
     )  # fmt: skip
 
 
 def tell(
-    folder: Path | None, style: str, *, requests: int = 500, at_once: int = 16, tokens: int = 24, hostile_count: int = 1000, as_json: bool
-) -> None:
+    folder: Path | None, style: str, *, requests: int = 500, at_once: int = 16, tokens: int = 24, hostile_count: int = 1000,
+    precision: str = "auto", as_json: bool,
+) -> None:  # fmt: skip
     """Measure and print; exit code 3 where anything failed or was mixed."""
-    figures = run(opened(folder, style), requests, at_once, tokens, hostile_count)
+    bundle, form, corpus = opened(folder, style, precision)
+    figures = {"precision": precision_of(form)} | run(bundle, requests, at_once, tokens, hostile_count, form, corpus)
     print(json.dumps(figures) if as_json else "\n".join(f"{name:24} {value}" for name, value in figures.items()))
     if figures.get("errors") or figures.get("mixed") or figures.get("hostile_5xx"):
         sys.exit(3)
 
 
-def opened(folder: Path | None, style: str) -> Artifact:
-    """The bundle of a folder, or of a style's champion."""
-    if folder is not None:
-        return Artifact.open(folder)
-    from timbre.config import ModelConfig
-    from timbre.tasks.bundles import bundle_of
+def precision_of(form: Artifact | None) -> str:
+    """What numbers the weights are that are served."""
+    from timbre.export.quantised import Quantised
 
-    return bundle_of(style, ModelConfig()).artifact
+    return "fp32" if form is None else f"int{Quantised.read(form).bits}"
+
+
+def opened(folder: Path | None, style: str, precision: str = "auto") -> tuple[Artifact, Artifact | None, Artifact | None]:
+    """The bundle of a folder or of a style's champion, the rounded weights that are served, and the corpus."""
+    if folder is not None:
+        return Artifact.open(folder), None, None
+    from timbre.config import ModelConfig
+    from timbre.export.facts import BundleFacts
+    from timbre.serving.engines import find_served
+    from timbre.tasks.bundles import bundle_of
+    from timbre.tasks.context import open_store
+    from timbre.tasks.quantised import quantised_of
+
+    bundle, store = bundle_of(style, ModelConfig()).artifact, open_store()
+    corpus, served = store.open("corpus", BundleFacts.read(bundle).digests["corpus"]), find_served(bundle.digest, store)
+    if precision == "auto":
+        precision = "fp32" if served is None else str(served.manifest.config["default"])
+    form = None if precision == "fp32" else quantised_of(bundle, build=True, precision=precision)
+    return bundle, form, corpus
 
 
 if __name__ == "__main__":
