@@ -65,6 +65,8 @@ def test_base_and_champion_are_written_side_by_side_and_shared_by_a_link(server:
         page.evaluate("document.querySelector('input[value=likely]').click()")
         kinds = page.evaluate("[...document.querySelectorAll('.say span[class^=p]')].map(one => one.className)")
         assert len(kinds) == 48 and set(kinds) <= {"p0", "p1", "p2", "p3"} and texts(page)[0].endswith(expected[0])
+        marked = page.evaluate("[...document.querySelectorAll('.say span[class^=p]')].map(one => one.textContent)")
+        assert all(text == text.lstrip() or not text.strip() for text in marked)  # a coloured space would hang at the end of a line
         page.evaluate("document.querySelector('input[value=often]').click()")
         assert texts(page)[1] == asked["prompt"] + expected[1]
         page.evaluate("document.getElementById('link').click()")

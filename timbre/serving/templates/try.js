@@ -122,10 +122,12 @@ function coloured(column) {
   const begins = column.tokens.map(([offset]) => offset);
   return column.tokens.map(([offset, logprob], number) => {
     const kind = logprob < Math.log(0.01) ? "p0" : logprob < Math.log(0.1) ? "p1" : logprob < Math.log(0.5) ? "p2" : "p3";
-    const made = span(column.text.slice(offset, number + 1 < begins.length ? begins[number + 1] : undefined), kind);
+    const text = column.text.slice(offset, number + 1 < begins.length ? begins[number + 1] : undefined);
+    const word = text.trimStart() || text;  // the space before a word would be a coloured bar at the end of a line
+    const made = span(word, kind);
     made.title = `probability ${Math.exp(logprob).toPrecision(2)}`;
-    return made;
-  });
+    return [document.createTextNode(text.slice(0, text.length - word.length)), made];
+  }).flat();
 }
 
 function distant(column) {
@@ -174,7 +176,7 @@ function draw(column) {
   const parts = mark === "likely" && column.tokens.length ? coloured(column) : mark === "away" && column.away && column.away.length ? distant(column) : mark === "often" ? repeated(column.text) : [document.createTextNode(column.text)];
   column.place.querySelector(".say").replaceChildren(span(column.given.prompt, "given"), ...parts);
   column.place.querySelector("h3").textContent = title(column, column.given);
-  const about = column.about ? [`seed ${column.about.seed}`, `bundle ${column.about.bundle.slice(0, 12)}`] : [];
+  const about = column.about ? [`seed ${column.about.seed}`, ...(column.kind === "voice" ? [`bundle ${column.about.bundle.slice(0, 12)}`] : [])] : [];
   if (column.tokens.length) about.push(`${column.tokens.length} tokens`);
   if (column.finish === "length") about.push("cut at its length");
   if (column.distance !== undefined) about.push(`${column.distance.toFixed(2)} human spreads from the style`);
