@@ -35,20 +35,29 @@ def compare(
     if json_output:
         print(json.dumps(_as_json(comparison), indent=2))
         return
-    from timbre.cli.summary import print_gates
+    from rich.console import Console
 
-    print(f"{comparison.model}: v{candidate} against v{rival}")
-    print_gates([gate.as_json() for gate in comparison.judgement.gates])
-    print(f"\n{comparison.judgement.verdict} under the policy of v{candidate}; page: {comparison.page}")
+    from timbre.cli.summary import print_gates
+    from timbre.gates.beside import HOLDS, differences
+
+    judgement, console = comparison.judgement, Console(width=80, highlight=False)
+    console.print(f"{comparison.model}: v{candidate} compared with v{rival}. {differences(judgement, f'v{rival}')}", markup=False)
+    print_gates([gate.as_json() for gate in judgement.gates], HOLDS)
+    asked = f"the policy of v{candidate} asked with v{rival} in the place of the base {HOLDS[judgement.verdict]}"
+    console.print(f"\nThis is no verdict on a release: {asked}.", markup=False)
+    print(f"page {comparison.page}")
 
 
 def _as_json(comparison: "Comparison") -> dict[str, object]:
+    from timbre.gates.beside import HOLDS, as_compared, differences
+
     judgement = comparison.judgement
     return {
         "model": comparison.model,
         "candidate": comparison.candidate,
         "rival": comparison.rival,
-        "verdict": judgement.verdict,
-        "gates": [gate.as_json() for gate in judgement.gates],
+        "verdict": HOLDS[judgement.verdict],
+        "why": differences(judgement, f"v{comparison.rival}"),
+        "gates": [as_compared(gate) for gate in judgement.gates],
         "page": str(comparison.page),
     }

@@ -112,23 +112,27 @@ def corpus_line(counts: Mapping[str, Any]) -> str:
     return f"corpus: {counts['read']} documents read, {counts['kept']} kept, {sum(rejected.values())} rejected{reasons}"
 
 
-def print_gates(rows: Iterable[Mapping[str, Any]]) -> None:
-    """One line a gate: verdict, figure, one-sided bounds, what is asked, on how many items; then what did not pass, in words."""
+def print_gates(rows: Iterable[Mapping[str, Any]], words: Mapping[str, str] | None = None) -> None:
+    """One line a gate: verdict, figure, one-sided bounds, what is asked, on how many items; then what did not pass, in words.
+
+    Args:
+        words: what verdicts are called where they are none on a release.
+    """
     from rich.table import Table
 
     gates = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title="\nGates", title_justify="left", title_style="bold")
-    for name in ("gate", "verdict", "figure", "95% bounds", "required", "n"):
+    for name in ("gate", "says" if words else "verdict", "figure", "95% bounds", "required", "n"):
         gates.add_column(name, justify="right" if name in ("figure", "n") else "left", no_wrap=True)
     console, shown = _console(), list(rows)
     for gate in shown:
-        gates.add_row(*_gate_row(gate))
+        gates.add_row(*_gate_row(gate, words or {}))
     console.print(gates)
     for gate in shown:
         if gate["verdict"] != "PASS":
             console.print(f"{gate['name']}: {gate['sentence']}", markup=False)
 
 
-def _gate_row(gate: Mapping[str, Any]) -> tuple[str, ...]:
+def _gate_row(gate: Mapping[str, Any], words: Mapping[str, str]) -> tuple[str, ...]:
     """A gate's verdict, figure, one-sided bounds, and what the policy asks, in the gate's unit."""
     scale = float(gate["scale"])
 
@@ -145,7 +149,7 @@ def _gate_row(gate: Mapping[str, Any]) -> tuple[str, ...]:
         "floor": f">= {figure('limit')}",
     }.get(gate["kind"], "yes")
     bounds = f"{figure('low', 2)} … {figure('high', 2)}" if gate["low"] is not None else ""
-    verdict = f"[{_COLOURS[gate['verdict']]}]{gate['verdict']}[/]"
+    verdict = f"[{_COLOURS[gate['verdict']]}]{words.get(gate['verdict'], gate['verdict'])}[/]"
     return gate["name"], verdict, figure("value"), bounds, f"{required} {gate['unit']}".strip(), str(gate["n"] or "")
 
 

@@ -9,6 +9,7 @@ from timbre.corpus import layout
 from timbre.corpus.books import without_frames
 from timbre.corpus.characters import plain_characters
 from timbre.corpus.frames import without_notices
+from timbre.corpus.hyphens import without_hyphens
 from timbre.corpus.running_heads import without_running_heads
 from timbre.words import count_tokens, letter_share, sentence_spans, size
 
@@ -46,7 +47,7 @@ def clean(text: str, heading_pattern: str = "") -> str:
     text = _LEADERS.sub("", _unquoted(text))
     if heading_pattern:
         text = re.sub(rf"\A\s*(?:{heading_pattern})[^\n]*\n?", "", text)
-    text = _EMPHASIS.sub(r"\1", layout.without_hyphens(text))
+    text = _EMPHASIS.sub(r"\1", without_hyphens(text))
     text = "\n\n".join(paragraph for paragraph in layout.paragraphs(text) if not _ORNAMENT.fullmatch(paragraph))
     return _MEANT.sub("\n", text) if LINE_END in text else text
 

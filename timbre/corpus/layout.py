@@ -8,38 +8,12 @@ import regex as re
 
 _BLANK = re.compile(r"\n[ \t\u2000-\u200a\u3000]*\n")
 _SPACES = re.compile(r"[ \t\u2000-\u200a\u3000]+")
-_HYPHEN = re.compile(r"(\p{Ll}+)-\n[ \t]*(\p{Ll}+)")
 _WIDE = re.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}　、。，！？；：「」『』（）《》…—]")
 _ENDS = re.compile(r"[.!?…:;。！？।॥؟۔:;][\"'”’»)\]」』]*$")
 _ITEM = re.compile(r"(?:[-*•–—·]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+\S")
 _INDENT = re.compile(r"[ \t\u3000]*")
 _NARROWEST, _WIDEST, _VERSE_WIDTH, _LONG = 34, 140, 60, 100
 _WRAPPED, _PROSE_LINE, _FEWEST_LINES = 0.6, 80, 8
-
-
-def without_hyphens(text: str, others: frozenset[str] = frozenset()) -> str:
-    """Words that a line end cut, whole again.
-
-    A hyphen stays where the text writes the word with one elsewhere, or both its parts as words and never the whole: wrapping
-    programs cut at hyphens that were there. `others` are words of texts that belong to this one.
-    """
-    if "-\n" not in text:
-        return text
-    known = hyphenated_words(text) | others
-
-    def close(found: re.Match[str]) -> str:
-        first, second = str(found[1]), str(found[2])
-        compound = f"{first}-{second}"
-        if first + second in known:
-            return first + second
-        return compound if compound in known or {first, second} <= known else first + second
-
-    return str(_HYPHEN.sub(close, text))
-
-
-def hyphenated_words(text: str) -> frozenset[str]:
-    """The words of a text in small letters, compounds with their hyphens; those that a line end cuts are left out."""
-    return frozenset(re.findall(r"\p{L}+(?:-\p{Ll}+)*", _HYPHEN.sub(" ", text).lower()))
 
 
 def paragraphs(text: str) -> Iterator[str]:
@@ -167,7 +141,7 @@ def _indented_parts(block: Sequence[str], margin: int) -> Iterator[Sequence[str]
     starts = [place for place, indent in enumerate(indents) if place and 0 < indent - usual <= 12]
     if not starts and indents[0] < usual:  # hanging: what begins a paragraph stands out, the rest is indented
         starts = [place for place, indent in enumerate(indents) if place and indent == indents[0]]
-    if len(starts) > 0.6 * len(block) or _is_verse(block):
+    if len(starts) > 0.6 * len(block) or _is_verse(block, margin):
         yield block
         return
     before = 0
@@ -180,7 +154,7 @@ def _indented_parts(block: Sequence[str], margin: int) -> Iterator[Sequence[str]
 def _rejoined(block: Sequence[str], margin: int) -> str:
     """A paragraph of lines that were cut; verse, lists, and lines that end well before the margin without need stay lines."""
     lines = [_tidy(line) for line in block]
-    if len(lines) == 1 or _is_verse(lines):
+    if len(lines) == 1 or _is_verse(lines, margin):
         return "\n".join(lines)
     joined = lines[0]
     for before, line in pairwise(lines):
@@ -193,8 +167,10 @@ def _rejoined(block: Sequence[str], margin: int) -> str:
     return joined
 
 
-def _is_verse(lines: Sequence[str]) -> bool:
-    """Several lines, all short, most beginning with a capital: where they end is meant."""
+def _is_verse(lines: Sequence[str], margin: int | None = None) -> bool:
+    """Several lines, all short, most beginning with a capital: where they end is meant, unless the margin left them no choice."""
+    if margin is not None and all(_is_full(line, following, margin) for line, following in pairwise(lines)):
+        return False
     bare = [line.strip() for line in lines]
     return (
         len(bare) > 2

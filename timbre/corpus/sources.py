@@ -24,7 +24,7 @@ Format = Literal[
     "pdf", "epub", "fb2", "mht", "org", "tex", "asciidoc", "subtitles", "chat",
 ]  # fmt: skip
 _USERS_OWN: tuple[SourceKind, ...] = ("local", "huggingface", "url")
-READING = 2
+READING = 3
 """Raised when files that users bring are read otherwise than before, while what ships reads the same: their corpora are made anew."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
 

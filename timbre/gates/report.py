@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from timbre.artifacts import Artifact, IntegrityError
+from timbre.gates.beside import HOLDS, differences
 from timbre.gates.charts import forest, limit_row
 from timbre.gates.evidence import BASE, Evidence
 from timbre.gates.figures import audit_tables, category_tables, not_measured, sentences, single_figures
@@ -76,7 +77,8 @@ def report_context(
     return {
         "verdict": verdict,
         "headline": headline or _HEADLINES[judgement.verdict],
-        "compared": _compared(judgement, evidence.rival) if evidence.rival != BASE else "",
+        "holds": HOLDS,
+        "compared": differences(judgement, evidence.rival) if evidence.rival != BASE else "",
         "rival": evidence.rival,
         "made": made_facts(verdict, artifacts),
         "nearer": _nearer(judgement, evidence.rival),
@@ -165,24 +167,6 @@ def _in_words(judgement: Judgement, policy: str, rival: str) -> str:
     if losses := [gate for gate in judgement.gates if gate.measured_loss]:
         words += f" Measurably worse than {rival}, though within the margin: {', '.join(map(_loss, losses))}."
     return words
-
-
-def _compared(judgement: Judgement, rival: str) -> str:
-    """What differs from another version, for a page that is no verdict on a release."""
-    paired = [gate for gate in judgement.gates if gate.paired]
-    better = [gate.title for gate in paired if gate.low is not None and gate.low > 0]
-    worse = [gate.title for gate in paired if gate.high is not None and gate.high < 0]
-    unknown = [gate.title for gate in paired if gate.value is None]
-    same = [gate.title for gate in paired if gate.title not in {*better, *worse, *unknown}]
-    parts = [
-        f"{words}: {', '.join(titles)}."
-        for words, titles in (
-            (f"Measurably better than {rival}", better), (f"Measurably worse than {rival}", worse),
-            (f"Not told apart from {rival}", same), ("Without valid evidence", unknown),
-        )
-        if titles
-    ]  # fmt: skip
-    return " ".join(parts) or f"Nothing was measured on the same items as {rival}."
 
 
 def _style_in_words(panel: Mapping[str, Any] | None) -> str:

@@ -9,11 +9,11 @@ import numpy as np
 
 from timbre.metrics import samples
 from timbre.metrics.catalogue import GROUPS, METRIC
-from timbre.metrics.comparison_verdict import SHARED_MOST, chance_and_telling, shared, too_few, verdict_of
+from timbre.metrics.comparison_verdict import SHARED_MOST, chance_and_telling, same_words, shared, too_few, verdict_of
 from timbre.metrics.encoder import Encoder
 from timbre.metrics.measuring import LEAST, Figure, Reference, figure_row, measure
 from timbre.metrics.overuse import ListRate, Overused, list_rate, overused, read_phrases
-from timbre.metrics.sheet import Sheet, cleaned, differences, sheet_of
+from timbre.metrics.sheet import Sheet, cleaned, differences, reset, sheet_of
 from timbre.metrics.sides import Telltale, telltale
 from timbre.metrics.style_diversity import Definition, StyleScore, score_and_gaps
 from timbre.metrics.texts import Passages, Text, passages, read_texts
@@ -99,7 +99,8 @@ class Comparison:
     pairs: list[tuple[str, str]]
     """Passages side by side: human, candidate."""
     reason: str = ""
-    """Of INCONCLUSIVE, in a word: "few", "short", "documents", "empty" or "shared"."""
+    """Of INCONCLUSIVE, in a word: "few", "short", "documents", "empty" or "shared"; of "not told apart", "same" where both sides
+    are the same texts in another layout."""
     score_warning: str | None = None
     told: Telltale = field(default_factory=lambda: Telltale(None, "not measured"))
     """How well a classifier tells the texts from human ones."""
@@ -139,12 +140,16 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
     read_other = read_texts if request.raw else _read_cleaned
     others = {name: read_other(path) for name, path in request.others.items()}
     sides = {"texts": _side(request.texts), "human": _side(request.human)}
-    sheets = (sheet_of(sides["texts"]), sheet_of(sides["human"]))
+    given = (sides["texts"], sides["human"])
+    sheets = (sheet_of(given[0]), sheet_of(given[1]))
     if not request.raw:
-        paths = {"texts": request.texts, "human": request.human}
-        sides = {side: cleaned(texts) if isinstance(paths[side], Path) else texts for side, texts in sides.items()}
+        paths, beside = {"texts": request.texts, "human": request.human}, {"texts": sides["human"], "human": sides["texts"]}
+        sides = {side: cleaned(texts, beside[side]) if isinstance(paths[side], Path) else texts for side, texts in sides.items()}
     found = _compare(request, lists, others, sides, encoder, calibrated)
-    return replace(found, sheets=sheets, layout=tuple(differences(*sheets)), raw=request.raw)
+    told = tuple(differences(*sheets))
+    if not request.raw and reset(given, (sides["texts"], sides["human"])):
+        found = replace(found, verdict="not told apart", why=same_words(told), reason="same")
+    return replace(found, sheets=sheets, layout=told, raw=request.raw)
 
 
 def _compare(

@@ -124,3 +124,12 @@ def shared(same: int, passages_: int) -> str:
         f"{same} of {passages_} passages stand on the human side too, word for word: texts that are compared with themselves say nothing. "
         "Name human texts that these were not taken from."
     )
+
+
+def same_words(differences: Sequence[str]) -> str:
+    """That both sides are the same texts, set otherwise."""
+    how = f" ({'; '.join(each.partition(':')[0] for each in differences)})" if differences else ""
+    return (
+        f"Both sides hold the same texts, word for word, and differ only in how they are set{how}. Layout is no difference in writing; nor "
+        "do texts that are compared with themselves say who wrote them."
+    )

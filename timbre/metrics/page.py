@@ -24,6 +24,7 @@ _REASONS = {
     "documents": "There are too few documents to tell.",
     "empty": "Too many of these texts are empty to tell.",
     "shared": "The same texts stand on both sides.",
+    "same": "The same texts stand on both sides, in another layout.",
 }
 _WORDS = {"inside": "within the human band", "outside": "{} the human band", "unclear": "perhaps {} the human band"}
 
@@ -57,7 +58,7 @@ def page_context(comparison: Comparison, names: tuple[str, str]) -> dict[str, An
         "comparison": comparison,
         "missing": {title_of(name): why for name, why in comparison.missing.items()},
         "names": names,
-        "headline": _HEADLINES.get(comparison.verdict) or _REASONS[comparison.reason],
+        "headline": _REASONS.get(comparison.reason) or _HEADLINES[comparison.verdict],
         "sets": in_sets(comparison.count, own, comparison.read["human"]["passages"]),
         "mark": _VERDICT[comparison.verdict],
         "groups": [(group, rows) for group in (*GROUPS, "beside") if (rows := _rows(comparison, group))],

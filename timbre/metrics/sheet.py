@@ -11,16 +11,25 @@ from dataclasses import dataclass, replace
 import regex as re
 
 from timbre.corpus.cleaning import clean
-from timbre.corpus.layout import hyphenated_words, margin_of, without_hyphens
+from timbre.corpus.hyphens import hyphenated_words, keeps_hyphens, without_hyphens
+from timbre.corpus.layout import margin_of
 from timbre.corpus.privacy import scrub
 from timbre.corpus.repeated import LineCounter, without_repeated
 from timbre.metrics.texts import Text
 
 _REMOVED_SHARE = 1 / 3
-_CURLY_DOUBLE, _CURLY_SINGLE = re.compile(r"[“”„‟«»〝〞]"), re.compile(r"[‘’‚‛‹›]")
-_SPACED_GUILLEMETS = re.compile(r"(?<=«)[ \u00a0\u202f]+|[ \u00a0\u202f]+(?=»)")
-_DASH = re.compile(r"(?<=[\p{L}\p{P}]) ?(?:--+|[—―]) ?(?=[\p{L}\p{P}])|(?<=[\p{L}\p{P}]) – (?=[\p{L}\p{P}])|(?<=[\p{L},.;!?]) - (?=\p{L})")
-_DOTS = re.compile(r"\.(?: ?\.){2,}")
+_SINGLE = re.compile(r"[‘’‚‛‹›`´ʼ′＇]")
+_DOUBLE = re.compile(r"[“”„‟«»〝〞″＂]|''|(?<!\S),,(?=\p{L})")
+_PAIR = re.compile(r"(?<![\p{L}\p{N}'])'(?=\S)((?:[^'\n]|(?<=\p{L})'(?=\p{L}))*?(?<=[\p{L}\p{N}\p{P}]))'(?![\p{L}\p{N}])")
+"""A stretch between single quotes; an apostrophe stands within a word."""
+_SPACED_GUILLEMETS = re.compile(r"(?<=[«‹])[ \u00a0\u202f]+|[ \u00a0\u202f]+(?=[»›])")
+_SPAN = re.compile(r"(?<=\p{N}) ?(?:--|[–—]) ?(?=\p{N})|(?<=\p{N})-(?=\p{N})")
+_DASH = re.compile(
+    r" ?(?<!-)(?:--+|[—―])(?!-) ?|(?<=[\p{L}\p{P}]|^) ?– ?(?=[\p{L}\p{P}]|$)|(?<=[\p{L}\p{N}\p{P}]) [-–] (?=[\p{L}\p{N}\p{P}])",
+    re.MULTILINE,
+)
+_DOTS = re.compile(r" ?(?:\.(?: ?\.){2,}|…[.…]*)( ?(?=[\p{L}\p{N}]))?")
+_LINE_ENDS = re.compile(r"\r+\n|\r")
 _HABITS = {
     "quotes": {"straight": re.compile(r"[\"']"), "curly": re.compile(r"[“”„‘’]"), "angled": re.compile(r"[«»]")},
     "dashes": {"--": re.compile(r"(?<!-)--(?!-)"), "—": re.compile("[—―]"), "–": re.compile(r" – ")},
@@ -38,7 +47,7 @@ class Sheet:
 
 def sheet_of(texts: Sequence[Text]) -> Sheet:
     """Measure how texts are set."""
-    found = [text.text for text in texts if text.text.strip()]
+    found = [_LINE_ENDS.sub("\n", text.text) for text in texts if text.text.strip()]
     marks: dict[str, dict[str, float]] = {}
     for habit, kinds in _HABITS.items():
         counts = Counter({kind: sum(len(pattern.findall(text)) for text in found) for kind, pattern in kinds.items()})
@@ -64,20 +73,33 @@ def differences(own: Sheet, human: Sheet) -> list[str]:
     return told
 
 
-def cleaned(texts: Sequence[Text]) -> list[Text]:
-    """The texts as a corpus would hold them, set plainly: straight quotes, one kind of dash and of three dots."""
+def cleaned(texts: Sequence[Text], beside: Sequence[Text] = ()) -> list[Text]:
+    """The texts as a corpus would hold them, set plainly: straight quotes, one kind of dash and of three dots.
+
+    Words that line ends cut are looked up in all of the texts, and in those that they are compared with (`beside`).
+    """
     counter = LineCounter()
     for text in texts:
         counter.add(text.text)
     repeated = counter.found(_REMOVED_SHARE)
-    known = frozenset[str]().union(*(hyphenated_words(text.text) for text in texts))
-    unused: Counter[str] = Counter()
-    return [
-        replace(text, text=plainly(clean(scrub(without_hyphens(without_repeated(text.text, repeated), known), unused)))) for text in texts
-    ]
+    bare = [_LINE_ENDS.sub("\n", without_repeated(text.text, repeated)) for text in texts]
+    known = frozenset[str]().union(*map(hyphenated_words, bare), *(hyphenated_words(text.text) for text in beside))
+    kept, unused = keeps_hyphens(bare, known), Counter[str]()
+    whole = (without_hyphens(text, known, kept=kept) for text in bare)
+    return [replace(text, text=plainly(clean(scrub(each, unused)))) for text, each in zip(texts, whole, strict=True)]
+
+
+def reset(given: tuple[Sequence[Text], Sequence[Text]], plain: tuple[Sequence[Text], Sequence[Text]]) -> bool:
+    """Whether two sides are the same texts and only their layout differs: other characters as given, the same ones set plainly."""
+    as_given, words = (
+        [sorted(" ".join(text.text.split()) if spaces else text.text for text in side if text.text.strip()) for side in sides]
+        for sides, spaces in ((given, False), (plain, True))
+    )
+    return bool(words[0]) and words[0] == words[1] and as_given[0] != as_given[1]
 
 
 def plainly(text: str) -> str:
-    """The same words with straight quotes, dashes as — without spaces, and … for three dots."""
-    text = _CURLY_DOUBLE.sub('"', _SPACED_GUILLEMETS.sub("", text))
-    return str(_DOTS.sub("…", _DASH.sub("—", _CURLY_SINGLE.sub("'", text))))
+    """The same words with straight double quotes, dashes as — without spaces, – in spans of numbers, and … for three dots."""
+    text = _DOUBLE.sub('"', _SINGLE.sub("'", _SPACED_GUILLEMETS.sub("", text)))
+    text = _DASH.sub("—", _SPAN.sub("–", _PAIR.sub(r'"\1"', text)))
+    return str(_DOTS.sub(lambda found: "…" if found[1] is None else "… ", text))
