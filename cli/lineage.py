@@ -54,4 +54,4 @@ def lineage(
     print(f"{name} v{number}" + "".join(f"\n{key:22} {value}" for key, value in tags.items()))
     for node in nodes:
         made = f"commit {node.commit[:12]}" if node.commit else "" if node.here else "not an artifact of this home"
-        print(f"{'  ' * node.depth}{node.stage:<{max(1, 28 - 2 * node.depth)}} {node.digest[:12]}  {made}")
+        print(f"{'  ' * node.depth}{node.title:<{max(1, 28 - 2 * node.depth)}} {node.digest[:12]}  {made}")

@@ -5,14 +5,14 @@ Artifacts name the digests of their inputs in their manifests, so that the whole
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 from timbre.artifacts import MANIFEST
 
-_WIDTH, _HEIGHT, _GAP, _STEP = 205, 52, 16, 260
+_WIDTH, _HEIGHT, _GAP, _STEP = 220, 52, 16, 275
 _STYLE = (
     "svg{background:#fbfaf7;font:12px system-ui,sans-serif;fill:#63615b}.title{font-size:18px;fill:#1d1d1b}"
     ".name{font-size:14px;fill:#1d1d1b}rect{fill:#ece8de;stroke:#dedbd2}.away rect{fill:#fbfaf7;stroke-dasharray:4 3}"
@@ -28,6 +28,7 @@ class Node:
     Attributes:
         depth: how many steps of making lie between it and what was asked about.
         inputs: name of the input -> digest.
+        role: whose it is where a release has several of a kind: the candidate's, the base's.
     """
 
     stage: str
@@ -37,6 +38,11 @@ class Node:
     here: bool
     commit: str | None = None
     at: str | None = None
+    role: str | None = None
+
+    @property
+    def title(self) -> str:
+        return self.stage if self.role is None else f"{self.stage} ({self.role})"
 
     def told(self) -> dict[str, Any]:
         return asdict(self) | {"inputs": dict(self.inputs)}
@@ -74,7 +80,21 @@ def ancestry(root: str, known: Mapping[str, Mapping[str, Any]], name: str = "ver
 
     walk(root, 0)
     nodes = [_node(digest, depth, names[digest], known) for digest, depth in depths.items()]
-    return sorted(nodes, key=lambda node: (node.depth, node.stage, node.digest))
+    return sorted(_with_roles(nodes), key=lambda node: (node.depth, node.stage, node.role or "", node.digest))
+
+
+def _with_roles(nodes: Sequence[Node]) -> list[Node]:
+    """Each artifact with the name that all that used it have for it, or with the role of those where that is only its stage."""
+    uses: dict[str, set[str | None]] = {}
+    stages = {node.digest: node.stage for node in nodes}
+    found = []
+    for node in sorted(nodes, key=lambda node: node.depth):  # what used it stands before it
+        roles = uses.get(node.digest, set())
+        node = replace(node, role=next(iter(roles)) if len(roles) == 1 and node.here else None)
+        found.append(node)
+        for label, other in node.inputs.items():
+            uses.setdefault(other, set()).add(node.role if label == stages[other] else label)
+    return found
 
 
 def touched(digest: str, roots: Mapping[str, str], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -131,7 +151,7 @@ def _box(node: Node, x: int, y: int) -> str:
     return (
         f'<g class="{"here" if node.here else "away"}"><title>{escape(node.stage)} {node.digest}</title>'
         f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="8"/>'
-        f'<text x="{x + 12}" y="{y + 22}" class="name">{escape(node.stage)}</text>'
+        f'<text x="{x + 12}" y="{y + 22}" class="name">{escape(node.title)}</text>'
         f'<text x="{x + 12}" y="{y + 41}">{escape(about)}</text></g>'
     )
 

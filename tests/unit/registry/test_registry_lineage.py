@@ -48,6 +48,18 @@ def test_the_whole_ancestry_is_found_each_part_once_and_sources_last(tmp_path: P
     assert nodes[1].inputs["corpus"] == road["corpus"].digest and nodes[1].digest == road["bundle"].digest
 
 
+def test_of_two_of_a_kind_it_says_whose_each_is_and_what_both_used_is_nobodys(tmp_path: Path, made: Callable[..., Artifact]) -> None:
+    corpus = made("corpus")
+    sides = {
+        role: made("evaluation", role, generations=made("generations", role, corpus=corpus), corpus=corpus)
+        for role in ("base", "candidate")
+    }
+    nodes = ancestry(made("verdict", **sides).digest, manifests(ArtifactStore(tmp_path).all()))
+    assert [node.title for node in nodes] == [
+        "verdict", "evaluation (base)", "evaluation (candidate)", "generations (base)", "generations (candidate)", "corpus",
+    ]  # fmt: skip
+
+
 def test_a_corpus_is_followed_to_every_version_that_it_touched_and_no_other(tmp_path: Path, road: dict[str, Artifact]) -> None:
     known = manifests(ArtifactStore(tmp_path).all())
     roots = {"timbre-a v1": road["verdict"].digest, "timbre-b v1": road["other"].digest}
