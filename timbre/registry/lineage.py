@@ -90,10 +90,10 @@ def _with_roles(nodes: Sequence[Node]) -> list[Node]:
     found = []
     for node in sorted(nodes, key=lambda node: node.depth):  # what used it stands before it
         roles = uses.get(node.digest, set())
-        node = replace(node, role=next(iter(roles)) if len(roles) == 1 and node.here else None)
-        found.append(node)
+        role = next(iter(roles)) if len(roles) == 1 and node.here else None
+        found.append(replace(node, role=role))
         for label, other in node.inputs.items():
-            uses.setdefault(other, set()).add(node.role if label == stages[other] else label)
+            uses.setdefault(other, set()).add(role if label == stages[other] else label)
     return found
 
 
