@@ -22,6 +22,8 @@ from timbre.settings import PROJECT_ROOT, settings
 
 ARMS = (1, 2)
 _SHORTEST_MINUTES = 0.5
+_LOOK_SECONDS = 0.2
+"""A look at the memory of all processes takes the kernel milliseconds of each."""
 _FULL = ("--set", "training.adapter=full", "--set", "training.epochs=1")
 _TARGET = """
 import json, sys, time
@@ -225,7 +227,7 @@ def run_timbre(*words: str, also: str | None = None) -> tuple[str, float, int]:
             reader.start()
         while process.poll() is None:
             peak = max(peak, _held(process.pid))
-            time.sleep(0.05)
+            time.sleep(_LOOK_SECONDS)
         for reader in readers:
             reader.join()
     if process.returncode not in (0, 3, 4) and not (process.returncode == 2 and also and also in said[1]):  # a verdict is no failure
@@ -236,6 +238,12 @@ def run_timbre(*words: str, also: str | None = None) -> tuple[str, float, int]:
 def _held(pid: int) -> int:
     try:
         whole = psutil.Process(pid)
-        return sum(one.memory_info().rss for one in (whole, *whole.children(recursive=True)))
+        return sum(_shared_out(one) for one in (whole, *whole.children(recursive=True)))
     except psutil.Error:
         return 0
+
+
+def _shared_out(process: psutil.Process) -> int:
+    """The memory of a process; what it shares with those that were forked from it, or it from them, is divided among them."""
+    held = process.memory_full_info()
+    return int(getattr(held, "pss", held.rss))

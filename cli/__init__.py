@@ -49,7 +49,7 @@ from timbre.loopback import spare_loopback
 
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS = 20.0
-_SPINS = ("GOMP_SPINCOUNT", "1000")
+SPINS = ("GOMP_SPINCOUNT", "1000")
 """How long a thread of torch turns round before it sleeps, unless the user says otherwise. With libgomp's own value two
 programs on the same cores wait for each other's turning: writing texts was measured 2 to 6 times slower beside a second
 one, against a fifth slower alone with this value."""
@@ -165,7 +165,7 @@ def main() -> None:
 
     show_any_letter()
     spare_loopback(os.environ)
-    os.environ.setdefault(*_SPINS)  # read when torch is imported, here and in every process that is started
+    os.environ.setdefault(*SPINS)  # read when torch is imported, here and in every process that is started
     for number in _INTERRUPTIONS:
         signal.signal(number, _interrupt)
     try:

@@ -19,6 +19,7 @@ from timbre.pipeline import steps_of
 from timbre.settings import settings
 from timbre.tasks.approval import approvals
 from timbre.tasks.data import DATA, data_tags
+from timbre.tasks.forks import forking
 from timbre.tasks.latest import link_pages
 from timbre.tasks.release import Released, release
 from timbre.tasks.runs import only_run
@@ -52,7 +53,7 @@ def release_flow(style: Style = "literary", profile: Profile = "quick", seed: in
             sentence names its process.
     """
     config = check_profile(release_config(style, profile, seed, overrides))
-    with only_run(settings().home), budget(settings().budget_minutes):
+    with only_run(settings().home), budget(settings().budget_minutes), forking():
         built: dict[str, Built] = {}
         for step in steps_of(config):
             built[step.name] = run_step(step, config, built)

@@ -26,11 +26,13 @@ from timbre.config import Frozen, ReleaseConfig
 from timbre.settings import settings
 from timbre.tasks.context import open_store
 from timbre.tasks.deployments import GPU_SLOT
+from timbre.tasks.forks import current
 from timbre.tasks.showing import shown
 from timbre.tasks.stores.dvc_commands import DvcError
-from timbre.tasks.stores.processes import run_group
+from timbre.tasks.stores.processes import run_forked, run_group
 from timbre.tasks.trying import DELAYS, KILLED_DELAY, STEP_HOURS, OutOfTime, may_pass
 
+_TIMBRE = [sys.executable, "-m", "timbre.cli"]
 _DVC_SAYS = re.compile(r"exited with (-?\d+)")
 
 
@@ -130,8 +132,11 @@ def run_command(command: list[str], *, accepted: tuple[int, ...] = (0,), timeout
         RuntimeError: it ended with any other code.
     """
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    forks = current() if command[: len(_TIMBRE)] == _TIMBRE else None
     try:
-        finished = run_group(command, cwd=Path.cwd(), environment=environment, output=False, timeout=timeout)
+        finished = run_forked(forks, command[len(_TIMBRE) :], cwd=Path.cwd(), environment=environment, timeout=timeout) if forks else None
+        if finished is None:
+            finished = run_group(command, cwd=Path.cwd(), environment=environment, output=False, timeout=timeout)
     except OutOfTime as error:
         raise OutOfTime(f"{error}; a step that hangs is not tried again: see what it waits for, then start the run again") from error
     code, text = finished.code, "\n".join(finished.lines).strip()
@@ -168,7 +173,7 @@ def _in_process_group(step: str, config: ReleaseConfig, upstream: tuple[Built, .
         request.write(config.model_dump_json())
         request.flush()
         accepted = (0, 3, 4) if step == "verdict" else (0,)  # FAIL and INCONCLUSIVE are answers
-        command = [sys.executable, "-m", "timbre.cli", "stage", item.verb, "--config", request.name]
+        command = [*_TIMBRE, "stage", item.verb, "--config", request.name]
         run_command(command, accepted=accepted, timeout=3600 * STEP_HOURS[config.profile])
     artifact = find(step, config, upstream, crashed=True)
     assert artifact is not None, f"`timbre stage {item.verb}` ended well but left no artifact"

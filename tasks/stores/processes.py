@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import IO
 
 from timbre.artifacts import write_atomically
+from timbre.tasks.forks import Forked, Forks
 from timbre.tasks.trying import OutOfTime
 
-_TOKEN = "TIMBRE_PROCESS_TOKEN"
+TOKEN = "TIMBRE_PROCESS_TOKEN"
 _STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0))
 _TAIL_LINES = 60
 _listeners: list[Callable[[str], None]] = []
@@ -61,11 +62,50 @@ def run_group(
     if token_file is not None:
         write_atomically(token_file, token.encode())
     process = subprocess.Popen(
-        command, cwd=cwd, env={**environment, _TOKEN: token}, stdin=subprocess.DEVNULL, start_new_session=True,
+        command, cwd=cwd, env={**environment, TOKEN: token}, stdin=subprocess.DEVNULL, start_new_session=True,
         stdout=subprocess.PIPE if output else subprocess.DEVNULL, stderr=subprocess.STDOUT if output else subprocess.PIPE,
     )  # fmt: skip
     spoken = process.stdout or process.stderr
     assert spoken is not None
+    try:
+        return _followed(process, spoken, hide, timeout, command, lambda: end_group(token, process))
+    finally:
+        if token_file is not None:
+            token_file.unlink(missing_ok=True)
+
+
+def run_forked(
+    forks: Forks, words: Sequence[str], *, cwd: Path, environment: Mapping[str, str], timeout: float | None = None
+) -> Finished | None:
+    """`timbre WORDS`, forked rather than started, and ended as `run_group` ends it; its stdout is dropped.
+
+    None where it cannot be forked.
+
+    Raises:
+        OutOfTime: it took too long.
+    """
+    token = uuid.uuid4().hex
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as spoken:
+        try:
+            process = forks.fork(words, cwd=cwd, environment={**environment, TOKEN: token}, stderr=writing)
+        finally:
+            os.close(writing)
+        if process is None:
+            return None
+
+        def end() -> None:
+            end_group(token, process, session=process.pid)
+            process.wait(_STEPS[-1][1])
+
+        return _followed(process, spoken, None, timeout, ("timbre", *words), end)
+
+
+def _followed(
+    process: "subprocess.Popen[bytes] | Forked", spoken: IO[bytes], hide: re.Pattern[str] | None, timeout: float | None,
+    command: Sequence[str], end: Callable[[], None],
+) -> Finished:  # fmt: skip
+    """Pass on what it says until it ends; then `end` what it left."""
     lines: deque[str] = deque(maxlen=_TAIL_LINES)
     reader = threading.Thread(target=_pass_on, args=(spoken, lines, hide), daemon=True)
     reader.start()
@@ -75,9 +115,8 @@ def run_group(
     except subprocess.TimeoutExpired as error:
         raise OutOfTime(f"{' '.join(command[:4])} took more than {timeout:.0f} seconds and was ended") from error
     finally:
-        end_group(token, process)
-        if token_file is not None:
-            token_file.unlink(missing_ok=True)
+        end()
+        reader.join(5)  # whoever held the other end is gone
     return Finished(code, tuple(lines))
 
 
@@ -92,8 +131,13 @@ def end_leftovers(token_file: Path) -> bool:
     return True
 
 
-def end_group(token: str, process: "subprocess.Popen[bytes] | None" = None, *, variable: str = _TOKEN, spare: int = 0) -> None:
+def end_group(
+    token: str, process: "subprocess.Popen[bytes] | Forked | None" = None, *, variable: str = TOKEN, spare: int = 0, session: int = 0
+) -> None:
     """Interrupt, then terminate, then kill every process, except `spare`, that carries the token in this environment variable.
+
+    Args:
+        session: also those of this session; a process that was forked shows the environment of the one it was forked from.
 
     Raises:
         RuntimeError: one of them cannot be ended.
@@ -102,7 +146,7 @@ def end_group(token: str, process: "subprocess.Popen[bytes] | None" = None, *, v
     def alive() -> list[int]:
         if process is not None:
             process.poll()  # a child that has ended but was not waited for would still be listed
-        return [pid for pid in _carriers(token, variable) if pid != spare]
+        return [pid for pid in {*_carriers(token, variable), *_members(session)} if pid != spare]
 
     for kind, grace in _STEPS:
         if not (running := alive()):
@@ -128,6 +172,20 @@ def _carriers(token: str, variable: str) -> list[int]:
                     found.append(int(entry.name))
             except OSError:
                 continue  # it ended, or belongs to somebody else
+    return found
+
+
+def _members(session: int) -> list[int]:
+    """Processes, other than this one, of a session; zombies are none."""
+    found = []
+    for entry in Path("/proc").iterdir() if session else ():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                state, _, _, leader, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # it ended
+            if int(leader) == session and state != "Z":
+                found.append(int(entry.name))
     return found
 
 
