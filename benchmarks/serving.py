@@ -144,10 +144,11 @@ def of_watermark(bench: Bench, texts: int = MARKED_TEXTS) -> Figures:
 
 
 @contextmanager
-def serving(style: str, model: str) -> Iterator[tuple[str, float]]:
+def serving(style: str, model: str, precision: str) -> Iterator[tuple[str, float]]:
     """The address of a `timbre serve` of its own process, and how many seconds it took until it answered."""
     began = time.perf_counter()
     command = [sys.executable, "-m", "timbre.cli", "serve", "--style", style, "--model", model, "--port", "0", "--json"]
+    command += ["--precision", precision]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None
@@ -160,17 +161,17 @@ def serving(style: str, model: str) -> Iterator[tuple[str, float]]:
         process.wait(60)
 
 
-def of_server(bench: Bench, style: str, model: str, turns: Path) -> Figures:
+def of_server(bench: Bench, style: str, model: str, precision: str, turns: Path) -> Figures:
     """Cold start, and a streamed answer beside the same text by the engine in this process."""
     import httpx
 
     starts = []
     for _ in range(2):
-        with serving(style, model) as (_, seconds):
+        with serving(style, model, precision) as (_, seconds):
             starts.append(seconds)
     writer, prompt = bench.writer(bench.engine.decoder), bench.engine.tokenizer.decode(bench.ids)
     ids = bench.engine.prompt_ids(prompt)
-    with serving(style, model) as (address, seconds), httpx.Client(trust_env=False, timeout=600) as client:
+    with serving(style, model, precision) as (address, seconds), httpx.Client(trust_env=False, timeout=600) as client:
         starts.append(seconds)
         lengths: list[int] = []
 
@@ -244,7 +245,7 @@ def opened(given: argparse.Namespace) -> Bench:
     rounded = {name: quantised_of(artifact, build=True, precision=name) for name in ("int8", "int4")}
     forms = {"fp32": artifact.file(Engine.of(artifact).facts.graph)} | {name: rounded_file(form) for name, form in rounded.items()}
     kl = {name: Quantised.read(form).kl for name, form in rounded.items()}
-    return Bench(artifact, weights_of(artifact, "auto"), forms, given.tokens, given.rounds, kl)
+    return Bench(artifact, weights_of(artifact, given.precision), forms, given.tokens, given.rounds, kl)
 
 
 def champion_parts(bench: Bench) -> tuple[Decoder | None, Any]:
@@ -276,6 +277,7 @@ def main() -> None:
     parser.add_argument("--style", default="literary")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--bundle", type=Path, help="the folder of a bundle, instead of the champion")
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "int8", "int4"), help="the form that is served")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=48, help="length of each text")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas (default %(default)s)")
@@ -351,7 +353,7 @@ def _kept(bench: Bench, part: str, wanted: bool, given: argparse.Namespace) -> F
         case "mark":
             figures = of_watermark(bench, MARKED_TEXTS if champion else 4)
         case "server":
-            figures = of_server(bench, given.style, given.model, turns) if champion else {}
+            figures = of_server(bench, given.style, given.model, given.precision, turns) if champion else {}
         case _:
             figures, missing = of_rivals(bench, peer, given.gguf, turns) if champion else ({}, {})
     found: Figures = {"about": about, "figures": figures, "missing": missing, "load": load}

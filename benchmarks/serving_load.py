@@ -24,6 +24,7 @@ hostile_formless       refusals that are not in OpenAI's form
 
 import argparse
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -343,6 +344,7 @@ def tell(
     precision: str = "auto", as_json: bool,
 ) -> None:  # fmt: skip
     """Measure and print; exit code 3 where anything failed or was mixed."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request
     bundle, form, corpus = opened(folder, style, precision)
     figures = {"precision": precision_of(form)} | run(bundle, requests, at_once, tokens, hostile_count, form, corpus)
     print(json.dumps(figures) if as_json else "\n".join(f"{name:24} {value}" for name, value in figures.items()))

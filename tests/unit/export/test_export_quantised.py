@@ -127,3 +127,31 @@ def test_a_comparison_that_was_killed_goes_on_with_the_passage_it_was_at(
     once = compared(CONFIG, tiny_bundle, tiny_parts["corpus"], file, tmp_path)
     assert len(steps) == 11 + 4 * 6  # eight passages, two of them kept
     assert once == compared(CONFIG, tiny_bundle, tiny_parts["corpus"], file, tmp_path / "anew")
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_products_of_the_same_values_are_one_and_give_the_same_bits(
+    bits: int, tiny_bundle: Artifact, tiny_parts: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx
+
+    def made(name: str) -> Path:
+        form = resolve_quantised(config, tiny_bundle, tiny_parts["corpus"], ArtifactStore(tmp_path / name))
+        return form.file(ONNX_FILE)
+
+    config = CONFIG.model_copy(update={"bits": bits})
+    whole = made("joined")
+    monkeypatch.setattr("timbre.export.joined.join_products", lambda _: 0)
+    apart = made("apart")
+    products = [sum(node.op_type == "MatMulNBits" for node in onnx.load(str(path)).graph.node) for path in (whole, apart)]
+    layers = products[1] // 7
+    assert products[1] == 7 * layers + 1 and products[0] == 4 * layers + 1  # queries, keys and values; out; gate and up; down; the head
+    found = []
+    for path in (whole, apart):
+        decoder = Decoder.open(path)
+        logits, cache = decoder.step(np.arange(40)[None], decoder.empty_cache(1))
+        rows = decoder.rows()
+        for _ in range(3):
+            rows.join(cache)
+        found.append((logits, *(rows.step(np.array([5, 6, 7 + place])).copy() for place in range(4))))
+    assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
