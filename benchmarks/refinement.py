@@ -28,7 +28,7 @@ from timbre.metrics.lexical import ngrams
 from timbre.metrics.told_apart import Side, told_by
 from timbre.serving.engine import Engine
 from timbre.serving.refine import Refiner
-from timbre.serving.rounding import FAMILIES, openings
+from timbre.serving.rounding import FAMILIES, Reader, openings
 from timbre.words import words
 
 PROMPT, STEPS = 24, 8
@@ -36,38 +36,46 @@ ARMS = ("plain", "best_of_n", "refined")
 Row = dict[str, Any]
 
 
-def written(engine: Engine, critic: StyleCritic, ids: list[int], tokens: int, number: int) -> Row:
+def written(engine: Engine, reader: Reader, critic: StyleCritic, ids: list[int], tokens: int, number: int) -> Row:
     """The three texts of one opening, their scores, and tokens read for each."""
     refiner = Refiner(engine, critic)
     refined = refiner.refine(ids, steps=STEPS, max_new_tokens=tokens, seed=(0, number))
-    samples = [refiner.refine(ids, steps=0, max_new_tokens=tokens, seed=(0, number))]  # the draft is the first of n
-    plain = samples[0]
-    while sum(each.read for each in samples) < refined.read:
-        samples.append(refiner.refine(ids, steps=0, max_new_tokens=tokens, seed=(1, number, len(samples))))
-    best = min(samples, key=lambda each: each.score)
+    n = max(2, -(-(refined.read - len(ids)) // tokens))  # the opening is read once for all of them
+    before, texts = len(engine.tokenizer.decode(ids)), [refined.draft]  # the draft is the first of n
+    for row in reader.write([ids], n - 1, tokens, engine.facts.sampler, (1, number)).tolist():
+        texts.append(engine.tokenizer.decode([*ids, *row])[before:].rstrip("\ufffd"))
+    scores = critic.distances(texts)
+    best = int(scores.argmin())
     return {
-        "plain": {"text": plain.text, "score": plain.score, "tokens": plain.read},
-        "best_of_n": {"text": best.text, "score": best.score, "tokens": sum(each.read for each in samples), "n": len(samples)},
+        "plain": {"text": refined.draft, "score": refined.draft_score, "tokens": len(ids) + tokens},
+        "best_of_n": {"text": texts[best], "score": float(scores[best]), "tokens": len(ids) + n * tokens, "n": n},
         "refined": {"text": refined.text, "score": refined.score, "tokens": refined.read},
     }
 
 
-def measure(bundle: Artifact, corpus: Artifact, prompts: int, tokens: int, place: Path) -> dict[str, Any]:
+def measure(
+    bundle: Artifact, corpus: Artifact, prompts: int, tokens: int, place: Path, served: Path | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Write what is not there yet, and compare the arms.
+
+    Args:
+        served: the weights that run instead of the bundle's own.
 
     Raises:
         ValueError: the test documents are too few.
     """
     from timbre.export.reference import read_critic
 
-    engine, critic = Engine.of(bundle), read_critic(corpus)
+    engine, critic = Engine.of(bundle, served), read_critic(corpus)
+    reader = Reader(bundle, engine.decoder)
     passages = openings(corpus, engine.tokenizer, prompts, PROMPT + tokens)
     rows = []
     for number, (_, ids) in enumerate(passages):
-        file = place / f"{digest_json({'bundle': bundle.digest, 'ids': ids, 'steps': STEPS, 'number': number})[:16]}.json"
+        about = {"bundle": bundle.digest, "served": engine.precision, "ids": ids, "steps": STEPS, "number": number}
+        file = place / f"{digest_json(about)[:16]}.json"
         if not file.exists():
             place.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, canonical_json(written(engine, critic, ids[:PROMPT], tokens, number)))
+            write_atomically(file, canonical_json(written(engine, reader, critic, ids[:PROMPT], tokens, number)))
         rows.append(json.loads(file.read_bytes()))
     documents = [name for name, _ in passages]
     human = Side([engine.tokenizer.decode(ids[PROMPT:]) for _, ids in passages], documents)
@@ -102,17 +110,21 @@ def main() -> None:
     from timbre.settings import settings
     from timbre.tasks.bundles import bundle_of
     from timbre.tasks.context import open_store
+    from timbre.tasks.quantised import weights_of
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--style", default="literary")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "int8", "int4"), help="the form that writes")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     bundle = bundle_of(given.style, ModelConfig(name=given.model)).artifact
     corpus = open_store().open("corpus", Engine.of(bundle).facts.digests["corpus"])
-    arms = measure(bundle, corpus, given.prompts, given.tokens, settings().home / "benchmarks" / "refinement")
+    arms = measure(
+        bundle, corpus, given.prompts, given.tokens, settings().home / "benchmarks" / "refinement", weights_of(bundle, given.precision)
+    )
     found = {"bundle": bundle.digest, "prompts": given.prompts, "tokens": given.tokens, "load": os.getloadavg()[0]}
     found |= {"arms": arms, "verdict": verdicts(arms)}
     print(json.dumps(found) if given.json else "\n".join(f"{name}: {value}" for name, value in (arms | found["verdict"]).items()))

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from timbre.config import SamplerConfig
 from timbre.export.session import Logits
 from timbre.inference.arrays import log_softmax
-from timbre.inference.sampling import draw, greedy, process
+from timbre.inference.sampling import draw, process, sample
 from timbre.inference.watermark import Marking, Watermark
 from timbre.serving.engine import Engine
 from timbre.serving.limits import MOST_STEPS
@@ -203,13 +203,12 @@ class _Work:
         if not ends:
             logits_BV[:, self._of._ends] = -np.inf
         uniform_B = self._random.random(len(logits_BV))
-        if self._sampler.temperature == 0:
-            return np.asarray(greedy(logits_BV), np.int64)
+        if markings is None or self._sampler.temperature == 0:
+            return np.asarray(sample(logits_BV, uniform_B, self._sampler), np.int64)
         processed_BV = process(logits_BV, self._sampler)
-        if markings is not None:
-            processed_BV = np.stack([marking.marked(row_V) for marking, row_V in zip(markings, processed_BV, strict=True)])
-        tokens_B = np.asarray(draw(processed_BV, uniform_B), np.int64)
-        for marking, token in zip(markings or [], tokens_B, strict=False):
+        marked_BV = np.stack([marking.marked(row_V) for marking, row_V in zip(markings, processed_BV, strict=True)])
+        tokens_B = np.asarray(draw(marked_BV, uniform_B), np.int64)
+        for marking, token in zip(markings, tokens_B, strict=True):
             marking.push(int(token))
         return tokens_B
 
