@@ -89,16 +89,24 @@ def add(
     little = _little(style, size) if size is not None else ""
     agreed = is_recorded(added.source.consent, added.source.licence)
     if json_output:
-        counted = {"documents": size.documents if size else None, "words": size.words if size else None, "few": bool(little)}
+        counted = {"documents": size.documents if size else None, "style_words": size.words if size else None, "few": bool(little)}
         told = {"style": style, "source": str(added.entry), "name": added.source.name, "dry_run": dry_run, "skipped": skipped}
-        print(json.dumps(told | {"consent_recorded": agreed, "changes": asdict(added.changes)} | added.summary.as_json() | counted))
+        print(
+            json.dumps(
+                told
+                | {"consent_recorded": agreed, "changes": added.changes.as_json(), "renamed": added.changes.renamed}
+                | added.summary.as_json()
+                | counted
+            )
+        )
         return
     print(f"{'would register' if dry_run else 'registered'} {path} under style {style!r}")
     for line in _told(added, dry_run):
         print(line)
     if skipped:
         named = ", ".join(f"{ending} ({count})" for ending, count in skipped.items())
-        print(f"skipped {sum(skipped.values())} files whose endings no reader knows: {named}")
+        count = sum(skipped.values())
+        print(f"skipped {'1 file whose ending' if count == 1 else f'{count} files whose endings'} no reader knows: {named}")
     if not agreed:
         print(fill(_UNASKED.format(licence=added.source.licence), _WIDTH))
     if little:
@@ -146,7 +154,9 @@ def show(
 
 
 def _shown(row: "Row") -> tuple[str, ...]:
-    why = f"{row.reason}: {row.detail}" if row.reason else ""
+    from timbre.corpus.summary import why_in_words
+
+    why = f"{row.reason.replace('_', ' ')}: {why_in_words(row.reason, row.detail)}" if row.reason else ""
     return row.name, row.kind, f"{row.characters_in:,}", f"{row.characters_kept:,}", f"{row.words:,}", why
 
 
@@ -175,12 +185,13 @@ def _told(added: "Added", samples: bool) -> Iterator[str]:
     """Counts of documents, what changed, what there is to say, and with `samples` how some of each begin."""
     changes = added.changes
     if changes.changed or changes.gone or changes.unchanged:
-        yield f"updated: {changes.new} new, {changes.changed} changed, {changes.gone} gone, {changes.unchanged} unchanged documents"
+        moved = f" ({changes.renamed} of them under another name)" if changes.renamed else ""
+        yield f"updated: {changes.new} new, {changes.changed} changed, {changes.gone} gone, {changes.unchanged} unchanged documents{moved}"
     yield from _summary_lines(added.summary)
     if samples:
         shown: dict[str, Any] = {"kept": added.summary.kept_samples, **added.summary.rejected_samples}
         for what, found in shown.items():
-            yield f"\n{what}:"
+            yield f"\n{what.replace('_', ' ')}:"
             for sample in found:
                 yield fill(
                     f"{sample.name}: {sample.why + ': ' if sample.why else ''}{sample.begins or '(nothing)'}", _WIDTH, initial_indent="  ",

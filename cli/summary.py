@@ -64,6 +64,8 @@ def print_plan(plan: "Plan", price: float | None = None) -> None:
     for item in plan.items:
         table.add_row(item.step, "cached" if item.cached else "to run", "" if item.cached else _duration(item.seconds), item.what)
     console.print(table)
+    if plan.corpus is not None:
+        console.print(corpus_line(plan.corpus), soft_wrap=True, markup=False)
     cost = f", {plan.cost(price):.2f} at {price:g} an hour" if price is not None else ""
     console.print(f"planned {_duration(plan.seconds)}, peak memory about {plan.memory_gib:.1f} GiB{cost}")
     console.print(f"{plan.numbers} (TIMBRE_DTYPE pins it)")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _ALIKE = 0.5
 """Share of the old documents that must still be there, by name or content, for another place to be the same texts."""
@@ -16,6 +16,12 @@ class Changes:
     changed: int
     gone: int
     unchanged: int
+    renamed: int = field(default=0, compare=False)
+    """Of the unchanged ones those that stand under another name."""
+
+    def as_json(self) -> dict[str, int]:
+        """For `--json`: four counts that add up."""
+        return {"new": self.new, "changed": self.changed, "gone": self.gone, "unchanged": self.unchanged}
 
     @property
     def is_update(self) -> bool:
@@ -44,5 +50,5 @@ def compare(old: Mapping[str, str], new: Mapping[str, str]) -> Changes:
     changed = (left.keys() - moved_away) & (came.keys() - moved_here)
     return Changes(
         new=len(came) - len(moved_here) - len(changed), changed=len(changed), gone=len(left) - len(moved_away) - len(changed),
-        unchanged=len(same) + len(moved_here),
+        unchanged=len(same) + len(moved_here), renamed=len(moved_here),
     )  # fmt: skip

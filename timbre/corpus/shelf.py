@@ -161,8 +161,27 @@ def remove(name: str, home: Path | None = None) -> tuple[list[str], list[str]]:
     return gone, left
 
 
+def style_counts(config: CorpusConfig, home: Path | None = None) -> dict[str, Any] | None:
+    """What cleaning keeps and rejects of a style's own sources, as the counts of its corpus will say: read, kept, rejected by reason,
+    and the words that are kept. None where a source would have to be fetched to know.
+
+    Raises:
+        ValueError: no such style.
+        IntegrityError: a file was changed.
+    """
+    home = home or settings().home
+    sources = {name: SourceInput(*find_source(name, home)) for name in find_style(config.style, home)[1].sources}
+    if any(given.source.kind != "local" for given in sources.values()):
+        return None
+    spool = Spool()
+    raw = {name: raw_documents(given, home) for name, given in sources.items()}
+    summary = summarise(sift(raw, {name: given.source for name, given in sources.items()}, config, spool))
+    spool.close()
+    return {"read": summary.read, "kept": summary.kept, "rejected": summary.rejected, "words": summary.words}
+
+
 def style_size(style: str, home: Path | None = None) -> Size | None:
-    """About how much text the user's own sources of a style hold; None where a source would have to be fetched to know.
+    """About how much text the user's own sources of a style hold before cleaning; None where a source would have to be fetched to know.
 
     Raises:
         ValueError: no such style.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from timbre.corpus.documents import Reason
 from timbre.corpus.sifting import Sifted
 
 SAMPLES = 3
@@ -64,12 +65,21 @@ def _samples(sifted: Sifted, where: str, arguments: Sequence[str]) -> list[Sampl
     base = sifted.spool.base
     count = int(sifted.spool.one(f"SELECT COUNT(*) FROM draft WHERE {where}", *arguments))  # nosec B608: our own conditions
     places = sorted({0, count // 2, count - 1}) if count else []
-    columns = "doc_id, SUBSTR(text, 1, 400), characters, LENGTH(text), detail"
+    columns = "doc_id, SUBSTR(text, 1, 400), characters, LENGTH(text), reason, detail"
     query = f"SELECT {columns} FROM draft WHERE {where} ORDER BY n LIMIT 1 OFFSET ?"  # nosec B608: our own conditions
     rows = [base.execute(query, (*arguments, place)).fetchone() for place in places]
     return [
-        Sample(doc_id.partition(":")[2] or doc_id, _beginning(text), into, kept, detail or "") for doc_id, text, into, kept, detail in rows
+        Sample(doc_id.partition(":")[2] or doc_id, _beginning(text), into, kept, why_in_words(reason or "", detail or ""))
+        for doc_id, text, into, kept, reason, detail in rows
     ]
+
+
+def why_in_words(reason: str, detail: str) -> str:
+    """Why a document was left out, as it is said: of a duplicate, which other it is like."""
+    if reason not in (Reason.DUPLICATE, Reason.NEAR_DUPLICATE):
+        return detail
+    share, _, other = detail.partition(" of ")
+    return f"the same as {other}" if reason == Reason.DUPLICATE else f"{float(share):.0%} like {other}"
 
 
 def _beginning(text: str) -> str:

@@ -84,7 +84,7 @@ class Comparison:
     missing: dict[str, str]
     chance: float | None
     telling: float | None
-    """Largest deviation, in σ, that one human half of twenty reaches over all scored metrics: less cannot be told."""
+    """Largest deviation, in σ, that one human half of a hundred reaches over all scored metrics: less cannot be told."""
     score: StyleScore | None
     no_score: str | None
     gaps: dict[str, float | None]

@@ -13,13 +13,14 @@ ENOUGH = 50
 """Passages below which nothing is certified; the human side needs twice as many."""
 DOCUMENTS = 6
 """Documents of one size that are the least on either side: passages of one are not independent, and the human ones are dealt to
-halves by whole documents. Six can be dealt in 20 ways, which a verdict at one in twenty needs."""
+halves by whole documents. Six can be dealt in 20 ways, so of so few a verdict goes wrong one time in twenty; of nine, one in a hundred."""
 DROPPED_MOST = 0.2
 EMPTY_MOST = 0.01
 """How much larger the share of empty texts may be than on the human side."""
 SHARED_MOST = 0.05
 """Share of passages that may be copies of human ones: a quotation, a letterhead. More is a mistake."""
-_ODD = 0.05
+_ODD = 0.01
+"""Share of human halves that may be as odd as texts that are told apart: of a hundred honest comparisons one goes wrong."""
 
 
 def in_sets(count: int, own: int, human: int) -> str:
@@ -28,7 +29,7 @@ def in_sets(count: int, own: int, human: int) -> str:
 
 
 def chance_and_telling(figures: Mapping[str, Figure], scored: Sequence[str], reference: Reference) -> tuple[float, float]:
-    """How often a human half is as odd as the candidate in its oddest metric, and the oddness that one half in twenty reaches."""
+    """How often a human half is as odd as the candidate in its oddest metric, and the oddness that one half in a hundred reaches."""
     odd = reference.oddness(scored)
     worst = max((oddness(figures[name]) for name in scored), default=math.inf)
     return float((1 + np.sum(odd >= worst)) / (1 + len(odd))), float(np.quantile(odd, 1 - _ODD))

@@ -5,6 +5,7 @@ model: the median of actual over estimated seconds in the manifests it holds.
 """
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,8 @@ class Plan:
     """What was measured to do as well with less, if anything."""
     numbers: str = ""
     """In which numbers models will run; it decides results, and stands in every key."""
+    corpus: Mapping[str, Any] | None = None
+    """Documents read, kept and rejected by reason, where the corpus stands or a user's own texts are few enough to be tried."""
 
     @property
     def seconds(self) -> float:
@@ -75,6 +78,7 @@ class Plan:
             "precision": self.numbers,
             "warnings": [*self.warnings],
             "advice": self.advice,
+            "corpus": self.corpus,
             **cost,
         }
 
@@ -97,8 +101,10 @@ def plan(config: ReleaseConfig, store: ArtifactStore) -> Plan:
         seconds = cost.seconds * (size if cost.scales else 1) * pace.get(step.name, 1.0)
         items.append(Item(step.name, step.name in built, seconds, cost.what))
     policy_path(config.gate.policy)
-    notes = tuple(_warnings(config, built))
-    return Plan(tuple(items), _memory_gib(config, parameters), notes, advice(config), precision().sentence())
+    corpus = _counts(config, built)
+    notes = tuple(_warnings(config, built, corpus))
+    counted = {name: corpus[name] for name in ("read", "kept", "rejected")} if corpus is not None else None
+    return Plan(tuple(items), _memory_gib(config, parameters), notes, advice(config), precision().sentence(), counted)
 
 
 def _check_model(config: ReleaseConfig) -> None:
@@ -132,13 +138,30 @@ def _bytes_of_training(training: TrainingConfig) -> int:
     return _BYTES_TRAINED + (_BYTES_FROZEN if compared else 0)
 
 
-def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Iterator[str]:
+def _counts(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Mapping[str, Any] | None:
+    """What the corpus reads, keeps and rejects: as it stands, or, of few texts of the user's own, tried."""
+    from timbre.corpus.shelf import style_counts
+    from timbre.corpus.sources import find_source, find_style
+
+    if "corpus" in built:
+        counts: dict[str, Any] = built["corpus"].json("counts.json")
+        return counts
+    names = config.corpus.sources or find_style(config.style)[1].sources
+    if config.corpus.sources or sum(file.size for name in names for file in find_source(name)[1].files) > _MUCH_TEXT:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # building it says what there is to say
+        return style_counts(config.corpus)
+
+
+def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact], counts: Mapping[str, Any] | None) -> Iterator[str]:
     if config.profile == "gpu" and not _has_gpu():
         yield "no CUDA device is here: the profile gpu would run on the CPU, as the seconds above say; `--profile standard` is made for it"
     if "corpus" not in built:
-        yield from _guesses(config)
+        yield from _guesses(config, counts) if counts is not None else ()
         return
-    splits, budget = built["corpus"].json("counts.json")["splits"], config.target.train_tokens
+    assert counts is not None
+    splits, budget = counts["splits"], config.target.train_tokens
     if (tokens := int(splits["train"]["tokens"])) < budget:
         yield f"{tokens:,} training tokens are there and {budget:,} are asked for: the target is built from what there is"
     held_out, needed = int(splits["test"]["documents"]), _documents_needed(config)
@@ -149,22 +172,14 @@ def _warnings(config: ReleaseConfig, built: Mapping[str, Artifact]) -> Iterator[
         )
 
 
-def _guesses(config: ReleaseConfig) -> Iterator[str]:
-    """What the user's own texts will be too little for, before they are cleaned and split; nothing is said of much text."""
-    from timbre.corpus.shelf import style_size
-    from timbre.corpus.sources import find_source, find_style
-
-    names = config.corpus.sources or find_style(config.style)[1].sources
-    if config.corpus.sources or sum(file.size for name in names for file in find_source(name)[1].files) > _MUCH_TEXT:
-        return
-    if (size := style_size(config.style)) is None:
-        return
+def _guesses(config: ReleaseConfig, counts: Mapping[str, Any]) -> Iterator[str]:
+    """What the user's own texts will be too little for, before they are split."""
     train = 1 - config.corpus.test_share - config.corpus.validation_share
-    if (tokens := round(size.words * _TOKENS_A_WORD * train)) < (budget := config.target.train_tokens):
+    if (tokens := round(counts["words"] * _TOKENS_A_WORD * train)) < (budget := config.target.train_tokens):
         yield f"about {tokens:,} training tokens are there and {budget:,} are asked for: the target is built from what there is"
-    if size.documents < 4 * (needed := _documents_needed(config)):
+    if counts["kept"] < 4 * (needed := _documents_needed(config)):
         yield (
-            f"documents there: about {size.documents}; the policy {config.gate.policy} needs {needed} held out, or the verdict is "
+            f"documents there: about {counts['kept']}; the policy {config.gate.policy} needs {needed} held out, or the verdict is "
             f"INCONCLUSIVE at best. Add texts; about {4 * needed} documents give that many"
         )
 
