@@ -16,6 +16,7 @@ steps        what each step of diversity adds to entropy and distinct_2, and the
 import argparse
 import json
 import os
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from timbre.serving.engine import Engine
 from timbre.words import words
 
 PROMPT, SAMPLES = 24, 4
-SETTINGS = [
+SETTINGS: list[dict[str, float]] = [
     {"diversity": 0.0}, {"diversity": 1.0}, {"diversity": 0.5}, {}, {"diversity": 0.25}, {"diversity": 0.75},
     {"strength": 0.0}, {"strength": 0.5}, {"strength": 1.5},
 ]  # fmt: skip
@@ -98,28 +99,40 @@ def likelihood(base: Decoder, rows: Rows, vocabulary: int) -> list[float]:
     return found
 
 
-def measure(engine: Engine, base: Decoder, corpus: Artifact, texts: int, tokens: int, kept: Path | None) -> list[dict[str, Any]]:
+def measure(
+    engine: Engine, base: Decoder, corpus: Artifact, texts: int, tokens: int, kept: Path | None,
+    settings: Sequence[dict[str, float]] = SETTINGS,
+) -> list[dict[str, Any]]:  # fmt: skip
     """A line of figures a setting, the human text first; `kept` is where settings that were measured before are read back."""
     from timbre.evaluation.coherence import ENOUGH, human_range
 
     human = passages(engine, corpus, max(texts // SAMPLES, ENOUGH), PROMPT + tokens)
-    human_nll = likelihood(base, human, engine.facts.vocab_size)
+    human_nll: list[float] = _kept(kept, "human", lambda: likelihood(base, human, engine.facts.vocab_size))
     band = human_range(human_nll)
     prompts = np.repeat(human[: texts // SAMPLES, :PROMPT], SAMPLES, 0)
     lines = [_line("human", engine, human, human_nll, band, None)]
-    for setting in SETTINGS:
+    for setting in settings:
         name = " ".join(f"{field} {value:g}" for field, value in setting.items()) or "champion"
-        file = None if kept is None else kept / f"{name.replace(' ', '-')}.json"
-        if file is not None and file.exists():
-            lines.append(json.loads(file.read_text()))
-            continue
-        written, entropies = write(engine, base, Steering.model_validate(setting), prompts, tokens)
-        rows = np.concatenate([prompts, written], 1)
-        lines.append(_line(name, engine, rows, likelihood(base, rows, engine.facts.vocab_size), band, entropies))
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, json.dumps(lines[-1]).encode())
+
+        def line(name: str = name, setting: dict[str, float] = setting) -> dict[str, Any]:
+            written, entropies = write(engine, base, Steering.model_validate(setting), prompts, tokens)
+            rows = np.concatenate([prompts, written], 1)
+            return _line(name, engine, rows, likelihood(base, rows, engine.facts.vocab_size), band, entropies)
+
+        lines.append(_kept(kept, name, line))
     return lines
+
+
+def _kept(folder: Path | None, name: str, make: Callable[[], Any]) -> Any:
+    """What a file of the folder holds, made where it is not there yet."""
+    file = None if folder is None else folder / f"{name.replace(' ', '-')}.json"
+    if file is None or not file.exists():
+        made = make()
+        if file is None:
+            return made
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(made).encode())
+    return json.loads(file.read_text())
 
 
 def _line(name: str, engine: Engine, rows: Rows, nll: list[float], band: tuple[float, float], entropies: Rows | None) -> dict[str, Any]:
@@ -153,7 +166,7 @@ def steps(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     way = sorted((line for line in lines if str(line["setting"]).startswith("diversity")), key=lambda line: str(line["setting"]))
     found = []
-    for before, after in [*pairwise(way), (way[0], way[-1])]:
+    for before, after in [*pairwise(way), (way[0], way[-1])] if way else []:
         step: dict[str, Any] = {"from": before["setting"], "to": after["setting"]}
         for figure in ("entropy", "distinct_2"):
             gains = np.subtract(after["by_opening"][figure], before["by_opening"][figure])
@@ -210,25 +223,35 @@ def main() -> None:
     from timbre.tasks.bases import base_of
     from timbre.tasks.bundles import bundle_of
     from timbre.tasks.context import open_store
+    from timbre.tasks.quantised import weights_of
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--style", default="literary")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "int8", "int4"), help="Form of the champion that writes.")
+    parser.add_argument("--only", choices=("diversity", "strength"), help="Settings of this alone, beside the champion as it is.")
     parser.add_argument("--lines", type=Path, help="Folder of the figures of each setting: those that are there are not measured again.")
     parser.add_argument("--picture", type=Path, help="Also draw diversity's rows into this SVG file.")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     bundle = bundle_of(given.style, ModelConfig(name=given.model)).artifact
-    engine, base = Engine.of(bundle), Decoder.open(served_file(base_of(bundle)))
+    engine, base = Engine.of(bundle, weights_of(bundle, given.precision)), Decoder.open(served_file(base_of(bundle)))
     corpus = open_store().open("corpus", engine.facts.digests["corpus"])
-    lines = measure(engine, base, corpus, given.texts, given.tokens, given.lines)
+    settings = [each for each in SETTINGS if given.only is None or not each or given.only in each]
+    lines = measure(engine, base, corpus, given.texts, given.tokens, given.lines, settings)
     if given.picture is not None:
         given.picture.write_text(picture(lines), encoding="utf-8")
     told = steps(lines)
     if given.json:
-        about = {"bundle": bundle.digest, "texts": given.texts, "tokens": given.tokens, "load": os.getloadavg()[0]}
+        about = {
+            "bundle": bundle.digest,
+            "precision": engine.precision,
+            "texts": given.texts,
+            "tokens": given.tokens,
+            "load": os.getloadavg()[0],
+        }
         print(json.dumps(about | {"rows": lines, "steps": told}))
         return
     for row in lines:

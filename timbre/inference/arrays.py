@@ -38,9 +38,21 @@ def largest(logits_BV: Logits, k: int) -> tuple[Logits, Logits]:
     if not isinstance(logits_BV, np.ndarray):
         found = logits_BV.topk(k, -1)
         return found.values, found.indices
-    ids_BK = np.argpartition(logits_BV, -k, axis=-1)[..., -k:]
+    ids_BK = np.argpartition(logits_BV, -k, axis=-1)[..., -k:] if len(logits_BV) > 1 else _of_a_row(logits_BV[0], k)[None]
     ids_BK = np.take_along_axis(ids_BK, np.argsort(-np.take_along_axis(logits_BV, ids_BK, -1), -1), -1)
     return np.take_along_axis(logits_BV, ids_BK, -1), ids_BK
+
+
+def _of_a_row(logits_V: Logits, k: int) -> Logits:
+    """Where the k largest stand, in any order. Where most were taken out, only the others are sorted: ties by the thousand are slow."""
+    there_V = logits_V != NEVER
+    left = int(there_V.sum())
+    if 2 * left > logits_V.shape[-1]:
+        return np.argpartition(logits_V, -k)[-k:]
+    ids_N = np.flatnonzero(there_V)
+    if left > k:
+        return ids_N[np.argpartition(logits_V[ids_N], -k)[-k:]]
+    return np.concatenate([ids_N, np.flatnonzero(~there_V)[: k - left]])
 
 
 def at(array_BK: Logits, places_BM: Logits) -> Logits:

@@ -6,6 +6,8 @@ tokens stay is computed in float64, so that both give the same tokens. Tokens th
 with the last one kept are kept as well: a tie is then broken neither by the library nor by the device.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from pydantic import Field
 
@@ -91,8 +93,10 @@ def dynamic_temperature(logits_BV: Logits, value: float, theta: float) -> Logits
     if theta == 0.0:
         return temperature(logits_BV, value)
     xp = namespace(logits_BV)
-    p_BV = probabilities(logits_BV)
-    entropy_B1 = -(p_BV * xp.log(xp.where(p_BV > 0, p_BV, 1.0))).sum(-1)[..., None]
+    below_BV = double(logits_BV) - double(best(logits_BV))[..., None]
+    weights_BV = xp.exp(below_BV)
+    total_B1 = weights_BV.sum(-1)[..., None]
+    entropy_B1 = xp.log(total_B1) - (weights_BV * xp.where(weights_BV > 0, below_BV, 0.0)).sum(-1)[..., None] / total_B1
     power_B1 = theta / xp.where(entropy_B1 > 1e-9, entropy_B1, 1e-9)
     return logits_BV / xp.clip(value * xp.exp(float(np.log(0.8)) * power_B1), _COOLEST, None)
 
@@ -141,15 +145,21 @@ def sample(logits_BV: Logits, uniform_B: Logits, sampler: SamplerConfig) -> Logi
     """
     if sampler.temperature == 0:
         return greedy(logits_BV)
-    if isinstance(sampler, Controls) and not sampler.plain:
+    controls = sampler if isinstance(sampler, Controls) else _plain(sampler)
+    bounded = controls.top_p < 1.0 or controls.top_h > 0
+    if not bounded or controls.top_k > 0 or logits_BV.shape[-1] <= SHORTLIST:
         return draw(process(logits_BV, sampler), uniform_B)
-    if sampler.top_p >= 1.0 or sampler.top_k > 0 or logits_BV.shape[-1] <= SHORTLIST:
-        return draw(process(logits_BV, sampler), uniform_B)
-    return _from_shortlist(temperature(logits_BV, sampler.temperature), uniform_B, sampler.top_p)
+    warm_BV = dynamic_temperature(logits_BV, controls.temperature, controls.dynamic_temperature)
+    return _from_shortlist(warm_BV, uniform_B, controls)
 
 
-def _from_shortlist(logits_BV: Logits, uniform_B: Logits, p: float, width: int = SHORTLIST) -> Logits:
-    """The same token as `draw(top_p(...))`, without sorting the vocabulary, which took half of the time of writing.
+@lru_cache
+def _plain(sampler: SamplerConfig) -> Controls:
+    return Controls.model_validate(sampler.model_dump())
+
+
+def _from_shortlist(logits_BV: Logits, uniform_B: Logits, controls: Controls, width: int = SHORTLIST) -> Logits:
+    """The same token as of the warm logits' top-h, top-p and min-p, without sorting the vocabulary, which took half of the time of writing.
 
     Rows whose nucleus may reach beyond the list get one eight times as long, in the end the whole row. The mass of the whole
     row is had from float32 weights (relative error about 1e-8); what is drawn from is float64 as ever.
@@ -158,11 +168,15 @@ def _from_shortlist(logits_BV: Logits, uniform_B: Logits, p: float, width: int =
     best(logits_BV)
     values_BK, ids_BK = largest(logits_BV, width)
     peak_B1 = values_BK[..., :1]
-    total_B1 = xp.exp(logits_BV - peak_B1).sum(-1, dtype=xp.float64)[..., None]
-    weights_BK = xp.exp(double(values_BK) - double(peak_B1))
+    listed_BK = top_h(values_BK, controls.top_h)
+    weights_BK = xp.exp(double(listed_BK) - double(peak_B1))
+    total_B = weights_BK.sum(-1) if controls.top_h > 0 else xp.exp(logits_BV - peak_B1).sum(-1, dtype=xp.float64)  # top-h is in the list
     before_BK = xp.cumsum(weights_BK, -1) - weights_BK
-    threshold_B1 = at(values_BK, (before_BK < p * total_B1).sum(-1)[..., None] - 1)
+    inside_BK = (before_BK < controls.top_p * total_B[..., None]) & (listed_BK != NEVER)
+    threshold_B1 = at(values_BK, inside_BK.sum(-1)[..., None] - 1)
     kept_BK = values_BK >= threshold_B1
+    if controls.min_p > 0:
+        kept_BK = kept_BK & (double(values_BK) >= double(peak_B1) + float(np.log(controls.min_p)))
     short_B = (threshold_B1 > values_BK[..., -1:])[..., 0]  # a lower one may be tied with tokens beyond the list
     order_BK = xp.argsort(ids_BK, -1)
     cumulative_BK = xp.cumsum(at(xp.where(kept_BK, weights_BK, 0.0), order_BK), -1)
@@ -171,8 +185,10 @@ def _from_shortlist(logits_BV: Logits, uniform_B: Logits, p: float, width: int =
     if not bool(short_B.all()):
         rest_B = ~short_B
         rest_BV, wider = logits_BV[rest_B], 8 * width
-        whole = wider >= logits_BV.shape[-1]
-        chosen_B[rest_B] = draw(top_p(rest_BV, p), uniform_B[rest_B]) if whole else _from_shortlist(rest_BV, uniform_B[rest_B], p, wider)
+        if wider < logits_BV.shape[-1]:
+            chosen_B[rest_B] = _from_shortlist(rest_BV, uniform_B[rest_B], controls, wider)
+        else:
+            chosen_B[rest_B] = draw(min_p(top_p(top_h(rest_BV, controls.top_h), controls.top_p), controls.min_p), uniform_B[rest_B])
     return chosen_B
 
 

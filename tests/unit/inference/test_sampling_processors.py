@@ -100,8 +100,13 @@ def test_a_model_that_gives_nan_is_refused(bad: float, temperature: float) -> No
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.floats(0.2, 6), st.floats(0.05, 0.99), st.booleans())
-def test_a_nucleus_from_the_shortlist_draws_the_token_of_the_whole_row(seed: int, scale: float, p: float, tied: bool) -> None:
+@given(
+    st.integers(0, 10_000), st.floats(0.2, 6), st.floats(0.05, 0.99), st.booleans(), st.sampled_from([0, 0.02, 0.5]),
+    st.sampled_from([0, 0.4, 0.9]), st.sampled_from([0, 0.5]),
+)  # fmt: skip
+def test_a_nucleus_from_the_shortlist_draws_the_token_of_the_whole_row(
+    seed: int, scale: float, p: float, tied: bool, min_p: float, top_h: float, theta: float
+) -> None:
     """Flat rows, whose nucleus reaches beyond the list, and rows full of ties included; in both libraries."""
     import torch
 
@@ -109,10 +114,14 @@ def test_a_nucleus_from_the_shortlist_draws_the_token_of_the_whole_row(seed: int
     logits = (random.normal(size=(4, 9 * processors.SHORTLIST)) * scale * np.array([[1], [0.01], [1], [1]])).astype(np.float32)
     if tied:
         logits = np.round(logits)
-    logits[2, : 2 * processors.SHORTLIST] = -np.inf
+    logits[2, : 2 * processors.SHORTLIST] = logits[3, : 6 * processors.SHORTLIST] = -np.inf
     uniform = random.random(4)
-    wanted = processors.draw(processors.top_p(logits, p), uniform)
-    sampler = SamplerConfig(top_p=p)
+    sampler = processors.Controls(top_p=p, min_p=min_p, top_h=top_h, dynamic_temperature=theta)
+    wanted = processors.draw(processors.process(logits, sampler), uniform)
+    if sampler.plain:
+        sampler = SamplerConfig(top_p=p)
     np.testing.assert_array_equal(processors.sample(logits, uniform, sampler), wanted)
     there = processors.sample(torch.from_numpy(logits), torch.from_numpy(uniform), sampler)
     np.testing.assert_array_equal(there.numpy(), wanted)
+    alone = [processors.sample(logits[row : row + 1], uniform[row : row + 1], sampler)[0] for row in range(4)]
+    np.testing.assert_array_equal(alone, wanted)  # a row of its own, most of it taken out or not, is sorted in another way
