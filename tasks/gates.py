@@ -1,5 +1,8 @@
 """The verdict, and what the Prefect UI shows of it: the gate table and where to look."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from prefect import State
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -10,18 +13,20 @@ from timbre.tasks.stage import Built, run_stage
 from timbre.tasks.stores.mlflow import MlflowStore
 from timbre.tasks.training import run_name
 
+_COLUMNS = ("verdict", "name", "value", "low", "high", "margin", "n", "clusters")
+_WORST_FIRST = ("FAIL", "INCONCLUSIVE", "PASS")
+
 
 def run_gates(step: str, config: ReleaseConfig, *upstream: Built) -> State[Built]:
     """PASS, FAIL or INCONCLUSIVE, with a figure, an interval and a margin for each gate on the page of the run."""
     state = run_stage(step, config, *upstream)
     verdict, built = state.result(), {one.step: one for one in upstream}
     assert isinstance(verdict, Built)
-    gates = verdict.open().json("verdict.json")["gates"]
-    columns = ("name", "verdict", "value", "low", "high", "margin", "n", "clusters")
+    outcome = verdict.open().json("verdict.json")
     create_table_artifact(
-        table=[{column: _short(gate.get(column)) for column in columns} for gate in gates],
+        table=gate_rows(outcome),
         key=f"gates-{config.style}",
-        description=f"Gates of {config.style} under policy {config.gate.policy}",
+        description=f"{outcome['verdict']}: the gates of {config.style} under the policy {config.gate.policy}",
     )
     create_markdown_artifact(
         _where_to_look(config, built["corpus"], built["adapter"], built["bundle"], verdict),
@@ -29,6 +34,14 @@ def run_gates(step: str, config: ReleaseConfig, *upstream: Built) -> State[Built
         description=f"Where report, Data Docs and bundle of {config.style} lie",
     )
     return state
+
+
+def gate_rows(outcome: Mapping[str, Any]) -> list[dict[str, object]]:
+    """The table of a verdict: the whole verdict first, then its gates, those that did not pass above the others."""
+    gates: list[Mapping[str, Any]] = sorted(outcome["gates"], key=lambda gate: _WORST_FIRST.index(gate["verdict"]))
+    passed = sum(gate["verdict"] == "PASS" for gate in gates)
+    whole = {"verdict": outcome["verdict"], "name": f"all together: {passed} of {len(gates)} passed"}
+    return [{column: _short(row.get(column)) for column in _COLUMNS} for row in (whole, *gates)]
 
 
 def _where_to_look(config: ReleaseConfig, corpus: Built, adapter: Built, bundle: Built, verdict: Built) -> str:
@@ -48,8 +61,7 @@ def _where_to_look(config: ReleaseConfig, corpus: Built, adapter: Built, bundle:
     model = registered_name(config.style, config.model)
     if known := [row for row in transitions_of(config.style) if row.model == model and row.verdict == verdict.digest]:
         found["MLflow version"] = f"{model} v{known[-1].version}"
-    rows = "\n".join(f"| {what} | `{where}` |" for what, where in found.items())
-    return f"| what | where |\n|---|---|\n{rows}\n"
+    return "\n".join(f"**{what}**\n```\n{where}\n```" for what, where in found.items()) + "\n"
 
 
 def _short(value: object) -> object:

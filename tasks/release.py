@@ -66,7 +66,9 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
     about = f"Verdict, version and steps of the newest release of {config.style}"
     create_markdown_artifact(_markdown(released, steps, links), key=f"release-{config.style}", description=about)
     if rows := run_page(config, steps).samples:
-        create_markdown_artifact(_samples(rows), key=f"samples-{config.style}", description="How base and candidate go on from an opening")
+        create_markdown_artifact(
+            samples_page(rows), key=f"samples-{config.style}", description="How base and candidate go on from an opening"
+        )
     _tell(config, released)
     for name, address in links.items():
         text = f"{released.model} v{released.version}: {name}"
@@ -91,17 +93,17 @@ def _links(released: Released) -> dict[str, str]:
     return store.links(version, address)
 
 
-def _samples(rows: Sequence[Mapping[str, str]]) -> str:
-    """A few openings, and how each side goes on.
+def samples_page(rows: Sequence[Mapping[str, str]]) -> str:
+    """A few openings, and how each side goes on: one below the other, since a table of the page wraps no line.
 
     Without control characters, which a model may write: PostgreSQL takes no NUL, and with it the server would lose other events.
     """
 
     def plain(text: str) -> str:
-        return cell("".join(sign if sign.isprintable() else " " for sign in text))
+        return cell("".join(sign if sign.isprintable() else " " for sign in text)).strip()
 
-    shown = "\n".join(f"| {' | '.join(plain(row[name]) for name in ('prompt', 'base', 'candidate'))} |" for row in rows[:_SAMPLES])
-    return f"| opening | base | candidate |\n|---|---|---|\n{shown}\n"
+    shown = [f"### {plain(row['prompt'])}\n\n**base** {plain(row['base'])}\n\n**candidate** {plain(row['candidate'])}\n" for row in rows]
+    return "\n".join(shown[:_SAMPLES])
 
 
 def _tell(config: ReleaseConfig, released: Released) -> None:

@@ -152,7 +152,6 @@ class Servers:
                 variables["TIMBRE_MLFLOW_TRACKING_URI"] = self.mlflow
             case _:
                 variables |= {"PREFECT_API_URL": self.prefect, "TIMBRE_MLFLOW_TRACKING_URI": self.mlflow, _TOKEN: self._token}
-                variables["PREFECT_LOGGING_LEVEL"] = "INFO"  # its runs have no terminal; what they say is read on the page
         return variables
 
     def _await(self, name: str, url: str) -> None:

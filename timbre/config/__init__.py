@@ -7,6 +7,7 @@ candidates are always measured on the same documents, prompts and probes.
 """
 
 import copy
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -270,7 +271,8 @@ def release_config(style: str, profile: str = "quick", seed: int = 1, overrides:
     """The configuration of a release: profile defaults, then `overrides` such as {"target.alpha": 0.75}.
 
     Raises:
-        ValueError: unknown profile or field, or a value out of range; the sentence names the field. Also an override of style, profile
+        ValueError: unknown profile or field, or a value out of range; the sentence names the field. (A number may stand in quotes: "0.5"
+            is .5, and the release is the same.) Also an override of style, profile
             or seed by another, and the policy or budget of another profile (as a form keeps them that was filled in for that one).
     """
     if profile not in PROFILES:
@@ -288,10 +290,19 @@ def release_config(style: str, profile: str = "quick", seed: int = 1, overrides:
                 raise ValueError(f"{dotted}: {name} is a value, not a section")
         branch[leaf] = value
     config = ReleaseConfig.model_validate(tree)
-    for dotted, value in (overrides or {}).items():
+    for dotted, value in _leaves(overrides or {}):
         if isinstance(value, bool) and not isinstance(_value(config, dotted), bool):
             raise ValueError(f"{dotted}: {str(value).lower()} is no number: give one")
     return config
+
+
+def _leaves(overrides: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value with its dotted name, those inside of sections too."""
+    for name, value in overrides.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def check_profile(config: ReleaseConfig) -> ReleaseConfig:

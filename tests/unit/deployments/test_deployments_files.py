@@ -142,6 +142,9 @@ def test_the_lock_holds_cpu_and_cuda_builds_for_every_python_and_no_place() -> N
         ({"profile": "quick"}, "the overrides say profile=quick and the release profile=standard"),
         ({"style": "oratory"}, "style=oratory"),
         ({"training.epochs": True}, "training.epochs: true is no number"),
+        ({"training": {"epochs": True}}, "training.epochs: true is no number"),
+        ({"training.epochs": "2.5"}, "valid integer"),
+        ({"target.alpha": "nan"}, "finite number"),
         ({"training.epochs": "many"}, "valid integer"),
         ({"training": 5}, "training"),
     ],
@@ -157,3 +160,17 @@ def test_a_policy_of_ones_own_and_a_smaller_budget_are_what_overrides_are_for() 
     overrides = {"gate.policy": "ours", "target.train_tokens": 4_096, "training": {"epochs": 2}}
     config = check_profile(release_config("literary", "standard", 1, overrides))
     assert (config.gate.policy, config.target.train_tokens, config.training.epochs) == ("ours", 4_096, 2)
+
+
+def test_a_number_in_quotes_is_the_number_and_the_release_the_same() -> None:
+    quoted = release_config("literary", "quick", 1, {"target.alpha": "0.5", "training": {"epochs": "2"}})
+    assert quoted == release_config("literary", "quick", 1, {"target.alpha": 0.5, "training.epochs": 2})
+    assert overrides_of(quoted) == {"target.alpha": 0.5, "training.epochs": 2}
+
+
+def test_changing_the_style_alone_makes_another_release_of_the_same_profile() -> None:
+    """As the page does: the other three fields are sent again as they stand."""
+    before = release_config("literary", "quick", 1, {})
+    after = check_profile(release_config("oratory", "quick", 1, {}))
+    assert (after.style, after.corpus.style) == ("oratory", "oratory")
+    assert (after.profile, after.gate, after.training, overrides_of(after)) == (before.profile, before.gate, before.training, {})
