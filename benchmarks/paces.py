@@ -59,16 +59,16 @@ class Bench:
         self, writer: Writer, texts: int = 1, sampler: Controls | None = None, mark: Watermark | None = None, base: Decoder | None = None
     ) -> Pace:
         """Of `texts` at once."""
-        first, (seconds, cpu), _ = write(writer, self.ids, texts, self.tokens, sampler or self.plain, mark, base)
+        (first, first_cpu), (seconds, cpu), _ = write(writer, self.ids, texts, self.tokens, sampler or self.plain, mark, base)
         tokens = texts * (self.tokens - 1)
-        return Pace(first, tokens / seconds, tokens / cpu)
+        return Pace(first, tokens / seconds, tokens / cpu, first_cpu)
 
 
 def write(
     writer: Writer, ids: list[int], texts: int, tokens: int, sampler: Controls, mark: Watermark | None = None, base: Decoder | None = None
-) -> tuple[float, tuple[float, float], list[str]]:
-    """Seconds to the first token; from there to the end of all, by the clock and of CPU; and the texts."""
-    done, left, first, began = threading.Event(), [texts], list[tuple[float, float]](), time.perf_counter()
+) -> tuple[tuple[float, float], tuple[float, float], list[str]]:
+    """Seconds to the first token, and from there to the end of all, each by the clock and of CPU; and the texts."""
+    done, left, first, began = threading.Event(), [texts], list[tuple[float, float]](), (time.perf_counter(), time.process_time())
     written = [""] * texts
 
     def sink(number: int, event: Event) -> None:
@@ -86,7 +86,7 @@ def write(
     writer.submit(Order(ids, tokens, sampler, seeds, sink, top=0, mark=mark, steering=steering, base=base))
     if not done.wait(600):
         raise RuntimeError("a text did not end within ten minutes")
-    return first[0][0] - began, (time.perf_counter() - first[0][0], time.process_time() - first[0][1]), written
+    return (first[0][0] - began[0], first[0][1] - began[1]), (time.perf_counter() - first[0][0], time.process_time() - first[0][1]), written
 
 
 def in_turn(kinds: Mapping[str, Callable[[], Pace]], rounds: int, kept: Path) -> dict[str, list[Pace]]:

@@ -28,6 +28,8 @@ class Pace:
     first: float
     wall: float
     cpu: float
+    first_cpu: float = 0.0
+    """CPU seconds of all threads to the first token; 0 where it was not measured."""
 
 
 Timed = Callable[[], Pace]
@@ -49,7 +51,7 @@ def transformers_pace(model: Any, ids: Sequence[int], tokens: int, sampler: Cont
 
     def pace() -> Pace:
         (first, first_cpu), (wall, cpu) = seconds(1), seconds(tokens)
-        return Pace(first, (tokens - 1) / (wall - first), (tokens - 1) / (cpu - first_cpu))
+        return Pace(first, (tokens - 1) / (wall - first), (tokens - 1) / (cpu - first_cpu), first_cpu)
 
     return pace
 

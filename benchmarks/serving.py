@@ -12,7 +12,7 @@ tokens, texts TOKENS; end tokens do not end them. The engine is that of the form
 
 forms     speedup_fp32, _int8, _int4  tokens of one text in that form ÷ transformers' `generate` on the merged weights (torch, fp32, KV
                                       cache, the same sampler and threads); a form that is not there is made
-          first_token_ms              from the order to the first token, alone
+          first_token_ms              from the order to the first token, alone; first_token_cpu_ms: what all threads worked meanwhile
 batch     tokens_per_s_1, _8, _32     so many texts at once, after their prompts were read
           batch_gain_8                tokens_per_s_8 ÷ tokens_per_s_1
 controls  control_overhead            min-p, top-h and dynamic temperature on ÷ off
@@ -21,7 +21,7 @@ controls  control_overhead            min-p, top-h and dynamic temperature on ÷
 mark      watermark_tpr_at_1pct_fpr_200tok   share of marked texts of 200 tokens with p < .01; the p-value is the share of unmarked text
                                       that scores as high; beside it the share of unmarked ones, which should be about .01
 server    server_overhead             seconds of a streamed answer over HTTP ÷ of the same text by the engine alone
-          cold_start_s                `timbre serve` until it answers
+          cold_start_s                `timbre serve` until it answers; cold_start_cpu_s: what it worked meanwhile
 rivals    rivals                      tokens a second of one text: transformers, onnxruntime-genai (fp32, int8, int4), llama-cpp-python
 kl                                    of each form to fp32, nats a token, as `timbre quantise` found it
 not_measured                          name -> why, where a figure is null
@@ -95,6 +95,7 @@ def of_forms(bench: Bench, peer: Any, turns: Path) -> Figures:
         each.close()
     return _ratios(found, {f"speedup_{name}": (name, "torch") for name in writers}) | {
         "first_token_ms": 1000 * median(each.first for each in found["served"]),
+        "first_token_cpu_ms": {name: round(1000 * median(each.first_cpu for each in found[name]), 1) for name in (*writers, "served")},
         "tokens_per_s": {name: round(median(each.wall for each in figures), 2) for name, figures in found.items()},
     }
 
@@ -144,8 +145,10 @@ def of_watermark(bench: Bench, texts: int = MARKED_TEXTS) -> Figures:
 
 
 @contextmanager
-def serving(style: str, model: str, precision: str) -> Iterator[tuple[str, float]]:
-    """The address of a `timbre serve` of its own process, and how many seconds it took until it answered."""
+def serving(style: str, model: str, precision: str) -> Iterator[tuple[str, tuple[float, float]]]:
+    """The address of a `timbre serve` of its own process, and how many seconds, by the clock and of CPU, it took until it answered."""
+    import psutil
+
     began = time.perf_counter()
     command = [sys.executable, "-m", "timbre.cli", "serve", "--style", style, "--model", model, "--port", "0", "--json"]
     command += ["--precision", precision]
@@ -155,7 +158,8 @@ def serving(style: str, model: str, precision: str) -> Iterator[tuple[str, float
         line = process.stdout.readline()
         if not line:
             raise RuntimeError("timbre serve ended before it answered; start it by hand to see why")
-        yield json.loads(line)["address"], time.perf_counter() - began
+        seconds, used = time.perf_counter() - began, psutil.Process(process.pid).cpu_times()
+        yield json.loads(line)["address"], (seconds, used.user + used.system)
     finally:
         process.terminate()
         process.wait(60)
@@ -186,13 +190,19 @@ def of_server(bench: Bench, style: str, model: str, precision: str, turns: Path)
 
         def alone() -> Pace:
             tokens = lengths[-1] if lengths else bench.tokens
-            first, (seconds, _), _ = write(writer, ids, 1, tokens, bench.plain)
+            (first, _), (seconds, _), _ = write(writer, ids, 1, tokens, bench.plain)
             return Pace(first, tokens / (first + seconds), 0.0)
 
         found = in_turn({"http": streamed, "engine": alone}, bench.rounds, turns)
     writer.close()
     overhead = median(other.wall / one.wall for one, other in zip(found["http"], found["engine"], strict=True))
-    return {"cold_start_s": median(starts), "server_overhead": overhead, "server_tokens": lengths[-1] if lengths else bench.tokens}
+    cold, cpu = (median(each) for each in zip(*starts, strict=True))
+    return {
+        "cold_start_s": cold,
+        "cold_start_cpu_s": cpu,
+        "server_overhead": overhead,
+        "server_tokens": lengths[-1] if lengths else bench.tokens,
+    }
 
 
 def of_rivals(bench: Bench, peer: Any, gguf: Path | None, turns: Path) -> tuple[Figures, dict[str, str]]:
@@ -252,11 +262,10 @@ def champion_parts(bench: Bench) -> tuple[Decoder | None, Any]:
     """The base's decoder and the merged model in torch, where this home has what they are made of."""
     import torch
 
-    from timbre.export.base import served_file
     from timbre.export.merge import merged_model
     from timbre.settings import settings
-    from timbre.tasks.bases import base_of
     from timbre.tasks.context import open_store
+    from timbre.tasks.quantised import base_file, rounded_base_of
 
     store, digests = open_store(), bench.engine.facts.digests
     try:
@@ -265,7 +274,9 @@ def champion_parts(bench: Bench) -> tuple[Decoder | None, Any]:
         print(f"not compared with torch: {error}", file=sys.stderr)
         return None, None
     torch.set_num_threads(settings().threads)
-    return Decoder.open(served_file(base_of(bench.artifact))), merged_model(model, adapter)
+    if bench.engine.precision != "fp32":
+        rounded_base_of(bench.artifact, bench.engine.precision)
+    return Decoder.open(base_file(bench.artifact, bench.engine.precision)), merged_model(model, adapter)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from timbre.settings import settings
 from timbre.tasks.bases import base_of, baseline_of
 from timbre.tasks.bundles import bundle_of
 from timbre.tasks.context import open_ledger, open_store, registered_name
-from timbre.tasks.quantised import weights_of
+from timbre.tasks.quantised import base_file, weights_of
 from timbre.tasks.references import reference_of
 from timbre.tasks.runtimes import runtime_of
 
@@ -82,7 +82,7 @@ class LedgerChampions:
         return reference_of(bundle)
 
     def base(self, bundle: Artifact) -> Path:
-        return served_file(base_of(bundle))
+        return base_file(bundle, self._precision if self._engine == "onnx" else "fp32")
 
     def baseline(self, style: str, champion: Champion) -> tuple[str, str] | None:
         moves = [move for move in self._open_ledger().transitions(champion.model) if move.version == champion.version]

@@ -8,6 +8,9 @@ quantised.json                `Quantised`: mean and 99% quantile of KL(fp32 ‖ 
 
 Each passage's distances are kept as they are found, so that a killed comparison goes on.
 
+Given a base too, it is the base's decoder (`timbre.export.base`) that is rounded and compared with itself in fp32: what `diversity` and
+`strength` mix in beside rounded weights. The bundle tells of tokens then.
+
 Its bundle stays what was judged. Whether the voice is kept is measured by the stage "engines" (`timbre.serving.engines`).
 """
 
@@ -68,14 +71,15 @@ class Quantised(Frozen):
 
 
 def _build(config: QuantisedConfig, inputs: Mapping[str, Input], workspace: Workspace) -> None:
-    bundle, corpus = inputs["bundle"], inputs["corpus"]
+    bundle, corpus, base = inputs["bundle"], inputs["corpus"], inputs.get("base")
     assert isinstance(bundle, Artifact) and isinstance(corpus, Artifact)
     work = workspace.progress.track(("round", "compare"), f"quantise {bundle.digest[:8]}")
     next(work)
     facts = BundleFacts.read(bundle)
-    _write(config, bundle.file(facts.serving or facts.onnx), workspace.output / ONNX_FILE)
+    exact, source = _graphs(base) if isinstance(base, Artifact) else (bundle.file(facts.onnx), bundle.file(facts.serving or facts.onnx))
+    _write(config, source, workspace.output / ONNX_FILE)
     next(work)
-    figures = compared(config, bundle, corpus, workspace.output / ONNX_FILE, workspace.scratch)
+    figures = compared(config, bundle, corpus, workspace.output / ONNX_FILE, workspace.scratch, exact)
     (workspace.output / FIGURES_FILE).write_text(json.dumps(figures.model_dump(mode="json"), indent=2, sort_keys=True) + "\n")
     next(work, None)
 
@@ -83,18 +87,44 @@ def _build(config: QuantisedConfig, inputs: Mapping[str, Input], workspace: Work
 STAGE: Stage[QuantisedConfig] = Stage("quantised", 3, _build)
 
 
-def resolve_quantised(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, store: ArtifactStore) -> Artifact:
-    """The quantised decoder of a bundle: found, or built (which needs the package onnx).
+def _graphs(base: Artifact) -> tuple[Path, Path]:
+    """The exported graph of a base's decoder, and the one that is served."""
+    from timbre.export import base as bases
+
+    return base.file(bases.ONNX_FILE), bases.served_file(base)
+
+
+def resolve_quantised(
+    config: QuantisedConfig, bundle: Artifact, corpus: Artifact, store: ArtifactStore, base: Artifact | None = None
+) -> Artifact:
+    """The quantised decoder of a bundle, or of the base beside it: found, or built (which needs the package onnx).
 
     Raises:
         ValueError: the corpus has no test passage of `config.window` tokens.
     """
-    return store.build(STAGE, config, {"bundle": bundle, "corpus": corpus})
+    return store.build(STAGE, config, _inputs(bundle, corpus, base))
 
 
 def find_quantised(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, store: ArtifactStore) -> Artifact | None:
-    """The same, if it was built. Raises: IntegrityError: it is there, but damaged."""
-    return store.find(STAGE.name, STAGE.key(config, {"bundle": bundle, "corpus": corpus}))
+    """The same of a bundle, if it was built. Raises: IntegrityError: it is there, but damaged."""
+    return store.find(STAGE.name, STAGE.key(config, _inputs(bundle, corpus, None)))
+
+
+def find_rounded_base(bundle: Artifact, base: Artifact, precision: str, store: ArtifactStore) -> Artifact | None:
+    """The base of a bundle in this form, whatever it was compared on. Raises: IntegrityError: it is there, but damaged."""
+    for path in store.all():
+        if path.parent.name == STAGE.name:
+            found = store.open(STAGE.name, path.name)
+            about, wanted = found.manifest, {"bundle": bundle.digest, "base": base.digest}
+            beside = about.stage_version == STAGE.version and wanted.items() <= about.inputs.items()
+            if beside and f"int{Quantised.read(found).bits}" == precision:
+                return found
+    return None
+
+
+def _inputs(bundle: Artifact, corpus: Artifact, base: Artifact | None) -> dict[str, Input]:
+    inputs: dict[str, Input] = {"bundle": bundle, "corpus": corpus}
+    return inputs if base is None else inputs | {"base": base}
 
 
 def served_file(quantised: Artifact) -> Path:
@@ -123,20 +153,23 @@ def precision_of(weights: Path) -> str:
     return f"int{Quantised.model_validate_json((weights.parent / FIGURES_FILE).read_bytes()).bits}"
 
 
-def compared(config: QuantisedConfig, bundle: Artifact, corpus: Artifact, quantised: Path, scratch: Path) -> Quantised:
+def compared(
+    config: QuantisedConfig, bundle: Artifact, corpus: Artifact, quantised: Path, scratch: Path, exact: Path | None = None
+) -> Quantised:
     """KL(fp32 ‖ quantised) at every token of passages of test documents, half of each read at once and half on the cache.
 
     Args:
+        exact: the fp32 graph, if it is not the bundle's.
         scratch: a folder where the distances of each passage are kept, and taken from where they are there.
 
     Raises:
         ValueError: no test document has `config.window` tokens.
     """
     vocabulary = BundleFacts.read(bundle).vocab_size
-    exact, rounded = Decoder.open(bundle.file(BundleFacts.read(bundle).onnx)), Decoder.open(quantised)
+    whole, rounded = Decoder.open(exact or bundle.file(BundleFacts.read(bundle).onnx)), Decoder.open(quantised)
 
     def distances(row: "NDArray[np.int64]") -> list[float]:
-        log_p, log_q = (_log_probabilities(decoder, row)[:, :vocabulary] for decoder in (exact, rounded))
+        log_p, log_q = (_log_probabilities(decoder, row)[:, :vocabulary] for decoder in (whole, rounded))
         found: list[float] = (np.exp(log_p) * (log_p - log_q)).sum(-1).tolist()
         if not np.isfinite(found).all():
             raise IntegrityError("quantised weights gave a number that is none")

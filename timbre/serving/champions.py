@@ -133,7 +133,8 @@ class Styles:
         self._leaving: list[Loaded] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._base: tuple[tuple[str, str], Decoder] | None = None
+        self._base: dict[tuple[str, str, str], Decoder] = {}
+        """By model, graph and the form of the versions that it is mixed with."""
         self._baseline: tuple[str, Decoder] | None = None
         self._spans: tuple[str, Spans] | None = None
         self._critic: tuple[str, StyleCritic] | None = None
@@ -178,11 +179,14 @@ class Styles:
             IntegrityError: it is damaged.
         """
         with self._opening:
-            digests = loaded.engine.facts.digests
-            which = digests["model"], digests["decoder"]
-            if self._base is None or self._base[0] != which:
-                self._base = which, _wide_enough(Decoder.open(self._champions.base(loaded.bundle)), loaded)
-            return self._base[1]
+            which = _base_name(loaded)
+            if which not in self._base:
+                for name in list(self._base)[
+                    :-1
+                ]:  # of forms that champions had before; a second one is that of another style or a challenger
+                    del self._base[name]
+                self._base[which] = _wide_enough(Decoder.open(self._champions.base(loaded.bundle)), loaded)
+            return self._base[which]
 
     def baseline(self, loaded: Loaded) -> Decoder:
         """The baseline that was trained beside a version: opened when it is first asked for, one at a time. Raises: as `base`."""
@@ -325,3 +329,8 @@ def _wide_enough(decoder: Decoder, loaded: Loaded) -> Decoder:
     if decoder.logits_width < loaded.engine.facts.vocab_size:
         raise ValueError("the base model has fewer tokens than the version that was made of it")
     return decoder
+
+
+def _base_name(loaded: Loaded) -> tuple[str, str, str]:
+    digests = loaded.engine.facts.digests
+    return digests["model"], digests["decoder"], loaded.engine.precision

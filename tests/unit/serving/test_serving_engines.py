@@ -7,7 +7,10 @@ import pytest
 
 from tests.unit.serving.conftest import Promotions, serving
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, canonical_json
-from timbre.export.quantised import LIMIT, QuantisedConfig, resolve_quantised
+from timbre.export.base import served_file as base_served_file
+from timbre.export.quantised import LIMIT, Quantised, QuantisedConfig, resolve_quantised
+from timbre.export.session import Decoder
+from timbre.inference.steering import Steering
 from timbre.serving.engine import Engine
 from timbre.serving.engines import ENGINES, SERVED, EnginesConfig, ServedConfig, fastest, find_served, passing, resolve_served
 from timbre.settings import PROJECT_ROOT
@@ -105,3 +108,31 @@ def test_serve_takes_the_form_that_the_manifest_names_and_any_other_that_is_aske
             first = server.text(PROMPT, max_tokens=60, seed=3)["choices"][0]["text"]
             assert first == server.text(PROMPT, max_tokens=60, seed=3)["choices"][0]["text"]
             assert server.get("/v1/models").json()["data"][0]["timbre"]["precision"] == precision
+
+
+def test_a_rounded_version_is_mixed_with_a_base_that_is_rounded_alike_where_that_was_made(
+    promotions: Callable[[], Promotions], forms: Forms, tiny_bundle: Artifact, tiny_base: Artifact, tiny_parts: dict[str, Artifact],
+    make_artifact: Callable[..., Artifact],
+) -> None:  # fmt: skip
+    place = promotions()
+    store = ArtifactStore(place.home)
+    for part in (*forms.values(), tiny_base, *(tiny_parts[name] for name in ("corpus", "model", "decoder"))):
+        store.adopt(part.path)
+    engines = evidence(store, make_artifact, {"fp32": 20.0, "int8": 9.0, "int4": 6.0}, "int8")
+    store.build(SERVED, ServedConfig(default="int8"), {"bundle": tiny_bundle, "engines": engines, **forms})
+
+    def steered(*options: str) -> str:
+        with serving(place.home, *options) as server:
+            return str(server.text(PROMPT, max_tokens=60, seed=3, strength=0.5)["choices"][0]["text"])
+
+    def written(version: Engine, base: Path) -> str:
+        return "".join(version.stream(PROMPT, max_new_tokens=60, seed=3, steering=Steering(strength=0.5), base=Decoder.open(base)))
+
+    version = Engine.of(tiny_bundle, forms["int8"].file("model.onnx"))
+    exact = base_served_file(tiny_base)
+    assert steered() == written(version, exact)
+    config = QuantisedConfig(bits=8, tokens=300, window=40)
+    rounded = resolve_quantised(config, tiny_bundle, tiny_parts["corpus"], store, tiny_base)
+    assert 0 < Quantised.read(rounded).kl < LIMIT
+    assert steered() == written(version, rounded.file("model.onnx")) != written(version, exact)
+    assert steered("--precision", "fp32") == written(Engine.of(tiny_bundle), exact)
