@@ -334,10 +334,14 @@ def _value(config: ReleaseConfig, dotted: str) -> Any:
 def overrides_of(config: ReleaseConfig) -> dict[str, Any]:
     """What style, profile and seed do not say of a release: `release_config` makes the same one from it again."""
     plain = release_config(config.style, config.profile, config.seed).model_dump(mode="json")
-    return {
-        f"{section}.{name}": value
-        for section, values in config.model_dump(mode="json").items()
-        if isinstance(values, dict)
-        for name, value in values.items()
-        if value != plain[section][name]
-    }
+    found = {}
+    for section, values in config.model_dump(mode="json").items():
+        if isinstance(values, dict):
+            for name in plain[section] | values:  # a field that is off may stand in neither, or in one alone
+                here, there = (side.get(name, _ABSENT) for side in (values, plain[section]))
+                if here != there:
+                    found[f"{section}.{name}"] = _value(config, f"{section}.{name}") if here is _ABSENT else here
+    return found
+
+
+_ABSENT = object()

@@ -85,6 +85,12 @@ def test_what_differs_from_a_profile_makes_the_same_release_again(profile: str) 
     assert release_config("oratory", profile, 3, overrides) == config and overrides_of(release_config("oratory", profile)) == {}
 
 
+def test_a_field_that_is_off_unless_asked_for_is_an_override_when_it_is_on() -> None:
+    marked = release_config("literary", "quick", overrides={"evaluation.watermark": True})
+    assert overrides_of(marked) == {"evaluation.watermark": True}
+    assert release_config("literary", "quick", overrides=overrides_of(marked)) == marked
+
+
 def test_deployments_share_the_pool_of_timbre_up_and_name_no_folder(deployments: dict[str, dict[str, Any]]) -> None:
     from timbre.tasks.deployments import POOL
 
