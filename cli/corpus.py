@@ -157,7 +157,7 @@ def _shown(row: "Row") -> tuple[str, ...]:
     from timbre.corpus.summary import why_in_words
 
     why = f"{row.reason.replace('_', ' ')}: {why_in_words(row.reason, row.detail)}" if row.reason else ""
-    return row.name, row.kind, f"{row.characters_in:,}", f"{row.characters_kept:,}", f"{row.words:,}", why
+    return _visible(row.name), row.kind, f"{row.characters_in:,}", f"{row.characters_kept:,}", f"{row.words:,}", why
 
 
 @app.command()
@@ -193,10 +193,14 @@ def _told(added: "Added", samples: bool) -> Iterator[str]:
         for what, found in shown.items():
             yield f"\n{what.replace('_', ' ')}:"
             for sample in found:
-                yield fill(
-                    f"{sample.name}: {sample.why + ': ' if sample.why else ''}{sample.begins or '(nothing)'}", _WIDTH, initial_indent="  ",
-                    subsequent_indent="    ",
-                )  # fmt: skip
+                why = f"{sample.why}: " if sample.why else ""
+                line = f"{_visible(sample.name)}: {why}{sample.begins or '(nothing)'}"
+                yield fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _visible(name: str) -> str:
+    """A name on one line: line ends and other control characters as Python writes them."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in name)
 
 
 def _summary_lines(summary: "Summary") -> Iterator[str]:
@@ -206,7 +210,7 @@ def _summary_lines(summary: "Summary") -> Iterator[str]:
     )
     for reason, found in summary.rejected_samples.items():
         if reason == "unreadable":
-            yield from (fill(f"unreadable: {sample.name}: {sample.why}", _WIDTH, subsequent_indent="  ") for sample in found)
+            yield from (fill(f"unreadable: {_visible(sample.name)}: {sample.why}", _WIDTH, subsequent_indent="  ") for sample in found)
     for kind, row in summary.kinds.items():
         yield f"{kind}: {row['documents']} documents, {row['characters_in']:,} characters in, {row['characters_kept']:,} kept"
     if set(summary.encodings) - {"utf-8"}:

@@ -4,6 +4,7 @@ Adding the same place again updates it. Either the whole source stands or what s
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 from timbre.artifacts import IntegrityError, sha256_file
 from timbre.config import CorpusConfig
 from timbre.corpus.changes import Changes, compare
+from timbre.corpus.chats import member_id
 from timbre.corpus.consent import ground_of, is_recorded
 from timbre.corpus.kinds import SUFFIXES, kind_of, known_suffix, way_out
 from timbre.corpus.loading import raw_documents
@@ -113,11 +115,14 @@ def examine(request: Request, *, home: Path | None = None, track: Track = _silen
     home = home or settings().home
     files, refused = _files(request.path)
     source = _source(request, files, refused)
+    member = _member(files, request)
+    if member is not None:
+        source = source.model_copy(update={"role": member})
     existing = _existing(source, request, home)
     old: dict[str, str] = {}
     if existing is not None:
         old = _identities(existing, home)
-        source = _updated(existing.source, source, request)
+        source = _updated(existing.source, source, request, member)
     new: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="timbre-") as scratch:
         raw = {source.name: _told(_read(files, source), new)}
@@ -178,6 +183,18 @@ def _source(request: Request, files: Mapping[str, Path], refused: tuple[Refused,
     )  # fmt: skip
 
 
+def _member(files: Mapping[str, Path], request: Request) -> str | None:
+    """The id under which a Slack export writes whoever is meant: its days do not name people, its `users.json` does."""
+    index = next((where for name, where in files.items() if name.rpartition("/")[2] == "users.json"), None)
+    if index is None:
+        return None
+    try:
+        users = json.loads(index.read_bytes())
+    except (ValueError, OSError):
+        return None
+    return member_id(users, str(request.reading.get("role") or request.author))
+
+
 @dataclass(frozen=True)
 class _Existing:
     path: Path
@@ -201,13 +218,14 @@ def _existing(source: Source, request: Request, home: Path) -> _Existing | None:
     return _Existing(path, old)
 
 
-def _updated(old: Source, new: Source, request: Request) -> Source:
+def _updated(old: Source, new: Source, request: Request, member: str | None) -> Source:
     """The new entry, with what was said before and is not said again: consent, description, how files are read."""
     said = {"description": old.description} if request.description is None else {}
     if request.consent is None and old.licence == new.licence:
         said["consent"] = old.consent
     kept = {name: getattr(old, name) for name in ("text_column", "author_column", "date_column", "role", "encoding", "format")}
-    return new.model_copy(update={**kept, **request.reading, **said, "date": request.date or old.date})
+    who = {"role": member} if member is not None else {}
+    return new.model_copy(update={**kept, **request.reading, **who, **said, "date": request.date or old.date})
 
 
 def _identities(existing: _Existing, home: Path) -> dict[str, str]:
@@ -267,7 +285,9 @@ def _files(path: Path) -> tuple[dict[str, Path], tuple[Refused, ...]]:
     """
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
-    if path.is_file():
+    if not path.is_dir():
+        if (reason := _no_file(path)) is not None:
+            raise ValueError(f"{path}: {reason}")
         if not known_suffix(path.name) and way_out(path.name) is None:
             raise ValueError(f"{path}: unknown format; known are {', '.join(SUFFIXES)}")
         found = [path]
@@ -277,20 +297,27 @@ def _files(path: Path) -> tuple[dict[str, Path], tuple[Refused, ...]]:
             for entry in sorted(path.rglob("*"), key=os.fsencode)
             if (known_suffix(entry.name) or way_out(entry.name)) and not _hidden(entry.relative_to(path))
         ]
-        found = [entry for entry in found if entry.is_file()]
+        found = [entry for entry in found if not entry.is_dir()]
     if not found:
         raise ValueError(f"{path}: holds no file that can be read; known endings are {', '.join(SUFFIXES)}")
     files: dict[str, Path] = {}
     refused: list[Refused] = []
     for entry in found:
         name = entry.name if path.is_file() else entry.relative_to(path).as_posix()
-        if (reason := _not_taken(entry, name)) is not None:
+        if (reason := _no_file(entry) or _not_taken(entry, name)) is not None:
             refused.append(Refused(name=_printable(name), reason=reason))
         else:
             files[name] = entry
     if not files:
         raise ValueError(f"{refused[0].name}: {refused[0].reason}; nothing was added")
     return files, tuple(refused)
+
+
+def _no_file(entry: Path) -> str | None:
+    """Why an entry of a folder is nothing that can be read to its end; None of a file."""
+    if entry.is_file():
+        return None
+    return "a link to a file that is not there" if not entry.exists() else "a pipe, a socket or a device, not a file"
 
 
 def _not_taken(entry: Path, name: str) -> str | None:

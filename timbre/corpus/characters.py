@@ -21,6 +21,8 @@ _STRAY = re.compile(
 _LATIN_JOINER = re.compile(r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}])[\u200c\u200d]+")
 _ZERO_SPACE = re.compile(r"(?<=[^\s\u200b])\u200b+(?=[^\s\u200b])")
 _SOUTH_EAST = re.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Han}\p{Hiragana}\p{Katakana}]")
+_STRETCH = re.compile(r"(?<=[\p{Arabic}\p{M}])\u0640+(?=[\p{Arabic}\p{M}])")
+"""Tatweel, which draws an Arabic word out; at a word's end it means an abbreviation or a prefix, and stays."""
 _SOFT = re.compile(r"\u00ad\n[ \t]*|\u00ad")
 _LOST = re.compile(r"(?:\ufffd)+")
 
@@ -30,11 +32,11 @@ def plain_characters(text: str) -> str:
 
     A form feed or paragraph separator ends a paragraph, a vertical tab or line separator a line. Zero-width joiners and
     non-joiners stay where a script (Persian, Hindi, …) or an emoji is shaped by them. A zero-width space becomes a space, but in scripts
-    that write none, where it divides words and stays away. Soft hyphens close.
+    that write none, where it divides words and stays away. Soft hyphens close, and so do words that a tatweel draws out.
     """
     if text.isascii() and _ODD.search(text) is None:
         return text
-    text = unicodedata.normalize("NFC", _ENDS.sub("\n", _SOFT.sub("", text)))
+    text = unicodedata.normalize("NFC", _STRETCH.sub("", _ENDS.sub("\n", _SOFT.sub("", text))))
     if _ODD.search(text) is None:
         return text
     text = _ESCAPES.sub("", text).translate(_BREAKS).translate(_CONTROL).translate(_NOTHING)

@@ -40,6 +40,9 @@ _SLACK_MARK = re.compile(r"<(?:[@#!][^<>|]*(?:\|[^<>]*)?|(?:https?|mailto)[^<>|]
 _EMOJI_NAME = re.compile(r"(?<![\w:]):[a-z][\w+-]{1,40}:(?![\w:])")
 _DISCORD_END = re.compile(r"^(?:=+|Guild: .*|Channel: .*|Topic: .*|Exported \d+ message.*|\{(?:Attachments|Embed|Reactions|Stickers)\})$")
 _FEWEST, _SHARE = 3, 0.1
+_DAY_FILE = re.compile(r"(?:^|/)\d{4}-\d{2}-\d{2}\.json$")
+"""One day of a channel, as Slack writes it: who alone writes on a day need not be who is meant."""
+_UNNAMED = ("this is one day of a chat", "this is a chat of several people")
 
 
 @dataclass(frozen=True)
@@ -185,37 +188,45 @@ def chat_documents(messages: Sequence[Message], name: str, source: Source) -> It
 
     Nobody fits: one `Unread` that lists who writes, so that one can be named.
     """
-    said: Counter[str] = Counter(message.who[0] for message in messages)
-    chosen = _chosen(messages, source)
+    people = _people(messages)
+    chosen = _chosen(people, source, alone=_DAY_FILE.search(name) is None)
     if chosen is None:
-        who = ", ".join(f"{person} ({count})" for person, count in said.most_common(6))
-        asked = f"nobody called {source.role!r} writes in this chat" if source.role != "assistant" else "this is a chat of several people"
+        said: Counter[str] = Counter(message.who[-1] for message in messages)
+        who = ", ".join(f"{people[person][0]} ({count})" for person, count in said.most_common(6))
+        asked = f"nobody called {source.role!r} writes in this chat" if source.role != "assistant" else _UNNAMED[len(people) > 1]
         yield Unread(name, f"{asked}; its writers, with their messages: {who or 'none'}; say whose words are the texts with --role")
         return
     part: list[Message] = []
     number = filled = 0
     for message in messages:
-        if message.who[0] != chosen or not message.text:
+        if message.who[-1] != chosen or not message.text:
             continue
         if (part and filled >= DOCUMENT_WORDS and message.day != part[-1].day) or filled >= 4 * DOCUMENT_WORDS:
             number += 1
-            yield _document(part, f"{name}:{number}", chosen, source)
+            yield _document(part, f"{name}:{number}", people[chosen][0], source)
             part, filled = [], 0
         part.append(message)
         filled += size(message.text)
     if part:
-        yield _document(part, f"{name}:{number + 1}", chosen, source)
+        yield _document(part, f"{name}:{number + 1}", people[chosen][0], source)
     elif not number:
-        yield Unread(name, f"{chosen} wrote no words in this chat")
+        yield Unread(name, f"{people[chosen][0]} wrote no words in this chat")
 
 
 def _document(part: Sequence[Message], name: str, chosen: str, source: Source) -> RawDocument:
     return RawDocument(name, "\n\n".join(message.text for message in part), source.author or chosen, part[0].day or loose_date(source.date))
 
 
-def _chosen(messages: Sequence[Message], source: Source) -> str | None:
-    """The first name of whoever is meant: by a whole name, in any case, or by the beginning that only one has."""
-    people = {message.who[0]: message.who for message in messages}
+def _people(messages: Sequence[Message]) -> dict[str, tuple[str, ...]]:
+    """Whoever writes, by the last of their names (an id, where the messenger gives one), with all names that their messages give."""
+    found: dict[str, tuple[str, ...]] = {}
+    for message in messages:
+        found[message.who[-1]] = tuple(dict.fromkeys((*found.get(message.who[-1], ())[:-1], *message.who)))
+    return found
+
+
+def _chosen(people: Mapping[str, Sequence[str]], source: Source, *, alone: bool) -> str | None:
+    """Whoever is meant: by a whole name, in any case, or by the beginning that only one has; or who writes alone, where that counts."""
     wanted = source.role if source.role != "assistant" else source.author
     whole, first = wanted.casefold(), wanted.casefold().split()[:1]
     exactly = [person for person, names in people.items() if any(called.casefold() == whole for called in names)]
@@ -223,4 +234,17 @@ def _chosen(messages: Sequence[Message], source: Source) -> str | None:
     for found in (exactly, nearly):
         if wanted and len(found) == 1:
             return found[0]
-    return next(iter(people)) if len(people) == 1 and source.role == "assistant" else None
+    return next(iter(people)) if alone and len(people) == 1 and source.role == "assistant" else None
+
+
+def member_id(users: Any, wanted: str) -> str | None:
+    """The id of a member whom a Slack export's `users.json` lists under that name; None where it lists nobody or several so."""
+    found = []
+    for user in users if isinstance(users, list) else ():
+        if isinstance(user, Mapping) and user.get("id"):
+            profile = user.get("profile") if isinstance(user.get("profile"), Mapping) else {}
+            assert isinstance(profile, Mapping)
+            names = (user["id"], user.get("name"), user.get("real_name"), profile.get("real_name"), profile.get("display_name"))
+            if wanted.casefold() in {str(name).casefold() for name in names if name}:
+                found.append(str(user["id"]))
+    return found[0] if len(found) == 1 else None

@@ -27,6 +27,7 @@ _WAYS_OUT = {
     ".lit": "an old e-book: convert it to .epub",
     ".djvu": "a scan: have it recognised (OCR) and save the text", ".xls": "a spreadsheet: save it as .csv",
     ".xlsx": "a spreadsheet: save it as .csv", ".ods": "a spreadsheet: save it as .csv", ".numbers": "a spreadsheet: export it as .csv",
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz", ".tbz2", ".txz"), "an archive: unpack it, and add the folder"),
     ".pst": "an Outlook archive: export it as .mbox", ".msg": "an Outlook message: save it as .eml",
 }  # fmt: skip
 """Files of text that nothing here reads, and what to make of them."""
@@ -56,7 +57,7 @@ def known_suffix(name: str) -> bool:
 
 def way_out(name: str) -> str | None:
     """What a file is that holds text which nothing here reads, and what to make of it; None of any other."""
-    return _WAYS_OUT.get(PurePosixPath(name.lower()).suffix)
+    return _WAYS_OUT.get(PurePosixPath(name.lower().removesuffix(".gz")).suffix)
 
 
 def _named(name: str) -> str | None:
@@ -92,7 +93,7 @@ def _by_content(path: Path, head: bytes, named: str | None) -> str | None:
             return kind
     if head.startswith(b"PK\x03\x04"):
         return _zipped(path, named)
-    if named in ("text", *_MARKUP, "mail") and _HTML.match(_plain(head)):
+    if named in ("text", *_MARKUP, "mail", "docx", "odt", "rtf", None) and _HTML.match(_plain(head)):
         return "html"
     if named in ("text", "mail") and _MBOX.match(head) and (named == "text" or b"\nFrom " in path.read_bytes()):
         return "mbox"

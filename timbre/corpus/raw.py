@@ -1,5 +1,6 @@
 """What a reader gives: documents as their files hold them, and what could not be read, with the reason."""
 
+import unicodedata
 from dataclasses import dataclass, field
 
 
@@ -21,8 +22,11 @@ class RawDocument:
 
     @property
     def read(self) -> int:
-        """Characters of text that were there."""
-        return len(self.text) if self.characters is None else self.characters
+        """Characters of text that were there, counted as they will be kept: composed (NFC)."""
+        if unicodedata.is_normalized("NFC", self.text):
+            return len(self.text) if self.characters is None else self.characters
+        composed = len(unicodedata.normalize("NFC", self.text))
+        return composed if self.characters is None else round(self.characters * composed / len(self.text))
 
 
 @dataclass(frozen=True)

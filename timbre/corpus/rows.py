@@ -36,8 +36,6 @@ def from_row(row: Mapping[str, Any], name: str, source: Source) -> RawDocument |
     text = row_text(row, source)
     if not isinstance(text, str):
         return Unread(name, text.reason)
-    if text.startswith("RT @"):
-        return Unread(name, "a retweet: somebody else's words")
     if (place := _lone_surrogate(text)) is not None:
         return Unread(name, f"half of a character pair (a lone surrogate) at character {place}; write the text out anew")
     shown: int | None = None

@@ -29,6 +29,9 @@ _ASSIGNED = re.compile(r"\A\s*window\.[\w.]+[ \t]*=[ \t]*(?=[\[{])")
 _SEPARATOR = re.compile(r"sep=(.)[ \t]*\r?\n", re.IGNORECASE)
 _OVER_LINES = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[|\{[ \t\r]*\n)")
 """A list, or an object that does not end on its line."""
+_LONGEST_NUMBER = 4000
+"""Digits; Python makes no number of more than 4300, and none of them is a text or a date."""
+_JSON = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) <= _LONGEST_NUMBER else digits)
 Read = Iterator[RawDocument | Unread]
 Rows = Iterable[tuple[str, Any]]
 
@@ -60,7 +63,7 @@ def _decoded_line(data: bytes) -> Any:
 def _line(line: str) -> Any:
     for text in (line, line.rstrip(", ")):  # a comma between lines is a list that lost its brackets
         try:
-            return json.loads(text)
+            return _JSON.decode(text)
         except (json.JSONDecodeError, RecursionError) as error:
             reason = f"not JSON ({error})"
     return Unread("", reason)
@@ -68,11 +71,11 @@ def _line(line: str) -> Any:
 
 def _values(text: str) -> list[Any] | None:
     """The JSON values that a text is made of, one behind the other; None where something else stands in it."""
-    decoder, values, place = json.JSONDecoder(), [], 0
+    values, place = list[Any](), 0
     text = text.strip()
     while place < len(text):
         try:
-            value, place = decoder.raw_decode(text, place)
+            value, place = _JSON.raw_decode(text, place)
         except (ValueError, RecursionError):
             return None
         values.append(value)
@@ -89,7 +92,7 @@ def read_json(path: Path, name: str, source: Source) -> Read:
             yield from read_jsonl(path, name, source)
             return
         try:
-            json.loads(text)
+            _JSON.decode(text)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"not JSON ({error})") from error
         raise ValueError("not JSON")
@@ -256,5 +259,7 @@ def _document(row: Any, name: str, source: Source) -> RawDocument | Unread:
         row = {"messages": row}
     if not isinstance(row, Mapping):
         return Unread(name, f"not an object with a {source.text_column!r}")
+    if str(row.get("full_text", "")).startswith("RT @"):  # as archives of Twitter have it, and no other table
+        return Unread(name, "a retweet: somebody else's words")
     found = from_row(row, name, source)
     return replace(found, name=name) if isinstance(found, Unread) else found

@@ -30,6 +30,8 @@ _UNSEEN_NAME = re.compile(
     re.IGNORECASE,
 )
 """What is only heard, and the numbers of a printed book's pages."""
+_PAGE_NUMBER = 8
+"""Characters of the longest number of a printed page that an e-book marks where the page began."""
 _FURNITURE_TEXT = re.compile(
     r"(?:posted|published|written|filed|tagged|last (?:updated|modified|changed|edited)) (?:by|on|in|under|at)\b.*[^.!?…”\"]"
     r"|(?:posted|published|filed under|tags|labels|categor(?:y|ies)|share this|last (?:updated|modified)) ?:.*"
@@ -186,6 +188,7 @@ def _is_hidden(node: Any) -> bool:
         or attributes.get("aria-hidden") == "true"
         or bool(_HIDDEN.search(attributes.get("style") or ""))
         or (node.tag not in ("body", "main", "article") and _UNSEEN_NAME.search(attributes.get("class") or "") is not None)
+        or ("pagebreak" in f"{attributes.get('epub:type')} {attributes.get('role')}" and len((node.text() or "").strip()) <= _PAGE_NUMBER)
     )
 
 

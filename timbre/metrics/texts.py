@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from timbre.corpus.kinds import ROWS, SUFFIXES
+from timbre.corpus.kinds import ROWS, SUFFIXES, known_suffix
 from timbre.corpus.raw import Unread
 from timbre.corpus.readers import read_file, read_text
 from timbre.corpus.sources import Source, SourceFile
@@ -68,7 +68,7 @@ def read_texts(path: Path) -> list[Text]:
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file() and _visible(file, path))
-    known = [file for file in files if file.suffix.lower() in SUFFIXES]
+    known = [file for file in files if known_suffix(file.name)]
     if not known:
         raise ValueError(f"{path}: no file of a known format ({', '.join(SUFFIXES)})")
     return [text for file in known for text in _read(file, file.name if path.is_file() else file.relative_to(path).as_posix())]
@@ -106,8 +106,8 @@ def _visible(file: Path, folder: Path) -> bool:
 
 
 def _read(file: Path, name: str) -> Iterator[Text]:
-    if SUFFIXES[file.suffix.lower()] != "jsonl":
-        many = SUFFIXES[file.suffix.lower()] in ROWS
+    if (kind := SUFFIXES.get(file.suffix.lower(), "json" if file.suffix.lower() == ".js" else "")) != "jsonl":
+        many = kind in ROWS or file.suffix.lower() == ".gz"
         for document in read_file(file, name, _OTHER):
             if not isinstance(document, Unread):
                 yield Text(document.text, document.name)

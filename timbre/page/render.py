@@ -27,6 +27,11 @@ def render(folder: Path, template: str, context: Mapping[str, Any]) -> str:
     return environment.get_template(f"{template}.j2").render(context)
 
 
+def shared_style() -> str:
+    """The style sheet of all pages, for those that no template makes."""
+    return (_SHARED / "page.css").read_text(encoding="utf-8")
+
+
 def number(value: Any) -> str:
     """Three significant digits, thousands separated, a real minus sign; "–" for nothing."""
     if value is None:

@@ -8,35 +8,35 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from timbre.page.render import shared_style
 from timbre.targets.inspect import PassageView, TokenView
 
 _NAMES = {"observed": "written here", "ngram": "n-grams", "tail": "unnamed tail"}
 _STYLE = """
-:root { --paper:#fbf8f2; --ink:#25221d; --soft:#6f675b; --line:#ddd4c4; --card:#fff; --warm:205,110,40;
-  --observed:#3d5a80; --ngram:#7a9e7e; --reference:#d08c4a; --tail:#c9c0b1 }
-@media (prefers-color-scheme: dark) { :root { --paper:#1d1b18; --ink:#ece6da; --soft:#a39a8b; --line:#3d382f; --card:#292621;
-  --warm:230,140,70; --observed:#7ea0cc; --ngram:#8fb894; --reference:#e0a263; --tail:#5b554b } }
-* { box-sizing:border-box } body { margin:0; background:var(--paper); color:var(--ink); font:19px/2 Georgia,'Times New Roman',serif }
-main { max-width:46rem; margin:0 auto; padding:3rem 1.25rem 14rem } h1 { font-size:1.5rem; line-height:1.3; font-weight:normal; margin:0 }
-.note { color:var(--soft); font:14px/1.6 system-ui,sans-serif } .prompt { color:var(--soft); white-space:pre-wrap }
-.text { margin:2rem 0; white-space:pre-wrap; overflow-wrap:break-word }
+:root { --warm:205,110,40; --observed:var(--accent); --ngram:#7a9e7e; --reference:#d08c4a; --tail:#c9c0b1 }
+@media screen and (prefers-color-scheme: dark) { :root { --warm:230,140,70; --ngram:#8fb894; --reference:#e0a263; --tail:#5b554b } }
+main { max-width:46rem; padding-bottom:14rem } h1 { font-size:1.5rem; line-height:1.3; max-width:none }
+.prompt { white-space:pre-wrap }
+.passage { margin:2rem 0; white-space:pre-wrap; overflow-wrap:break-word; font-size:1.15rem; line-height:2;
+  font-family:"Iowan Old Style","Palatino Linotype",Palatino,"Book Antiqua",Georgia,"DejaVu Serif",serif }
 .t { position:relative; border-radius:3px; background:rgba(var(--warm),var(--w)); cursor:default; outline:0 }
 .t:hover,.t:focus { box-shadow:0 0 0 2px var(--observed) }
-.card { display:none; position:absolute; z-index:2; left:0; top:1.7em; width:17rem; padding:.8rem 1rem; background:var(--card);
-  border:1px solid var(--line); border-radius:8px; box-shadow:0 8px 30px rgba(0,0,0,.18); white-space:normal;
-  font:13px/1.5 system-ui,sans-serif; color:var(--ink) }
+.card { display:none; position:absolute; z-index:2; left:0; top:1.7em; width:17rem; padding:.8rem 1rem; background:var(--paper);
+  border:1px solid var(--rule); border-radius:8px; box-shadow:0 8px 30px rgba(0,0,0,.18); white-space:normal;
+  font:13px/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif; color:var(--ink) }
 .t:hover>.card,.t:focus>.card { display:block } .card b { font-weight:600 }
 .row { display:grid; grid-template-columns:6.5rem 1fr 3rem; gap:.5rem; align-items:center }
 .row code { overflow:hidden; text-overflow:ellipsis; white-space:pre; font-size:12px }
 .row i { display:block; height:.55rem; border-radius:2px; background:var(--reference) }
 .row.own i { background:var(--observed) } .row span { text-align:right; font-variant-numeric:tabular-nums }
-.bar { display:flex; height:.7rem; border-radius:4px; overflow:hidden; margin:.6rem 0 .2rem } .bar i { display:block }
+.shares { display:flex; height:.7rem; border-radius:4px; overflow:hidden; margin:.6rem 0 .2rem } .shares i { display:block }
 .legend { display:flex; flex-wrap:wrap; gap:.3rem 1.2rem }
 .legend i { display:inline-block; width:.8rem; height:.8rem; border-radius:2px; margin-right:.4rem; vertical-align:-1px }
 @media (max-width: 64rem) { .card { position:fixed; left:1rem; right:1rem; top:auto; bottom:1rem; width:auto } }
-svg { display:block; width:100%; height:70px; margin-top:1rem }
-svg path { fill:rgba(var(--warm),.35); stroke:rgb(var(--warm)); stroke-width:1 }
+.choices { display:block; width:100%; height:70px; margin-top:1rem }
+.choices path { fill:rgba(var(--warm),.35); stroke:rgb(var(--warm)); stroke-width:1 }
 """
+"""What this page has beyond the style sheet of all pages."""
 
 
 def passage_page(view: PassageView) -> str:
@@ -51,14 +51,14 @@ def passage_page(view: PassageView) -> str:
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{escape(view.doc_id)} · target</title><style>{_STYLE}</style>"
+        f"<title>{escape(view.doc_id)} · target</title><style>{shared_style()}{_STYLE}</style>"
     )
     body = (
         f"<h1>{escape(view.doc_id)}, passage {view.index}</h1>"
         '<p class="note">Point at a word, or press Tab: its card shows what else this target would have accepted there. '
         f"The warmer a word, the wider the choice. {len(view.tokens)} positions; half of them leave fewer than {half:.1f} choices. "
         f"α = {view.alpha:g}, {stored}.{afterwards}</p>{_curve([token.effective_support for token in view.tokens])}"
-        f'<div class="text"><span class="prompt">{escape(view.prompt)}</span>{tokens}</div>'
+        f'<div class="passage"><span class="prompt">{escape(view.prompt)}</span>{tokens}</div>'
         f'<div class="note">Where the mass came from, on average{_bar(mean)}<div class="legend">{_legend(mean)}</div></div>'
     )
     return f'<!doctype html><html lang="en"><head>{head}</head><body><main>{body}</main></body></html>\n'
@@ -86,7 +86,7 @@ def _row(text: str, probability: float, *, own: bool = False) -> str:
 def _bar(origin: dict[str, float]) -> str:
     parts = "".join(f'<i style="width:{100 * share:.2f}%;background:{_colour(name, origin)}"></i>' for name, share in origin.items())
     spoken = escape(", ".join(f"{_NAMES.get(name, name)} {share:.0%}" for name, share in origin.items()))
-    return f'<div class="bar" role="img" aria-label="{spoken}">{parts}</div>'
+    return f'<div class="shares" role="img" aria-label="{spoken}">{parts}</div>'
 
 
 def _legend(mean: dict[str, float]) -> str:
@@ -113,6 +113,7 @@ def _curve(support: Sequence[float]) -> str:
     top = max([*heights, 1.0])
     points = " ".join(f"{1000 * place / (len(heights) - 1):.1f},{66 - 60 * height / top:.1f}" for place, height in enumerate(heights))
     return (
-        f'<svg viewBox="0 0 1000 70" preserveAspectRatio="none" role="img" aria-label="Choices along the passage, from 1 to {2**top:.0f}">'
+        '<svg class="choices" viewBox="0 0 1000 70" preserveAspectRatio="none" role="img" '
+        f'aria-label="Choices along the passage, from 1 to {2**top:.0f}">'
         f'<path d="M0,66 L{points} L1000,66 Z"/></svg>'
     )

@@ -117,3 +117,15 @@ def test_line_ends_within_words_close_and_those_at_hyphens_stay() -> None:
         " ".join(without_hyphens(wrapped).split())
         == "A half-open door, half and open, a roast-pig. Well-known, as well as known, by mast-heads."
     )
+
+
+def test_what_a_corpus_reads_is_read_for_a_comparison_too(tmp_path: Path) -> None:
+    import gzip
+    import json
+
+    from timbre.metrics.texts import read_texts
+
+    posts = [{"tweet": {"full_text": "The sea was calm today."}}, {"tweet": {"full_text": "RT @berta: not so calm"}}]
+    (tmp_path / "tweets.js").write_text(f"window.YTD.tweets.part0 = {json.dumps(posts)}", encoding="utf-8")
+    (tmp_path / "letter.txt.gz").write_bytes(gzip.compress(b"The ferry left late."))
+    assert [text.text for text in read_texts(tmp_path)] == ["The ferry left late.", "The sea was calm today."]
