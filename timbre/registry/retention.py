@@ -1,7 +1,8 @@
 """What of a home's artifacts may go: a pure decision, so that it can be read before anything is removed.
 
 Kept is whatever a root was made from, all the way back: the verdicts behind champions and those before them, versions that
-wait for promotion, and the newest few of every stage. Nothing that a promotion or a rollback would open is ever given up.
+wait for promotion, the rounded weights in which those are served, and the newest few of every stage. Nothing that a promotion or a
+rollback would open is ever given up.
 """
 
 import json
@@ -11,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from timbre.artifacts import MANIFEST
+
+_FORMS = ("quantised", "served")
+"""Stages of what was made of a bundle and is served in its place; no verdict names them."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,22 @@ def removable(items: Sequence[Stored], roots: Iterable[str], policy: Retention, 
         raise ValueError("a retention keeps 0 or more artifacts a stage and 0 or more days: raise what is below 0")
     since = (now or datetime.now(UTC)) - timedelta(days=policy.days)
     by_digest: Mapping[str, Stored] = {item.digest: item for item in items}
-    kept: set[str] = set()
-    waiting = [*roots, *(item.digest for item in items if item.at >= since), *_newest(items, policy.newest)]
+    bundles = {digest for digest in _behind(roots, by_digest) if by_digest[digest].stage == "bundle"}
+    beside = [item.digest for item in items if item.stage in _FORMS and bundles & set(item.inputs)]
+    kept = _behind([*roots, *beside, *(item.digest for item in items if item.at >= since), *_newest(items, policy.newest)], by_digest)
+    return sorted((item for item in items if item.digest not in kept), key=lambda item: (item.at, item.digest))
+
+
+def _behind(digests: Iterable[str], by_digest: Mapping[str, Stored]) -> set[str]:
+    """These artifacts, as far as they are here, and all that they were made from."""
+    found: set[str] = set()
+    waiting = [*digests]
     while waiting:
         digest = waiting.pop()
-        if digest in by_digest and digest not in kept:
-            kept.add(digest)
+        if digest in by_digest and digest not in found:
+            found.add(digest)
             waiting += by_digest[digest].inputs
-    return sorted((item for item in items if item.digest not in kept), key=lambda item: (item.at, item.digest))
+    return found
 
 
 def _newest(items: Sequence[Stored], count: int) -> Iterator[str]:

@@ -41,6 +41,20 @@ def test_whatever_a_root_was_made_from_stays_and_the_rest_goes_oldest_first() ->
     assert _gone(items, set()) == ["old", "corpus", "model", "target", "verdict", "x"]
 
 
+def test_the_form_in_which_a_champion_is_served_stays_with_it() -> None:
+    items = [
+        _item("bundle", stage="bundle"),
+        _item("int8", "bundle", "corpus", stage="quantised"),
+        _item("engines", "bundle", "int8", stage="engines"),
+        _item("served", "bundle", "engines", "int8", stage="served"),
+        _item("base8", "bundle", "base", stage="quantised"),
+        _item("base", stage="base"),
+        _item("other", stage="bundle"),
+        _item("other8", "other", stage="quantised"),
+    ]
+    assert _gone(items, {"bundle"}) == ["other", "other8"]
+
+
 def test_the_young_and_the_newest_of_each_stage_stay() -> None:
     items = [
         _item("a", age=50),
