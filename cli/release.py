@@ -46,15 +46,16 @@ def _release(config: "ReleaseConfig", json_output: bool) -> int:
     from timbre.cli.summary import as_json, exit_code, print_summary
     from timbre.config import overrides_of
     from timbre.settings import settings
-    from timbre.tasks.environment import prepare, start_api
+    from timbre.tasks.environment import begin_api, prepare, start_api
     from timbre.tasks.runs import only_run
 
     with only_run(settings().home):
         prepare(settings())
+        begin_api()
         plan = _show_plan(config, None, quiet=json_output)
-        start_api()
         from timbre.flows.release import release_flow
 
+        start_api()
         outcome = release_flow(config.style, config.profile, config.seed, overrides_of(config))
     if json_output:
         print(json.dumps(as_json(outcome), indent=2))

@@ -1,12 +1,19 @@
 """The environment in which Prefect, MLflow and DVC run under Timbre: local homes, no calls home, no pickles."""
 
+import atexit
+import importlib.util
 import json
 import os
+import random
 import signal
+import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -37,6 +44,9 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+_begun: list[tuple[int, subprocess.Popen[bytes]]] = []
+"""The port and the process of an API that was begun, and that nobody has waited for yet."""
+_PORTS = range(8000, 9000)
 _STARTS = 3
 """How often Prefect's ephemeral API is started where the machine is too busy for it to answer."""
 _CLOCK_SECONDS = 2.0
@@ -61,8 +71,28 @@ def prepare(settings: Settings) -> None:
     current.cache_clear()  # a running server may have moved the tracking URI
 
 
+def begin_api() -> None:
+    """Let Prefect's ephemeral API start beside us, unless a server is named: it takes seconds of imports, and so do we.
+
+    `start_api` waits for it. If nobody does, it ends with this process. Call `prepare` first.
+    """
+    package = importlib.util.find_spec("prefect")
+    if os.environ.get("PREFECT_API_URL") or _begun or package is None or package.origin is None:
+        return
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    program = ["--app-dir", str(Path(package.origin).parents[1]), "--factory", "prefect.server.api.server:create_app"]
+    place = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+    command = [sys.executable, "-m", "uvicorn", *program, *place]
+    variables = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    with _deaf():
+        process = subprocess.Popen(command, env=variables)
+    _begun.append((port, process))
+    atexit.register(process.terminate)
+
+
 def start_api() -> None:
-    """Start Prefect's ephemeral API, unless a server is named, deaf to Ctrl-C.
+    """Start Prefect's ephemeral API, unless a server is named, deaf to Ctrl-C; or wait for the one that `begin_api` started.
 
     It lies in our process group. If Ctrl-C ended it before us, Prefect would wait for it in vain while it writes down
     that the run was interrupted.
@@ -71,16 +101,47 @@ def start_api() -> None:
         ValueError: the server that PREFECT_API_URL names does not answer, or ours does not because the machine is too busy.
     """
     _require_answer(os.environ.get("PREFECT_API_URL", ""))
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with _deaf():
+        if _begun:
+            _hand_over(*_begun.pop())
         for _ in range(_STARTS):
             if _started():
                 return
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     raise ValueError(
         "this machine is too busy: Prefect's own server did not answer in time; run the same command again when it has less to do"
     )
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started meanwhile hears no Ctrl-C."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _hand_over(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Have Prefect take this process for the one that it starts first; if that ends, it starts another."""
+    from prefect.server.api.server import SubprocessASGIServer
+
+    server: Any = SubprocessASGIServer()
+
+    def begun() -> subprocess.Popen[bytes]:
+        del server._run_uvicorn_command
+        return process
+
+    server.port, server._run_uvicorn_command = port, begun
+
+
+def _free_port() -> int:
+    """A port of the range that Prefect takes for this."""
+    for port in random.sample(_PORTS, len(_PORTS)):  # nosec B311: any will do
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ValueError("no port between 8000 and 9000 is free on this machine: end something that listens there")
 
 
 def _started() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -150,3 +151,30 @@ def test_doctor_lets_the_data_registry_of_a_moved_home_send_its_data_to_where_th
     assert json.loads(done.stdout)["moved_from"] == str(home)
     config = (moved / "registry" / ".dvc" / "config").read_text()
     assert f'url = "{moved / "remote"}"' in config and str(home) not in config
+
+
+_BEGUN = """
+import os, psutil
+from timbre.settings import settings
+from timbre.tasks.environment import begin_api, prepare, start_api
+prepare(settings())
+begin_api()
+begin_api()
+if {waited}:
+    start_api()
+    from prefect.client.orchestration import get_client
+    with get_client(sync_client=True) as client:
+        assert client.api_healthcheck() is None
+(api,) = [child for child in psutil.Process().children() if "prefect.server.api.server:create_app" in child.cmdline()]
+print(api.pid)
+"""
+
+
+@pytest.mark.parametrize("waited", [True, False])
+def test_an_api_that_was_begun_early_is_the_one_that_is_used_and_ends_with_its_command(waited: bool, home: Path) -> None:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {"TIMBRE_HOME": str(home)}
+    code = _BEGUN.format(waited=waited)
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    _gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in [int(done.stdout)] if psutil.pid_exists(pid)], timeout=60)
+    assert not alive
