@@ -22,6 +22,8 @@ _UNASKED = (
     "nothing is promoted. If the author agreed, or is yourself, give the same command with --consent and how that is known."
 )
 _WIDTH = 80
+_WIDEST = 48
+"""Letters of a column; a longer name moves its own line only."""
 _QUICK = 4_000_000
 
 app = typer.Typer(cls=WholeHelp, no_args_is_help=True, help="Bring texts of your own.", rich_markup_mode=None)
@@ -225,8 +227,8 @@ def _summary_lines(summary: "Summary") -> Iterator[str]:
 
 
 def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
-    """Left-aligned columns; the last one is as long as it is."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    """Left-aligned columns; the last one, and a long name, are as long as they are."""
+    widths = [min(_WIDEST, max(len(row[column]) for row in rows)) for column in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         print("  ".join([*cells, row[-1]]).rstrip())

@@ -275,7 +275,7 @@ def skipped_endings(path: Path) -> dict[str, int]:
 
 
 def _hidden(name: Path) -> bool:
-    return any(part.startswith(".") for part in name.parts)
+    return any(part.startswith((".", "~$")) for part in name.parts)
 
 
 def _files(path: Path) -> tuple[dict[str, Path], tuple[Refused, ...]]:

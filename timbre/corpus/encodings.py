@@ -44,6 +44,10 @@ _ISO_2022 = re.compile(rb"\x1b\$[@AB]")
 """How Japanese mail switched to its characters."""
 _VOWELS, _FEWEST_VOWELS = frozenset("оеаиуыэюяёіїєўу"), 0.25
 """Of Russian, Ukrainian or Bulgarian text; Hebrew that is read as Cyrillic has half as many."""
+_STRAY = 1000
+"""Bytes to each NUL of a text that a few of them got into."""
+_MIXED = re.compile("[\u00a0-\u024f\u2010-\u2044\u20ac]")
+"""Beyond ASCII, what texts hold of which one part was written in UTF-8 and another in cp1252."""
 _BETWEEN_LETTERS = re.compile(
     r"(?<=[^\W\d_])[^\w\s'’\-–—·./…]+(?=[^\W\d_])|(?<=[a-zà-ÿа-яё])[A-ZÀ-ÞА-ЯЁ]|[\x80-\x9f]|[a-zA-Z][\u0370-\u06ff]|[\u0370-\u06ff][a-zA-Z]|ς\w"
 )
@@ -73,13 +77,20 @@ def decode(data: bytes, name: str, encoding: str = "") -> Decoded:
     for mark, codec in _MARKS:
         if data.startswith(mark):
             return _strictly(data, name, codec)
-    head = data[:_LOOKED_AT]
-    if _ISO_2022.search(head):
+    if _ISO_2022.search(data[:_LOOKED_AT]):
         with contextlib.suppress(UnicodeDecodeError):
             return Decoded(data.decode("iso2022_jp_2"), "iso2022_jp")
+    return _unmarked(data, name)
+
+
+def _unmarked(data: bytes, name: str) -> Decoded:
+    """The text of a file that nothing in it says the encoding of."""
+    head = data[:_LOOKED_AT]
     if (offset := data.find(b"\0")) >= 0 or len(head.translate(None, _BINARY)) < len(head):
         if (wide := _unmarked_utf16(data)) is not None:
             return _strictly(data, name, wide)
+        if offset >= 0 and _STRAY * data.count(b"\0") <= len(data):  # what a database or a bad disk left
+            return _unmarked(data.replace(b"\0", b""), name)
         if offset >= 0 or len(head.translate(None, _BINARY)) < 0.99 * len(head):
             what = f"NUL at byte {offset}" if offset >= 0 else "control characters"
             raise ValueError(f"{name}: not a text file ({what}); remove it, or give it the ending of its format")
@@ -143,7 +154,22 @@ def _older(data: bytes, name: str, error: UnicodeDecodeError) -> Decoded:
             f"{name}: invalid UTF-8 at byte {error.start} (0x{data[error.start]:02x}), though the rest is UTF-8; mend it there, or "
             "say how it is encoded with --encoding"
         ) from error
-    return Decoded(*_guess(data))
+    return mixed if (mixed := _mixed(data)) is not None else Decoded(*_guess(data))
+
+
+def _mixed(data: bytes) -> Decoded | None:
+    """A text of parts in UTF-8 and in cp1252, as joined files have them; None of any other."""
+    text = data.decode("utf-8", "surrogateescape")
+    beyond = [character for character in text if character > "\x7f"]
+    single = [character for character in beyond if "\udc80" <= character <= "\udcff"]
+    whole = len(beyond) - len(single)
+    if 4 * whole < len(single) or not whole or len(beyond) > 0.1 * len(text):
+        return None
+    written = "".join(bytes([ord(each) - 0xDC00]).decode("cp1252", "replace") if each in single else each for each in beyond)
+    if not all(_MIXED.fullmatch(each) for each in written):
+        return None
+    joined = re.sub("[\udc80-\udcff]", lambda found: bytes([ord(found[0]) - 0xDC00]).decode("cp1252"), text)
+    return Decoded(joined, "utf-8, cp1252")
 
 
 def _damaged(data: bytes) -> int | None:

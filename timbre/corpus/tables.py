@@ -1,5 +1,6 @@
 """Files of many texts: JSON in the forms that programs write, lines of it, CSV and Parquet; a row is a document, or told as unread."""
 
+import contextlib
 import csv
 import io
 import json
@@ -84,6 +85,20 @@ def _values(text: str) -> list[Any] | None:
     return values
 
 
+def _whole_of_list(text: str) -> list[Any]:
+    """The objects and texts of a list that breaks off, or breaks, up to there."""
+    found, place = list[Any](), len(text) - len(text.lstrip()) + 1
+    if text.lstrip()[:1] != "[":
+        return found
+    with contextlib.suppress(ValueError, RecursionError):
+        while True:
+            while place < len(text) and text[place] in " \t\r\n,":
+                place += 1
+            value, place = _JSON.raw_decode(text, place)
+            found.append(value)
+    return found
+
+
 def read_json(path: Path, name: str, source: Source) -> Read:
     """A list of objects or texts, wherever in the file it stands; columns of values; named objects or texts; or one object with a text."""
     text = _ASSIGNED.sub("", decode(path.read_bytes(), name, source.encoding).text)
@@ -94,7 +109,10 @@ def read_json(path: Path, name: str, source: Source) -> Read:
         try:
             _JSON.decode(text)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"not JSON ({error})") from error
+            if not (whole := _whole_of_list(text)):
+                raise ValueError(f"not JSON ({error})") from error
+            yield from _documents(_numbered(name, [*whole, Unread("", f"not JSON from here on ({error})")]), source)
+            return
         raise ValueError("not JSON")
     if len(values) == 1 and (messages := messages_of_json(values[0])) is not None:
         yield from chat_documents(messages, name, source)

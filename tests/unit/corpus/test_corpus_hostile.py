@@ -110,3 +110,14 @@ def test_days_of_a_channel_give_the_words_of_one_person_only(tmp_path: Path) -> 
     assert nobody.summary.kept == 1
     with pytest.raises(ValueError, match=r"this is one day of a chat; its writers, with their messages: U2 \(3\)"):
         add(Request(folder / "general" / "2021-03-03.json", "day3", "Anna Lind", "own work"), home=home)
+
+
+def test_a_list_that_breaks_off_and_a_text_of_two_encodings_are_read_as_far_as_they_can_be() -> None:
+    cut = json.dumps([{"text": _TEXT}, {"text": "\n\n".join(prose(402))}])[:-40]
+    found = result_of(Case("rows", "cut off", {"a.json": cut.encode()}))
+    assert len(found.texts) == 1 and found.rejected == {"unreadable": 1}
+    joined = (_TEXT + " Café, naïve.").encode("utf-8") + "\n\nThe façade of the château, and a “quotation”.".encode("cp1252")
+    (text,) = result_of(Case("encodings", "two in one", {"a.txt": joined})).texts
+    assert text.endswith("Café, naïve.\n\nThe façade of the château, and a “quotation”.")
+    stray = result_of(Case("encodings", "a stray NUL", {"a.csv": f'text\n"{_TEXT}\0"\n"{" ".join(prose(402))}"\n'.encode()}))
+    assert len(stray.texts) == 2 and "\0" not in "".join(stray.texts)
