@@ -5,6 +5,7 @@
 """
 
 import os
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 PROMOTED, NOT_PROMOTED, WAITING = "timbre-release.promoted", "timbre-release.gate-failed", "timbre-release.waiting"
 ROLLED_BACK, MOVED = "timbre-registry.rolled-back", "timbre-monitor.moved"
 """Events that our flows emit; what they are about stands in their payload."""
+ARRIVED, HAND_IN = "timbre-corpus.arrived", "handin/on-arrival"
+"""The event that a data team emits, and the deployment that answers it."""
 ALERTS, WEBHOOK = "timbre-alerts", "TIMBRE_WEBHOOK"
 HEARTBEAT_SECONDS, SILENT_SECONDS = 30, 180
 """A run says so often that it lives; after so long a silence it counts as dead. `timbre deploy` tells the work pools."""
@@ -29,9 +32,12 @@ _PAYLOAD = (
 async def automate() -> list[str]:
     """Make the automations that are missing, and set right those that differ; their names."""
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
 
     wanted = _automations(await _webhook())
     async with get_client() as client:
+        with suppress(ObjectNotFound):
+            wanted.append(_arrival((await client.read_deployment_by_name(HAND_IN)).id))
         for one in wanted:
             known = await client.read_automations_by_name(one.name)
             if not known:
@@ -46,7 +52,7 @@ def _said(automation: "AutomationCore") -> dict[str, object]:
     from prefect.events.schemas.automations import AutomationCore
 
     fields = AutomationCore.model_validate(automation.model_dump()).model_dump(mode="json", exclude={"enabled", "trigger"})
-    return fields | {"trigger": automation.trigger.model_dump(mode="json", exclude={"id"})}
+    return fields | {"trigger": automation.trigger.model_dump(exclude={"id"})}  # as sets, whose order as JSON is another in each process
 
 
 async def _webhook() -> UUID | None:
@@ -93,6 +99,21 @@ def _automations(webhook: UUID | None) -> "list[AutomationCore]":
             trigger=_on(WAITING, PROMOTED, ROLLED_BACK), actions=tell,
         ),
     ]  # fmt: skip
+
+
+def _arrival(deployment: UUID) -> "AutomationCore":
+    """Whoever puts texts where a worker can read them says so, and they are handed in.
+
+    Not as a trigger of `prefect.yaml`: Prefect makes those anew with every `timbre deploy`, switched on again.
+    """
+    from prefect.events.actions import RunDeployment
+    from prefect.events.schemas.automations import AutomationCore
+
+    given = {name: f"{{{{ event.payload.{name} }}}}" for name in ("path", "style", "by", "author", "licence", "consent")}
+    return AutomationCore(
+        name="hand in what arrived", description="Texts arrived: they are held to the contract and versioned.",
+        trigger=_on(ARRIVED), actions=[RunDeployment(source="selected", deployment_id=deployment, parameters=given)],
+    )  # fmt: skip
 
 
 def _on(*events: str, tagged: bool = False) -> "EventTrigger":

@@ -207,8 +207,14 @@ def test_a_terminal_refuses_what_waits_and_its_run_goes_on_to_the_end(servers: T
 def test_deploying_again_changes_nothing_and_every_deployment_runs_on_the_worker(servers: Topology, released: dict[str, Any]) -> None:
     kept = ("deployments", "automations", "v2/concurrency_limits", "work_pools")
     before = {kind: _listed(servers, kind) for kind in kept}
+    arrival = next(one for one in before["automations"] if one["name"] == "hand in what arrived")
+    weekly = next(one for one in before["deployments"] if one["name"] == "weekly-literary")
+    servers.api(f"/automations/{arrival['id']}", {"enabled": False}, "PATCH")
+    servers.api(f"/deployments/{weekly['id']}/schedules/{weekly['schedules'][0]['id']}", {"active": True}, "PATCH")
+    before = {kind: _listed(servers, kind) for kind in kept}
     deployed = servers.timbre("deploy")
-    assert {kind: _listed(servers, kind) for kind in kept} == before
+    assert {kind: _listed(servers, kind) for kind in kept} == before, "what somebody switched off or resumed stays so"
+    servers.api(f"/deployments/{weekly['id']}/schedules/{weekly['schedules'][0]['id']}", {"active": False}, "PATCH")
     assert {"automation/timbre: zombie", "automation/timbre: crash", "automation/timbre: failed gate"} <= {row["name"] for row in deployed}
     assert ("timbre-gpu", 1) in [(limit["name"], limit["limit"]) for limit in before["v2/concurrency_limits"]]
     champion = servers.models()[0]["champion"]
@@ -307,7 +313,13 @@ def _objects(servers: Topology) -> dict[str, list[str]]:
 def _listed(servers: Topology, kind: str) -> list[dict[str, Any]]:
     """What the server has of a kind, without times and without what it counts itself."""
     moving = {"updated", "last_polled", "status", "active_slots", "active_lease_count", "slot_decay_per_second", "denied_slots"}
-    found = [{name: value for name, value in row.items() if name not in moving} for row in servers.api(f"/{kind}/filter", {})]
+
+    def still(value: Any) -> Any:
+        if isinstance(value, list):
+            return [still(item) for item in value] if not all(isinstance(item, str) for item in value) else sorted(value)
+        return {name: still(inner) for name, inner in value.items() if name not in moving} if isinstance(value, dict) else value
+
+    found: list[dict[str, Any]] = [still(row) for row in servers.api(f"/{kind}/filter", {})]
     return sorted(found, key=lambda row: str(row["id"]))
 
 
