@@ -26,7 +26,14 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
     "standard": {
         "target": {"train_tokens": 65_536, "admission_tokens": 8_192, "formats": BOTH_FORMATS},
-        "training": {"epochs": 3, "replay_weight": 0.3, "validation_tokens": 8_192, "evaluate_every": 16, "checkpoint_every": 8},
+        "training": {
+            "epochs": 3,
+            "replay_weight": 0.3,
+            "base_kl_weight": 10.0,  # docs/explanation/objectives.md, "The standard profile": what it holds, and what it costs
+            "validation_tokens": 8_192,
+            "evaluate_every": 16,
+            "checkpoint_every": 8,
+        },
         "evaluation": {
             "likelihood_tokens": 16_384,
             "prompts": 128,
