@@ -3,7 +3,7 @@
     style         openings of unseen documents, written at the serving sampler, with the human continuation
     style_plain   the same openings at plain sampling (T = 1, nothing cut off); written only where asked for and serving is not plain
     several       some of them again, several texts each
-    sentinel      openings of other passages that nothing was trained on, continued greedily: what a model knows by heart
+    sentinel      openings of passages that nothing was trained on, others where there are, continued greedily: what a model knows by heart
     instruction   our own short tasks of the style (data/prompts/), in the chat template where the tokenizer has one
     closed_book   short questions about plain facts, several answers each
     copying       passages to summarise and to answer questions about
@@ -13,6 +13,7 @@ A room that asks for more writes a function like these and adds it to `prompt_se
 """
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,7 @@ def prompt_sets(
         prompts += [replace(prompt, kind="style_plain", sampler="plain") for prompt in prompts]
     some = style_openings[: config.several_prompts]
     prompts += [opening.prompt(tokenizer, "several", samples=config.several_samples) for opening in some]
-    prompts += _sentinels(config, by_split, {opening.name for opening in (*style_openings, *others)}, tokenizer)
+    prompts += _sentinels(config, by_split, style_openings, others, tokenizer)
     if config.instruction_prompts:
         prompts += _instructions(config, files["instructions"], tokenizer)
     prompts += _about_facts(config, by_split["test"], files, tokenizer)
@@ -75,16 +76,29 @@ def human_passages(config: PromptConfig, documents: Sequence[Document], tokenize
 
 
 def _sentinels(
-    config: PromptConfig, by_split: Mapping[str, Sequence[Document]], taken: set[str], tokenizer: "PreTrainedTokenizerBase"
+    config: PromptConfig, by_split: Mapping[str, Sequence[Document]], style: Sequence[Opening], human: Sequence[Opening],
+    tokenizer: "PreTrainedTokenizerBase",
 ) -> list[Prompt]:  # fmt: skip
-    """Of validation documents first, then of test documents, without what the style prompts and the human side took: nothing
-    was trained on either."""
+    """Of validation documents first, then of test documents, which nothing was trained on: those that no other set has, before
+    those of the human side and of the style prompts, which are sampled there and not asked greedily. A single book has no others."""
+    taken = {opening.name for opening in (*style, *human)}
     found: list[Opening] = []
     for split in ("validation", "test"):
         if (wanted := config.sentinel_prompts - len(found)) > 0:
             fresh = [opening for opening in _windows(by_split[split], tokenizer, config, wanted + len(taken)) if opening.name not in taken]
             found += fresh[:wanted]
+    found += _document_by_document([*human, *style])[: config.sentinel_prompts - len(found)]
     return [opening.prompt(tokenizer, "sentinel", sampler="greedy") for opening in found]
+
+
+def _document_by_document(passages: Sequence[Opening]) -> list[Opening]:
+    """The first of each document, then the second of each, and so on: as many documents as can be among the first few."""
+    turn: Counter[str] = Counter()
+    turns = []
+    for opening in passages:
+        turns.append(turn[opening.doc_id])
+        turn[opening.doc_id] += 1
+    return [passages[place] for place in sorted(range(len(passages)), key=turns.__getitem__)]
 
 
 def _about_facts(

@@ -69,4 +69,4 @@ def _voices(config: PromptConfig, inputs: Mapping[str, Input]) -> dict[str, Arti
     return {style: value for style in config.voice_against if isinstance(value := inputs[f"voice_{style}"], Artifact)}
 
 
-STAGE: Stage[PromptConfig] = Stage("prompts", 2, _build)
+STAGE: Stage[PromptConfig] = Stage("prompts", 3, _build)

@@ -51,6 +51,17 @@ def test_where_test_documents_are_few_validation_documents_join_the_human_side(p
     assert len(human) >= len(asked) > 8
 
 
+def test_where_every_unseen_passage_is_asked_for_sentinels_are_of_them_and_of_many_documents(
+    prepared: EvaluationInputs, tmp_path: Path
+) -> None:
+    """Without them the gates on what was never trained on have no evidence, and no release of a single book could pass."""
+    prompts = prepared.prompts(ArtifactStore(tmp_path, SILENT), prepared.config.model_copy(update={"prompts": 500}))
+    found = read_prompts(prompts.file("prompts.jsonl"))
+    sentinels = [prompt for prompt in found if prompt.kind == "sentinel"]
+    assert len(sentinels) == 2 == prompts.json("summary.json")["prompts"]["sentinel"]
+    assert len({prompt.cluster for prompt in sentinels}) == 2, "a gate counts documents"
+
+
 def test_a_set_with_count_0_is_not_there(prepared: EvaluationInputs, tmp_path: Path) -> None:
     config = prepared.config.model_copy(update={"several_prompts": 0, "sentinel_prompts": 0, "instruction_prompts": 0})
     prompts = prepared.prompts(ArtifactStore(tmp_path, SILENT), config)
