@@ -14,7 +14,10 @@ FILES = {
     "corpus": {"data_docs/index.html": "<p>docs</p>"},
     "adapter": {"adapter_model.safetensors": "x"},
     "bundle": {"decoder.onnx": "x"},
-    "verdict": {"report.html": "<p>report</p>", "verdict.json": '{"gates": [{"name": "bias", "verdict": "PASS", "value": 0.123456}]}'},
+    "verdict": {
+        "report.html": "<p>report</p>",
+        "verdict.json": '{"verdict": "PASS", "gates": [{"name": "bias", "verdict": "PASS", "value": 0.123456}]}',
+    },
 }
 
 
@@ -56,13 +59,14 @@ def test_the_page_of_a_run_names_every_place_as_text_and_links_to_no_file(
     gates.run_gates("verdict", ReleaseConfig(), *(built[name] for name in ("corpus", "adapter", "bundle")))
 
     assert shown["key"] == "report-literary" and "file://" not in shown["text"] and "](" not in shown["text"]
-    rows = dict(line.strip("| ").split(" | ") for line in shown["text"].splitlines()[2:])
+    lines = shown["text"].splitlines()  # **what**, then its place as a block to copy
+    rows = {what.strip("*"): place for what, fence, place in zip(lines, lines[1:], lines[2:], strict=False) if fence == "```" and what}
     assert {name: rows[name] for name in ("report", "Data Docs", "bundle")} == {
-        "report": f"`{made['verdict'].path / 'report.html'}`",
-        "Data Docs": f"`{made['corpus'].path / 'data_docs' / 'index.html'}`",
-        "bundle": f"`{made['bundle'].path}`",
+        "report": str(made["verdict"].path / "report.html"),
+        "Data Docs": str(made["corpus"].path / "data_docs" / "index.html"),
+        "bundle": str(made["bundle"].path),
     }
-    assert rows["MLflow experiment"] == "`timbre-literary`"
-    assert rows.get("MLflow run") == (None if cached else "`0123456789abcdef`"), "a cached step asks MLflow nothing"
-    assert rows.get("MLflow version") == ("`timbre-literary v4`" if cached else None), "the release that follows names a new one"
-    assert shown["table"][0]["value"] == 0.1235
+    assert rows["MLflow experiment"] == "timbre-literary"
+    assert rows.get("MLflow run") == (None if cached else "0123456789abcdef"), "a cached step asks MLflow nothing"
+    assert rows.get("MLflow version") == ("timbre-literary v4" if cached else None), "the release that follows names a new one"
+    assert [row["name"] for row in shown["table"]] == ["all together: 1 of 1 passed", "bias"] and shown["table"][1]["value"] == 0.1235

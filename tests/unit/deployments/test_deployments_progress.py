@@ -90,8 +90,8 @@ def test_a_short_step_draws_nothing_and_a_failed_one_is_not_drawn_whole(drawn: l
     assert [call["progress"] for call in drawn] == [0.0]
 
 
-def test_samples_hold_no_character_that_a_database_refuses_and_stay_in_their_cells() -> None:
-    from timbre.tasks.release import _samples
+def test_samples_hold_no_character_that_a_database_refuses_and_stay_in_their_lines() -> None:
+    from timbre.tasks.release import samples_page
 
-    table = _samples([{"prompt": "It was", "base": "a\x00b\x07|c\nd", "candidate": "<b>\u2028e"}])
-    assert table.splitlines()[2:] == ["| It was | a b \\|c d | &lt;b> e |"]
+    page = samples_page([{"prompt": "It was", "base": "a\x00b\x07|c\nd", "candidate": "<b>\u2028e"}])
+    assert [line for line in page.splitlines() if line] == ["### It was", "**base** a b \\|c d", "**candidate** &lt;b> e"]
