@@ -91,7 +91,7 @@ def main() -> None:
     os.environ.setdefault(*cli.SPINS)
     spare_loopback(os.environ)
     for name in PRELOADED:
-        with suppress(ImportError):
+        with suppress(ImportError, OSError, RuntimeError):  # the step that needs it says so
             importlib.import_module(name)
     assert threading.active_count() == 1, f"a thread of Python's would be lost in a fork: {threading.enumerate()}"
     gc.collect()

@@ -23,7 +23,7 @@ from typing import Any
 
 PROGRAM = "timbre.cli.forked"
 _ENDS_SECONDS = 30.0
-_DEVICES = ("/dev/nvidiactl", "/dev/kfd")
+_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvmap")
 _ANSWER_BYTES = 4096
 _LOST = -9
 """The exit code of a step whose process was ended without anybody who could say how."""
@@ -67,13 +67,14 @@ class Forks:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner: socket.socket | None = None
         self._one = threading.Lock()
+        self._unfit = False
 
     def fork(self, words: Sequence[str], *, cwd: Path, environment: Mapping[str, str], stderr: int) -> Forked | None:
         """`timbre WORDS` in a session of its own, its output dropped, its errors to a file descriptor.
 
-        None where one runs already, or the process cannot be had: then the caller starts an interpreter.
+        None where one runs already, or the process cannot be had (it is not asked for again): then the caller starts an interpreter.
         """
-        if not self._one.acquire(blocking=False):
+        if self._unfit or not self._one.acquire(blocking=False):
             return None
         try:
             pid = self._asked({"words": list(words), "cwd": str(cwd), "environment": dict(environment)}, stderr)
@@ -81,6 +82,7 @@ class Forks:
             self._one.release()
             raise
         if pid is None or self._owner is None:
+            self._unfit = True
             self.close()
             self._one.release()
             return None

@@ -190,7 +190,7 @@ def _member(files: Mapping[str, Path], request: Request) -> str | None:
         return None
     try:
         users = json.loads(index.read_bytes())
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return None
     return member_id(users, str(request.reading.get("role") or request.author))
 

@@ -161,15 +161,20 @@ def _mixed(data: bytes) -> Decoded | None:
     """A text of parts in UTF-8 and in cp1252, as joined files have them; None of any other."""
     text = data.decode("utf-8", "surrogateescape")
     beyond = [character for character in text if character > "\x7f"]
-    single = [character for character in beyond if "\udc80" <= character <= "\udcff"]
+    single = [character for character in beyond if _is_single(character)]
     whole = len(beyond) - len(single)
     if 4 * whole < len(single) or not whole or len(beyond) > 0.1 * len(text):
         return None
-    written = "".join(bytes([ord(each) - 0xDC00]).decode("cp1252", "replace") if each in single else each for each in beyond)
+    written = "".join(bytes([ord(each) - 0xDC00]).decode("cp1252", "replace") if _is_single(each) else each for each in beyond)
     if not all(_MIXED.fullmatch(each) for each in written):
         return None
     joined = re.sub("[\udc80-\udcff]", lambda found: bytes([ord(found[0]) - 0xDC00]).decode("cp1252"), text)
     return Decoded(joined, "utf-8, cp1252")
+
+
+def _is_single(character: str) -> bool:
+    """Whether it stands for a byte that is no UTF-8 (`surrogateescape`)."""
+    return "\udc80" <= character <= "\udcff"
 
 
 def _damaged(data: bytes) -> int | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import regex as re
 
-_CUT = re.compile(r"(\p{L}+)-(\n[ \t]*)(\p{Ll}+)")
+_CUT = re.compile(r"(?<!\p{L})(\p{L}++)-(\n[ \t]*)(\p{Ll}+)")
 _CUT_WORD = re.compile(_CUT.pattern + r"([^\s-]*)([ \t]+(?=\S))?")
 _FEWEST_VOTES = 2
 
