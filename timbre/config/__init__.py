@@ -270,9 +270,10 @@ class ReleaseConfig(Frozen):
 def release_config(style: str, profile: str = "quick", seed: int = 1, overrides: dict[str, Any] | None = None) -> ReleaseConfig:
     """The configuration of a release: profile defaults, then `overrides` such as {"target.alpha": 0.75}.
 
+    A number may stand in quotes: "0.5" is .5, and the release is the same.
+
     Raises:
-        ValueError: unknown profile or field, or a value out of range; the sentence names the field. (A number may stand in quotes: "0.5"
-            is .5, and the release is the same.) Also an override of style, profile
+        ValueError: unknown profile or field, or a value out of range; the sentence names the field. Also an override of style, profile
             or seed by another, and the policy or budget of another profile (as a form keeps them that was filled in for that one).
     """
     if profile not in PROFILES:
@@ -331,6 +332,9 @@ def _value(config: ReleaseConfig, dotted: str) -> Any:
     return found
 
 
+_ABSENT = object()
+
+
 def overrides_of(config: ReleaseConfig) -> dict[str, Any]:
     """What style, profile and seed do not say of a release: `release_config` makes the same one from it again."""
     plain = release_config(config.style, config.profile, config.seed).model_dump(mode="json")
@@ -342,6 +346,3 @@ def overrides_of(config: ReleaseConfig) -> dict[str, Any]:
                 if here != there:
                     found[f"{section}.{name}"] = _value(config, f"{section}.{name}") if here is _ABSENT else here
     return found
-
-
-_ABSENT = object()

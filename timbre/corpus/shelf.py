@@ -175,8 +175,10 @@ def style_counts(config: CorpusConfig, home: Path | None = None) -> dict[str, An
         return None
     spool = Spool()
     raw = {name: raw_documents(given, home) for name, given in sources.items()}
-    summary = summarise(sift(raw, {name: given.source for name, given in sources.items()}, config, spool))
-    spool.close()
+    try:
+        summary = summarise(sift(raw, {name: given.source for name, given in sources.items()}, config, spool))
+    finally:
+        spool.close()
     return {"read": summary.read, "kept": summary.kept, "rejected": summary.rejected, "words": summary.words}
 
 

@@ -13,7 +13,6 @@ A room that asks for more writes a function like these and adds it to `prompt_se
 """
 
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from timbre.config import PromptConfig
 from timbre.corpus.documents import Document
 from timbre.evaluation.factuality import closed_book, copying
 from timbre.inference.prompts import Opening, Prompt, instruction_ids, openings
+from timbre.statistics import round_robin
 from timbre.tabular import objects_of
 
 if TYPE_CHECKING:
@@ -87,18 +87,10 @@ def _sentinels(
         if (wanted := config.sentinel_prompts - len(found)) > 0:
             fresh = [opening for opening in _windows(by_split[split], tokenizer, config, wanted + len(taken)) if opening.name not in taken]
             found += fresh[:wanted]
-    found += _document_by_document([*human, *style])[: config.sentinel_prompts - len(found)]
+    others = [*human, *style]
+    places = round_robin([opening.doc_id for opening in others])
+    found += [others[place] for place in places[: config.sentinel_prompts - len(found)]]
     return [opening.prompt(tokenizer, "sentinel", sampler="greedy") for opening in found]
-
-
-def _document_by_document(passages: Sequence[Opening]) -> list[Opening]:
-    """The first of each document, then the second of each, and so on: as many documents as can be among the first few."""
-    turn: Counter[str] = Counter()
-    turns = []
-    for opening in passages:
-        turns.append(turn[opening.doc_id])
-        turn[opening.doc_id] += 1
-    return [passages[place] for place in sorted(range(len(passages)), key=turns.__getitem__)]
 
 
 def _about_facts(

@@ -1,13 +1,14 @@
 """Texts of two sides that answer the same prompt, side by side and cut to the same length."""
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from timbre.artifacts import digest_json
 from timbre.metrics.texts import Text
+from timbre.statistics import round_robin
 from timbre.words import beginning, words
 
 
@@ -87,12 +88,7 @@ def spread(pairs: Sequence[Pair], chance: random.Random) -> list[Pair]:
     """In random order, the first pair of every cluster before the second of any: a part of them tells most."""
     order = list(pairs)
     chance.shuffle(order)
-    seen: Counter[str] = Counter()
-    turns = []
-    for pair in order:
-        turns.append(seen[pair.cluster])
-        seen[pair.cluster] += 1
-    return [order[index] for index in sorted(range(len(order)), key=turns.__getitem__)]
+    return [order[place] for place in round_robin([pair.cluster for pair in order])]
 
 
 def _grouped(texts: Sequence[Text]) -> dict[str, list[Text]]:

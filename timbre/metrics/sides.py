@@ -10,7 +10,7 @@ import numpy as np
 from timbre.metrics.encoder import Encoder
 from timbre.metrics.telling import Telling
 from timbre.metrics.texts import Passages, Text
-from timbre.metrics.told_apart import LONGER_MOST, Side, ToldApart, round_robin, told_apart
+from timbre.metrics.told_apart import LONGER_MOST, Side, ToldApart, spread_over_documents, told_apart
 from timbre.words import words
 
 _WHOLE_MOST = 1.6
@@ -55,7 +55,7 @@ def telltale(
     count = min(len(own), len(other), most)
     if not count:
         return Telltale(None, f"not measured: no text of {length} words on one side")
-    own = own.of(round_robin(own.documents, count))
+    own = own.of(spread_over_documents(own.documents, count))
     first, rest = _partners(own, other)
     if encoder is not None:
         own, first, rest = (Side(side.texts, side.documents, {"encoder": encoder(side.texts)}) for side in (own, first, rest))
@@ -93,7 +93,7 @@ def _partners(own: Side, human: Side) -> tuple[Side, Side]:
             chosen.append(index)
     taken = set(chosen)
     free = [index for index in range(len(human)) if index not in taken]
-    more = round_robin([human.documents[index] for index in free], len(own) - len(chosen))
+    more = spread_over_documents([human.documents[index] for index in free], len(own) - len(chosen))
     chosen += [free[place] for place in more]
     left = sorted(set(range(len(human))) - set(chosen))
     return human.of(sorted(chosen)), human.of(left)

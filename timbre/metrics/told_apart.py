@@ -26,7 +26,7 @@ import numpy as np
 
 from timbre.metrics.families import FAMILIES, MEANING, TEXT_FAMILIES, Family, Weights, array_family, text_family
 from timbre.metrics.telling import Telling, telling_features
-from timbre.statistics import Interval
+from timbre.statistics import Interval, round_robin
 from timbre.statistics.roc import clustered_auc, count_that_would_do, null_error, placements, roc_auc
 from timbre.words import words
 
@@ -215,14 +215,9 @@ def check_alike(own: Side, human: Side, *, of_one_length: bool = False) -> None:
         )
 
 
-def round_robin(documents: Sequence[str], count: int) -> np.ndarray:
+def spread_over_documents(documents: Sequence[str], count: int) -> np.ndarray:
     """Places of `count` texts in order, taken from one document after the other, so that no choice is the head of a file."""
-    seen: Counter[str] = Counter()
-    turns = []
-    for document in documents:
-        turns.append(seen[document])
-        seen[document] += 1
-    return np.sort(np.argsort(turns, kind="stable")[:count])
+    return np.sort(np.array(round_robin(documents)[:count], dtype=np.int64))
 
 
 def human_halves(documents: Sequence[str], count: int, *, shared: bool, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -267,7 +262,7 @@ def _dealt_by_documents(order: np.ndarray, documents: Sequence[str], count: int)
     if (lacks := max(count - len(less), 0)) > 0:
         less.extend(more[:lacks])
         del more[:lacks]
-    first, second = (np.array(half)[round_robin([documents[n] for n in half], count)] for half in (less, more))
+    first, second = (np.array(half)[spread_over_documents([documents[n] for n in half], count)] for half in (less, more))
     return np.sort(first), np.sort(second)
 
 

@@ -181,9 +181,8 @@ class Styles:
         with self._opening:
             which = _base_name(loaded)
             if which not in self._base:
-                for name in list(self._base)[
-                    :-1
-                ]:  # of forms that champions had before; a second one is that of another style or a challenger
+                # Those of forms that champions had before go; a second one is that of another style or a challenger.
+                for name in list(self._base)[:-1]:
                     del self._base[name]
                 self._base[which] = _wide_enough(Decoder.open(self._champions.base(loaded.bundle)), loaded)
             return self._base[which]

@@ -28,7 +28,7 @@ from timbre.statistics.interval import Interval
 from timbre.statistics.logistic import fit_logistic, logistic_probabilities
 from timbre.statistics.paired import clustered_tango_bound, tango_bound
 from timbre.statistics.proportions import clopper_pearson, clustered_proportion, rate_bound
-from timbre.statistics.resampling import bootstrap_interval, half_sample_interval, half_samples, pseudo_values
+from timbre.statistics.resampling import bootstrap_interval, half_sample_interval, half_samples, pseudo_values, round_robin
 from timbre.statistics.verdicts import (
     Verdict,
     certifiable_margin,
@@ -42,6 +42,6 @@ from timbre.statistics.verdicts import (
 __all__ = [
     "Interval", "Verdict", "bootstrap_interval", "bounded_bound", "certifiable_margin", "clopper_pearson", "clustered_bound",
     "clustered_proportion", "clustered_tango_bound", "fit_logistic", "half_sample_interval", "half_samples", "items_needed",
-    "items_that_would_do", "krippendorff_alpha", "logistic_probabilities", "pseudo_values", "rate_bound", "superiority",
+    "items_that_would_do", "krippendorff_alpha", "logistic_probabilities", "pseudo_values", "rate_bound", "round_robin", "superiority",
     "superiority_claims", "tango_bound", "three_way", "upper_bound_rate",
 ]  # fmt: skip

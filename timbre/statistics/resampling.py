@@ -1,6 +1,7 @@
 """Two-sided intervals for figures that have no formula: bootstrap of means, half-samples of figures of whole sets."""
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 _DRAWS = 2000
+
+
+def round_robin(clusters: Sequence[Hashable]) -> list[int]:
+    """Places of items, the first of every cluster before the second of any: the first few hold as many clusters as can be."""
+    seen: Counter[Hashable] = Counter()
+    turns = []
+    for cluster in clusters:
+        turns.append(seen[cluster])
+        seen[cluster] += 1
+    return sorted(range(len(turns)), key=turns.__getitem__)
 
 
 def bootstrap_interval(
