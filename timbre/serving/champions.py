@@ -133,8 +133,10 @@ class Styles:
         self._leaving: list[Loaded] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._base: dict[tuple[str, str, str], Decoder] = {}
-        """By model, graph and the form of the versions that it is mixed with."""
+        self._base: dict[tuple[str, ...], Decoder] = {}
+        """By the hashes of graph and weights."""
+        self._base_of: dict[str, tuple[str, ...]] = {}
+        """Bundle -> which of them it is mixed with; each version is asked anew, since a later one may have a rounded base."""
         self._baseline: tuple[str, Decoder] | None = None
         self._spans: tuple[str, Spans] | None = None
         self._critic: tuple[str, StyleCritic] | None = None
@@ -179,13 +181,16 @@ class Styles:
             IntegrityError: it is damaged.
         """
         with self._opening:
-            which = _base_name(loaded)
-            if which not in self._base:
-                # Those of forms that champions had before go; a second one is that of another style or a challenger.
-                for name in list(self._base)[:-1]:
-                    del self._base[name]
-                self._base[which] = _wide_enough(Decoder.open(self._champions.base(loaded.bundle)), loaded)
-            return self._base[which]
+            if (which := self._base_of.get(loaded.engine.digest)) is None or which not in self._base:
+                file = self._champions.base(loaded.bundle)
+                which = _weights_in(file, self._hashes)
+                if which not in self._base:
+                    # Those of forms that champions had before go; a second one is that of another style or a challenger.
+                    for name in list(self._base)[:-1]:
+                        del self._base[name]
+                    self._base[which] = Decoder.open(file)
+                self._base_of[loaded.engine.digest] = which
+            return _wide_enough(self._base[which], loaded)
 
     def baseline(self, loaded: Loaded) -> Decoder:
         """The baseline that was trained beside a version: opened when it is first asked for, one at a time. Raises: as `base`."""
@@ -330,6 +335,7 @@ def _wide_enough(decoder: Decoder, loaded: Loaded) -> Decoder:
     return decoder
 
 
-def _base_name(loaded: Loaded) -> tuple[str, str, str]:
-    digests = loaded.engine.facts.digests
-    return digests["model"], digests["decoder"], loaded.engine.precision
+def _weights_in(file: Path, hashes: HashCache | None) -> tuple[str, ...]:
+    """What tells a decoder's file from another: the hashes of its graph and of the weights beside it. Raises: as `Artifact.open`."""
+    records = Artifact.open(file.parent, hashes).manifest.files
+    return tuple(records[name].sha256 for name in sorted(records) if name == file.name or name.endswith(".data"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.serving.conftest import Promotions, serving
+from tests.unit.serving.test_serving_command import until
 from timbre.artifacts import Artifact, ArtifactStore, FileInput, Input, canonical_json
 from timbre.export.base import served_file as base_served_file
 from timbre.export.quantised import LIMIT, Quantised, QuantisedConfig, resolve_quantised
@@ -136,3 +137,35 @@ def test_a_rounded_version_is_mixed_with_a_base_that_is_rounded_alike_where_that
     assert 0 < Quantised.read(rounded).kl < LIMIT
     assert steered() == written(version, rounded.file("model.onnx")) != written(version, exact)
     assert steered("--precision", "fp32") == written(Engine.of(tiny_bundle), exact)
+
+
+def test_a_later_version_is_mixed_with_its_own_base_without_a_restart(
+    promotions: Callable[[], Promotions], forms: Forms, tiny_bundle: Artifact, other_bundle: Artifact, tiny_base: Artifact,
+    tiny_parts: dict[str, Artifact], make_artifact: Callable[..., Artifact],
+) -> None:  # fmt: skip
+    """Nobody rounded the base beside version 1, so that it is mixed with fp32; beside version 2 somebody did."""
+    place = promotions()
+    store = ArtifactStore(place.home)
+    config = QuantisedConfig(bits=8, tokens=300, window=40)
+    for part in (other_bundle, forms["int8"], tiny_base, *(tiny_parts[name] for name in ("corpus", "model", "decoder"))):
+        store.adopt(part.path)
+    second = resolve_quantised(config, other_bundle, tiny_parts["corpus"], store)
+    rounded = resolve_quantised(config, other_bundle, tiny_parts["corpus"], store, tiny_base)
+    engines = evidence(store, make_artifact, {"fp32": 20.0, "int8": 9.0, "int4": 6.0}, "int8")
+    for bundle, form in ((tiny_bundle, forms["int8"]), (other_bundle, second)):
+        store.build(SERVED, ServedConfig(default="int8"), {"bundle": bundle, "engines": engines, "int8": form})
+
+    def written(bundle: Artifact, form: Artifact, base: Path) -> str:
+        version, steering = Engine.of(bundle, form.file("model.onnx")), Steering(strength=0.5)
+        return "".join(version.stream(PROMPT, max_new_tokens=60, seed=3, steering=steering, base=Decoder.open(base)))
+
+    exact = base_served_file(tiny_base)
+    with serving(place.home) as server:
+
+        def steered() -> str:
+            return str(server.text(PROMPT, max_tokens=60, seed=3, strength=0.5)["choices"][0]["text"])
+
+        assert steered() == written(tiny_bundle, forms["int8"], exact)
+        place.promote(2)
+        until(lambda: server.text(PROMPT, max_tokens=1)["timbre"]["version"] == 2)
+        assert steered() == written(other_bundle, second, rounded.file("model.onnx")) != written(other_bundle, second, exact)
