@@ -74,9 +74,10 @@ def add(
     """
     import warnings
 
-    from timbre.corpus.adding import Request, skipped_endings
+    from timbre.corpus.adding import Request
     from timbre.corpus.adding import add as bring
     from timbre.corpus.consent import is_recorded
+    from timbre.corpus.finding import skipped_endings
     from timbre.corpus.shelf import style_size
     from timbre.progress import SILENT, Progress
 
@@ -87,12 +88,20 @@ def add(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what there is to say stands in the summary
         added = bring(request, dry_run=dry_run, track=(SILENT if json_output or _is_quick(path) else Progress()).track)
-    size = style_size(style) if not dry_run else None
+    size = style_size(style, (added.source.name, added.summary)) if not dry_run else None
     little = _little(style, size) if size is not None else ""
     agreed = is_recorded(added.source.consent, added.source.licence)
     if json_output:
         counted = {"documents": size.documents if size else None, "style_words": size.words if size else None, "few": bool(little)}
-        told = {"style": style, "source": str(added.entry), "name": added.source.name, "dry_run": dry_run, "skipped": skipped}
+        counted |= {"counted": None if size is None else "kept" if size.cleaned else "brought"}
+        told = {
+            "style": style,
+            "source": str(added.entry),
+            "name": added.source.name,
+            "dry_run": dry_run,
+            "skipped": skipped,
+            "lists": added.lists,
+        }
         print(
             json.dumps(
                 told
@@ -109,6 +118,8 @@ def add(
         named = ", ".join(f"{ending} ({count})" for ending, count in skipped.items())
         count = sum(skipped.values())
         print(f"skipped {'1 file whose ending' if count == 1 else f'{count} files whose endings'} no reader knows: {named}")
+    if added.lists:
+        print(fill(f"an export's own lists, no texts: {', '.join(map(_visible, added.lists))}", _WIDTH, subsequent_indent="  "))
     if not agreed:
         print(fill(_UNASKED.format(licence=added.source.licence), _WIDTH))
     if little:
@@ -238,16 +249,16 @@ def _little(style: str, size: "Size") -> str:
     """What will come of too little text, and how much would do; empty where there is enough."""
     from timbre.corpus.shelf import ENOUGH_DOCUMENTS, ENOUGH_WORDS
 
-    notes = []
+    notes, counted = [], "kept" if size.cleaned else "brought (before cleaning)"
     if size.documents < ENOUGH_DOCUMENTS:
         notes.append(
-            f"note: documents of {style!r} so far: {size.documents}; from {ENOUGH_DOCUMENTS} on enough can be held out for a verdict. With "
-            "fewer, long files are cut into sections where they have headings or chapters; else the gates answer INCONCLUSIVE (exit "
-            "code 4), and nothing is promoted."
+            f"note: documents of {style!r} {counted} so far: {size.documents}; from {ENOUGH_DOCUMENTS} on enough can be held out for a "
+            "verdict. With fewer, long files are cut into sections where they have headings or chapters; else the gates answer "
+            "INCONCLUSIVE (exit code 4), and nothing is promoted."
         )
     if size.words < ENOUGH_WORDS:
         notes.append(
-            f"note: words of {style!r} so far: {size.words:,}; from about {ENOUGH_WORDS:,} on the profile `quick` trains on as many "
-            "tokens as it wants. With fewer it learns less, and may not show that it did."
+            f"note: words of {style!r} {counted} so far: {size.words:,}; from about {ENOUGH_WORDS:,} on the profile `quick` trains on as "
+            "many tokens as it wants. With fewer it learns less, and may not show that it did."
         )
     return "\n".join(fill(note, _WIDTH) for note in notes)

@@ -123,6 +123,11 @@ def _print(comparison: "Comparison", page: Path, replaced: bool) -> None:
     for side, row in comparison.read.items():
         print(f"{side}: {row['read']} read, {row['empty']} empty, {row['too_short']} too short")
         print(f"{side}: {row['passages']} passages of {comparison.words} words, of {row['documents']} documents")
+    for side, bad in comparison.unread.items():
+        for line in bad[:3]:
+            console.print(f"{side}: not read: {line.name}: {line.reason}", markup=False)
+        if len(bad) > 3:
+            print(f"{side}: {len(bad) - 3} more not read; --json names them all")
     for name, why in comparison.missing.items():
         console.print(f"not measured: {name} ({why})", markup=False)
     if comparison.copied:

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +19,8 @@ from timbre.config import CorpusConfig
 from timbre.corpus.changes import Changes, compare
 from timbre.corpus.chats import member_id
 from timbre.corpus.consent import ground_of, is_recorded
-from timbre.corpus.kinds import SUFFIXES, kind_of, known_suffix, way_out
+from timbre.corpus.finding import find_files, printable
 from timbre.corpus.loading import raw_documents
-from timbre.corpus.office import needs_package
 from timbre.corpus.raw import RawDocument, Unread
 from timbre.corpus.readers import read_file
 from timbre.corpus.shelf import join_style, write_source
@@ -67,6 +65,8 @@ class Added:
     source: Source
     summary: Summary
     changes: Changes
+    lists: tuple[str, ...] = ()
+    """Files that an export lays beside its texts; they hold none, and are left out."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class Examined:
     changes: Changes
     replaced: Source | None
     """The user's own source of that name as it stands, if there is one."""
+    lists: tuple[str, ...] = ()
+    """Files that an export lays beside its texts; they hold none, and are left out."""
 
     def documents(self) -> Iterator[RawDocument | Unread]:
         """What its files hold, as the registered source will give it."""
@@ -103,7 +105,8 @@ def add(request: Request, *, home: Path | None = None, dry_run: bool = False, tr
     examined = examine(request, home=home, track=track)
     if not dry_run:
         register(examined, home)
-    return Added(home / "sources" / examined.source.name / "source.toml", examined.source, examined.summary, examined.changes)
+    entry = home / "sources" / examined.source.name / "source.toml"
+    return Added(entry, examined.source, examined.summary, examined.changes, examined.lists)
 
 
 def examine(request: Request, *, home: Path | None = None, track: Track = _silent) -> Examined:
@@ -113,9 +116,10 @@ def examine(request: Request, *, home: Path | None = None, track: Track = _silen
         ValueError: as `add`.
     """
     home = home or settings().home
-    files, refused = _files(request.path)
-    source = _source(request, files, refused)
-    member = _member(files, request)
+    found = find_files(request.path)
+    files = found.files
+    source = _source(request, files, found.refused)
+    member = _member(found.lists, request)
     if member is not None:
         source = source.model_copy(update={"role": member})
     existing = _existing(source, request, home)
@@ -141,7 +145,7 @@ def examine(request: Request, *, home: Path | None = None, track: Track = _silen
             f"a source named {source.name!r} is there already ({existing.path}) and holds other texts; choose another with "
             f"`--name`, or remove it with `timbre corpus remove {source.name}`"
         )
-    return Examined(request, files, source, summary, changes, existing.source if existing is not None else None)
+    return Examined(request, files, source, summary, changes, existing.source if existing is not None else None, tuple(found.lists))
 
 
 def register(examined: Examined, home: Path) -> None:
@@ -176,16 +180,16 @@ def _source(request: Request, files: Mapping[str, Path], refused: tuple[Refused,
     records = tuple(SourceFile(name=file, sha256=sha256_file(where), size=where.stat().st_size) for file, where in sorted(files.items()))
     origin = hashlib.sha256(os.fsencode(request.path.resolve())).hexdigest()[:16]
     return Source(
-        name=name, kind="local", description=request.description or f"Added from {_printable(request.path.resolve().name)}.",
+        name=name, kind="local", description=request.description or f"Added from {printable(request.path.resolve().name)}.",
         licence=request.licence.strip(), consent=(request.consent or "").strip() or ground_of(request.licence), files=records,
         author=request.author.strip(), date=request.date, research_only=request.research_only, refused=refused, origin=origin,
         language=request.language or "en", **request.reading,
     )  # fmt: skip
 
 
-def _member(files: Mapping[str, Path], request: Request) -> str | None:
+def _member(lists: Mapping[str, Path], request: Request) -> str | None:
     """The id under which a Slack export writes whoever is meant: its days do not name people, its `users.json` does."""
-    index = next((where for name, where in files.items() if name.rpartition("/")[2] == "users.json"), None)
+    index = next((where for name, where in lists.items() if name.rpartition("/")[2] == "users.json"), None)
     if index is None:
         return None
     try:
@@ -263,80 +267,6 @@ def _require_text(sifted: Sifted) -> None:
     name, reason = bad[0]
     others = f"; {len(bad) - 1} more could not be read" if len(bad) > 1 else ""
     raise NoText(f"there is no text in these files: nothing was added ({name.partition(':')[2]}: {reason}{others})", bad)
-
-
-def skipped_endings(path: Path) -> dict[str, int]:
-    """Endings that no reader knows, with the number of files below `path` that are passed over for it; hidden ones are not counted."""
-    if not path.is_dir():
-        return {}
-    visible = (entry for entry in path.rglob("*") if entry.is_file() and not _hidden(entry.relative_to(path)))
-    unknown = Counter(entry.suffix.lower() or "none" for entry in visible if not known_suffix(entry.name) and way_out(entry.name) is None)
-    return dict(sorted(unknown.items()))
-
-
-def _hidden(name: Path) -> bool:
-    return any(part.startswith((".", "~$")) for part in name.parts)
-
-
-def _files(path: Path) -> tuple[dict[str, Path], tuple[Refused, ...]]:
-    """Name → file of a file, or of every file below a folder whose ending a reader knows, and those that cannot be taken.
-
-    Hidden ones are passed over.
-    """
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
-    if not path.is_dir():
-        if (reason := _no_file(path)) is not None:
-            raise ValueError(f"{path}: {reason}")
-        if not known_suffix(path.name) and way_out(path.name) is None:
-            raise ValueError(f"{path}: unknown format; known are {', '.join(SUFFIXES)}")
-        found = [path]
-    else:
-        found = [
-            entry
-            for entry in sorted(path.rglob("*"), key=os.fsencode)
-            if (known_suffix(entry.name) or way_out(entry.name)) and not _hidden(entry.relative_to(path))
-        ]
-        found = [entry for entry in found if not entry.is_dir()]
-    if not found:
-        raise ValueError(f"{path}: holds no file that can be read; known endings are {', '.join(SUFFIXES)}")
-    files: dict[str, Path] = {}
-    refused: list[Refused] = []
-    for entry in found:
-        name = entry.name if path.is_file() else entry.relative_to(path).as_posix()
-        if (reason := _no_file(entry) or _not_taken(entry, name)) is not None:
-            refused.append(Refused(name=_printable(name), reason=reason))
-        else:
-            files[name] = entry
-    if not files:
-        raise ValueError(f"{refused[0].name}: {refused[0].reason}; nothing was added")
-    return files, tuple(refused)
-
-
-def _no_file(entry: Path) -> str | None:
-    """Why an entry of a folder is nothing that can be read to its end; None of a file."""
-    if entry.is_file():
-        return None
-    return "a link to a file that is not there" if not entry.exists() else "a pipe, a socket or a device, not a file"
-
-
-def _not_taken(entry: Path, name: str) -> str | None:
-    """Why a file cannot be copied into a source; a reader that is not installed is for the user to install, and raised."""
-    if _printable(name) != name:
-        return "its name is not valid UTF-8: rename it"
-    try:
-        kind = kind_of(entry, name) if not name.lower().endswith(".gz") else ""
-    except OSError as error:
-        return (error.strerror or "cannot be opened").lower()
-    except ValueError:
-        return way_out(name)  # of others, their reader tells
-    if (missing := needs_package(kind)) is not None:
-        raise ValueError(f"{name}: {missing}")
-    return None
-
-
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _register(folder: Path, files: Mapping[str, Path], source: Source) -> None:

@@ -36,8 +36,8 @@ def from_row(row: Mapping[str, Any], name: str, source: Source) -> RawDocument |
     text = row_text(row, source)
     if not isinstance(text, str):
         return Unread(name, text.reason)
-    if (place := _lone_surrogate(text)) is not None:
-        return Unread(name, f"half of a character pair (a lone surrogate) at character {place}; write the text out anew")
+    if (half := lone_surrogate(text)) is not None:
+        return Unread(name, half)
     shown: int | None = None
     headings: tuple[str, ...] = ()
     if "<" in text and is_page(text):
@@ -254,9 +254,10 @@ def _words(text: str) -> str | None:
     return one.date().isoformat() if one.day == other.day else f"{one.year:04d}-{one.month:02d}"
 
 
-def _lone_surrogate(text: str) -> int | None:
+def lone_surrogate(text: str) -> str | None:
+    """Why a text that holds half of a character pair cannot be taken; None of any other."""
     found = re.search(r"[\ud800-\udfff]", text)
-    return None if found is None else found.start()
+    return None if found is None else f"half of a character pair (a lone surrogate) at character {found.start()}; write the text out anew"
 
 
 def _encodable(text: str) -> str:

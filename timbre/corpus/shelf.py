@@ -31,6 +31,8 @@ class Size:
 
     documents: int
     words: int
+    cleaned: bool = False
+    """Counted after cleaning, duplicates left out, rather than as brought."""
 
 
 @dataclass(frozen=True)
@@ -182,15 +184,23 @@ def style_counts(config: CorpusConfig, home: Path | None = None) -> dict[str, An
     return {"read": summary.read, "kept": summary.kept, "rejected": summary.rejected, "words": summary.words}
 
 
-def style_size(style: str, home: Path | None = None) -> Size | None:
-    """About how much text the user's own sources of a style hold before cleaning; None where a source would have to be fetched to know.
+def style_size(style: str, added: tuple[str, Summary], home: Path | None = None) -> Size | None:
+    """How much text the user's own sources of a style hold; None where a source would have to be fetched to know.
+
+    Of a style that is made of one source this is what cleaning kept of it; of others about as much as was brought.
+
+    Args:
+        added: the source that was cleaned just now, and what became of it.
 
     Raises:
         ValueError: no such style.
         IntegrityError: a file was changed.
     """
     home = home or settings().home
-    sources = [find_source(name, home) for name in find_style(style, home)[1].sources]
+    names = find_style(style, home)[1].sources
+    if names == (added[0],):
+        return Size(added[1].kept, added[1].words, cleaned=True)
+    sources = [find_source(name, home) for name in names]
     if any(source.kind != "local" for _, source in sources):
         return None
     documents = words = 0

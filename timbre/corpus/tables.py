@@ -38,20 +38,27 @@ Rows = Iterable[tuple[str, Any]]
 
 
 def read_jsonl(path: Path, name: str, source: Source) -> Read:
-    """A line at a time, since such files grow large; one that is UTF-16, a list, or objects over several lines is read whole."""
+    """The documents of such a file; a row without a text is told as unread."""
+    yield from documents_of(rows_of_jsonl(path, name, source), source)
+
+
+def rows_of_jsonl(path: Path, name: str, source: Source) -> Rows:
+    """(place, value) a line at a time, since such files grow large; a line that is no JSON is an `Unread`.
+
+    A file that is UTF-16, a list, or objects over several lines is read whole.
+    """
     with path.open("rb") as file:
         head = file.read(4096)
     if source.encoding or b"\0" in head or head.startswith((b"\xff\xfe", b"\xfe\xff")) or _OVER_LINES.match(head):
         text = decode(path.read_bytes(), name, source.encoding).text
         if (values := _values(text)) is not None:
-            yield from _documents(_numbered(name, _rows(values, source)), source)
+            yield from _numbered(name, _rows(values, source))
             return
         lines = enumerate(re.split(r"\r\n|\n|\r", text), start=1)
-        yield from _documents(((f"{name}:{number}", _line(line.strip())) for number, line in lines if line.strip()), source)
+        yield from ((f"{name}:{number}", _line(line.strip())) for number, line in lines if line.strip())
         return
     with path.open("rb") as file:
-        rows = ((f"{name}:{number}", _decoded_line(data)) for number, data in enumerate(file, start=1) if data.strip())
-        yield from _documents(rows, source)
+        yield from ((f"{name}:{number}", _decoded_line(data)) for number, data in enumerate(file, start=1) if data.strip())
 
 
 def _decoded_line(data: bytes) -> Any:
@@ -111,13 +118,13 @@ def read_json(path: Path, name: str, source: Source) -> Read:
         except (ValueError, RecursionError) as error:
             if not (whole := _whole_of_list(text)):
                 raise ValueError(f"not JSON ({error})") from error
-            yield from _documents(_numbered(name, [*whole, Unread("", f"not JSON from here on ({error})")]), source)
+            yield from documents_of(_numbered(name, [*whole, Unread("", f"not JSON from here on ({error})")]), source)
             return
         raise ValueError("not JSON")
     if len(values) == 1 and (messages := messages_of_json(values[0])) is not None:
         yield from chat_documents(messages, name, source)
         return
-    yield from _documents(_numbered(name, _rows(values, source)), source)
+    yield from documents_of(_numbered(name, _rows(values, source)), source)
 
 
 def _numbered(name: str, rows: Iterable[Any]) -> Rows:
@@ -180,7 +187,7 @@ def read_csv(path: Path, name: str, source: Source) -> Read:
     csv.field_size_limit(_LARGEST_CELL)
     told = _SEPARATOR.match(text)
     text = text if told is None else text[told.end() :]
-    yield from _documents(_cells(text, told[1] if told else _delimiter(text, name), name, skipped=told is not None), source)
+    yield from documents_of(_cells(text, told[1] if told else _delimiter(text, name), name, skipped=told is not None), source)
 
 
 def _cells(text: str, delimiter: str, name: str, *, skipped: bool) -> Rows:
@@ -228,12 +235,12 @@ def read_parquet(path: Path, name: str, source: Source) -> Read:
             yield from batch.to_pylist()
 
     try:
-        yield from _documents(_numbered(name, rows()), source)
+        yield from documents_of(_numbered(name, rows()), source)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"not a readable Parquet file ({error})") from error
 
 
-def _documents(rows: Rows, source: Source) -> Read:
+def documents_of(rows: Rows, source: Source) -> Read:
     """Rows as documents; where no column has a known name, the one that holds the texts is found among the first rows."""
     waiting = ((place, _unwrapped(row, source)) for place, row in rows)
     first = list(islice(waiting, _LOOKED_AT))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from timbre.corpus.raw import Unread
 from timbre.metrics import samples
 from timbre.metrics.catalogue import GROUPS, METRIC
 from timbre.metrics.comparison_verdict import SHARED_MOST, chance_and_telling, same_words, shared, too_few, verdict_of
@@ -110,11 +111,14 @@ class Comparison:
     layout: tuple[str, ...] = ()
     """What is set differently on the two sides, in sentences."""
     raw: bool = False
+    unread: Mapping[str, Sequence[Unread]] = field(default_factory=dict)
+    """By side: files and rows that could not be read, with the reason."""
 
     def summary(self) -> dict[str, Any]:
         """As `--json` prints it."""
         return {
             "verdict": self.verdict, "why": self.why, "reason": self.reason, "count": self.count, "words": self.words, "read": self.read,
+            "unread": {side: [{"name": each.name, "reason": each.reason} for each in bad] for side, bad in self.unread.items()},
             "copied_passages": self.copied,
             "chance": self.chance, "telling_sigmas": self.telling,
             "metrics": {name: figure_row(each) for name, each in self.figures.items()},
@@ -139,7 +143,8 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
     lists = [(path.stem, read_phrases(path)) for path in request.slop]  # a path that is wrong is told before the work
     read_other = read_texts if request.raw else _read_cleaned
     others = {name: read_other(path) for name, path in request.others.items()}
-    sides = {"texts": _side(request.texts), "human": _side(request.human)}
+    unread: dict[str, list[Unread]] = {"texts": [], "human": []}
+    sides = {"texts": _side(request.texts, unread["texts"]), "human": _side(request.human, unread["human"])}
     given = (sides["texts"], sides["human"])
     sheets = (sheet_of(given[0]), sheet_of(given[1]))
     if not request.raw:
@@ -149,7 +154,7 @@ def compare_texts(request: Request, *, encoder: Encoder | None = None, calibrate
     told = tuple(differences(*sheets))
     if not request.raw and reset(given, (sides["texts"], sides["human"])):
         found = replace(found, verdict="not told apart", why=same_words(told), reason="same")
-    return replace(found, sheets=sheets, layout=told, raw=request.raw)
+    return replace(found, sheets=sheets, layout=told, raw=request.raw, unread=unread)
 
 
 def _compare(
@@ -203,9 +208,9 @@ def _compare(
     )  # fmt: skip
 
 
-def _side(given: Path | Sequence[Text]) -> Sequence[Text]:
+def _side(given: Path | Sequence[Text], unread: list[Unread]) -> Sequence[Text]:
     """The texts of a path; those that are at hand already are taken as they are, and never cleaned."""
-    return read_texts(given) if isinstance(given, Path) else given
+    return read_texts(given, unread) if isinstance(given, Path) else given
 
 
 def _read_cleaned(path: Path) -> list[Text]:

@@ -8,6 +8,7 @@ from timbre.metrics.catalogue import GROUPS, METRIC
 from timbre.metrics.comparison import Comparison
 from timbre.metrics.comparison_verdict import in_sets
 from timbre.metrics.measuring import Figure, figure_row
+from timbre.metrics.texts import told_unread
 from timbre.metrics.titles import title_of
 from timbre.page.charts import band_row, steps
 from timbre.page.render import number, render
@@ -57,6 +58,9 @@ def page_context(comparison: Comparison, names: tuple[str, str]) -> dict[str, An
         "apart_in_words": in_words(apart),
         "comparison": comparison,
         "missing": {title_of(name): why for name, why in comparison.missing.items()},
+        "unread": [
+            (name, told_unread(bad)) for name, side in zip(names, ("texts", "human"), strict=True) if (bad := comparison.unread.get(side))
+        ],
         "names": names,
         "headline": _REASONS.get(comparison.reason) or _HEADLINES[comparison.verdict],
         "sets": in_sets(comparison.count, own, comparison.read["human"]["passages"]),

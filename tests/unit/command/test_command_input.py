@@ -173,7 +173,7 @@ def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_p
         (texts / f"{number}.txt").write_text(f"Note {number}: call me Ishmael. " * 20)
     lines = typed(*add).output.splitlines()
     said = " ".join(lines)
-    assert "so far: 19; from 20 on" in said and "INCONCLUSIVE" in said and "so far: 1,900; from about 8,500" in said
+    assert "'notes' kept so far: 19; from 20 on" in said and "INCONCLUSIVE" in said and "kept so far: 1,900; from about 8,500" in said
     assert max(map(len, lines[1:])) <= 80
     planned = json.loads(typed("run", "--dry-run", "--style", "notes", "--json").output)["warnings"]
     assert "about 1,852 training tokens are there and 16,384 are asked for" in planned[0]
@@ -181,8 +181,12 @@ def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_p
     more = tmp_path / "more"
     more.mkdir()
     (more / "20.txt").write_text("The twentieth note is about whales. " * 1200)
-    again = typed("corpus", "add", str(more), "--style", "notes", "--author", "me", "--licence", "CC0-1.0", "--json")
-    assert json.loads(again.output)["documents"] == 20 and not json.loads(again.output)["few"]
+    again = json.loads(typed("corpus", "add", str(more), "--style", "notes", "--author", "me", "--licence", "CC0-1.0", "--json").output)
+    assert (again["documents"], again["counted"], again["few"]) == (20, "brought", False)
+    (texts / "short.txt").write_text("Too short.")
+    (texts / "copy.txt").write_text((texts / "1.txt").read_text())
+    alone = json.loads(typed(*add[:3], "--style", "alone", *add[5:], "--json").output)
+    assert (alone["read"], alone["kept"], alone["documents"], alone["counted"]) == (21, 19, 19, "kept"), "what is left out does not count"
 
 
 def test_a_negative_seed_is_refused(home: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.intake.case import Case, prose, result_of
 from timbre.corpus import shelf
-from timbre.corpus.adding import Added, Request, add, skipped_endings
+from timbre.corpus.adding import Added, Request, add
+from timbre.corpus.finding import skipped_endings
 
 _TEXT = "\n\n".join(prose(400))
 
@@ -93,6 +94,7 @@ def test_days_of_a_channel_give_the_words_of_one_person_only(tmp_path: Path) -> 
     (folder / "general").mkdir(parents=True)
     members = [{"id": "U1", "name": "anna", "profile": {"real_name": "Anna Lind"}}, {"id": "U2", "name": "berta"}]
     (folder / "users.json").write_text(json.dumps(members), encoding="utf-8")
+    (folder / "channels.json").write_text(json.dumps([{"id": "C1", "name": "general", "members": ["U1"]}]), encoding="utf-8")
     for day, who in ((1, ("U1", "U2")), (2, ("U1",)), (3, ("U2",))):
         rows = [
             {"type": "message", "user": each, "ts": f"{1614600000 + 86400 * day + number}.0", "text": text if each == "U1" else "Berta."}
@@ -104,12 +106,43 @@ def test_days_of_a_channel_give_the_words_of_one_person_only(tmp_path: Path) -> 
         found = _added(folder, home, **reading)
         kept = [row for row in shelf.show("odd", home)[1] if not row.reason]
         assert found.source.role == "U1" and found.summary.kept == len(kept) == 2
+        assert found.lists == ("channels.json", "users.json")
+        assert [sample.name for sample in found.summary.rejected_samples["unreadable"]] == ["2021-03-03"], "a day on which she says nothing"
+        assert len(found.source.files) == 3
         assert "Berta." not in " ".join(sample.begins for sample in found.summary.kept_samples)
     (folder / "users.json").unlink()
     nobody = add(Request(folder / "general" / "2021-03-01.json", "day", "Anna Lind", "own work", reading={"role": "U1"}), home=home)
     assert nobody.summary.kept == 1
     with pytest.raises(ValueError, match=r"this is one day of a chat; its writers, with their messages: U2 \(3\)"):
         add(Request(folder / "general" / "2021-03-03.json", "day3", "Anna Lind", "own work"), home=home)
+
+
+def test_lists_that_an_export_lays_beside_its_texts_are_no_rejected_rows(tmp_path: Path) -> None:
+    said = [{"message": {"author": {"role": "assistant"}, "content": {"parts": [_TEXT]}}, "parent": None}]
+    chat = [{"title": "Sea", "mapping": {"a": said[0]}, "current_node": "a"}]
+    programs = {
+        "chatgpt": {"conversations.json": chat, "user.json": {"id": "u", "email": "a@b.example"}, "message_feedback.json": []},
+        "claude": {
+            "conversations.json": [{"uuid": "1", "name": "Sea", "chat_messages": [{"sender": "assistant", "text": _TEXT}]}],
+            "users.json": [{"uuid": "2", "full_name": "Anna Lind"}],
+            "projects.json": [{"uuid": "3", "description": "None of these words."}],
+        },
+        "discord": {
+            "messages/c1/channel.json": {"id": "1", "type": 0}, "messages/index.json": {"1": "general"}, "account/user.json": {"id": "7"},
+            "messages/c1/messages.json": [{"ID": 1, "Timestamp": "2021-03-01 12:00:00", "Contents": _TEXT, "Attachments": ""}],
+        },
+    }  # fmt: skip
+    for program, files in programs.items():
+        for name, value in files.items():
+            (tmp_path / program / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / program / name).write_text(json.dumps(value), encoding="utf-8")
+        found = add(Request(tmp_path / program, program, "me", "own work"), home=tmp_path / "home")
+        assert set(found.lists) == set(files) - {"conversations.json", "messages/c1/messages.json"}, program
+        assert (found.summary.read, found.summary.kept) == (1, 1), (program, found.summary)
+    (tmp_path / "own" / "x").mkdir(parents=True)
+    (tmp_path / "own" / "users.json").write_text(json.dumps([{"id": 1, "text": _TEXT}]), encoding="utf-8")
+    (tmp_path / "own" / "x" / "projects.json").write_text(json.dumps([{"text": "\n\n".join(prose(403))}]), encoding="utf-8")
+    assert add(Request(tmp_path / "own", "own-lists", "me", "own work"), home=tmp_path / "home").summary.kept == 2
 
 
 def test_a_list_that_breaks_off_and_a_text_of_two_encodings_are_read_as_far_as_they_can_be() -> None:

@@ -132,10 +132,10 @@ def test_lines_of_jsonl_name_what_they_belong_to(tmp_path: Path) -> None:
     texts = read_texts(path)
     assert [(text.text, text.document) for text in texts] == [("just text", "texts.jsonl:1"), ("a b", "p"), ("c", "d7")]
     path.write_text('{"words": 1}\n')
-    with pytest.raises(ValueError, match="line 1 has no text"):
+    with pytest.raises(ValueError, match=r"texts.jsonl:1: no text in column .text.; it has words"):
         read_texts(path)
     path.write_text("{broken\n")
-    with pytest.raises(ValueError, match="line 1 is not JSON"):
+    with pytest.raises(ValueError, match=r"texts.jsonl:1: not JSON"):
         read_texts(path)
     with pytest.raises(ValueError, match="no such file"):
         read_texts(tmp_path / "nowhere")
@@ -256,3 +256,42 @@ def test_each_base_model_has_a_calibration_of_its_own(home: Path) -> None:
     with pytest.raises(ValueError, match=r"with third: .*--model third.*it has been with org/large, small"):
         _calibrated("literary", "third")
     assert _calibrated(None, "small") is None
+
+
+def test_a_row_or_file_that_cannot_be_read_is_named_and_refuses_nothing_else(
+    tmp_path: Path, write: Any, sides: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.dumps({"text": text, "doc_id": f"d{number}"}) for number, text in enumerate(write(54, 64, 2))]
+    rows[10:10] = [
+        '{"text": broken',
+        '{"text": null}',
+        '{"text": "half \\ud83d of it"}',
+        json.dumps({"messages": [{"role": "user", "content": "a"}]}),
+    ]
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "texts.jsonl").write_bytes("\n".join(rows).encode() + b'\n{"text": "n\xff\xfe\x00\x01ot text"}\n')
+    (own / "old.doc").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+    (own / "photo.txt").write_bytes(bytes(range(256)) * 20)
+    found = compare_texts(Request(own, sides["human"], words=60, most=54))
+    assert found.verdict == "not told apart" and found.read["texts"]["read"] == 54
+    told = {each.name: each.reason for each in found.unread["texts"]}
+    assert set(told) == {"old.doc", "photo.txt", *(f"texts.jsonl:{row}" for row in (11, 12, 13, 14, 59))}
+    assert (
+        "not JSON" in told["texts.jsonl:11"] and "holds no text (null)" in told["texts.jsonl:12"] and "save it as .docx" in told["old.doc"]
+    )
+    assert (
+        "lone surrogate" in told["texts.jsonl:13"] and told["texts.jsonl:14"].endswith("it has user") and "--" not in "".join(told.values())
+    )
+    assert (
+        found.summary()["unread"]["texts"][0] == {"name": "old.doc", "reason": told["old.doc"]} and found.summary()["unread"]["human"] == []
+    )
+    write_page(found, tmp_path / "page.html", ("own", "human"))
+    assert "own: 7 files or rows could not be read: old.doc" in (tmp_path / "page.html").read_text()
+    from timbre.cli.evaluate import _print
+
+    _print(found, tmp_path / "page.html", False)
+    said = capsys.readouterr().out
+    assert "texts: not read: old.doc" in said and "texts: 4 more not read" in said
+    with pytest.warns(UserWarning, match=r"7 files or rows could not be read: old\.doc"):
+        assert len(read_texts(own)) == 54
