@@ -9,7 +9,7 @@ from timbre.corpus import layout
 from timbre.corpus.books import without_frames
 from timbre.corpus.characters import plain_characters
 from timbre.corpus.frames import without_notices
-from timbre.corpus.hyphens import without_hyphens
+from timbre.corpus.hyphens import GOES, STAYS, Words, cuts_closed, cuts_marked, plain_cuts
 from timbre.corpus.running_heads import without_running_heads
 from timbre.words import count_tokens, letter_share, sentence_spans, size
 
@@ -20,8 +20,9 @@ _LEADERS = re.compile(r"^[^\n]{1,100}?[ \t]?(?:[.·][ \t]?){4,}[ \t]*(?:\d{1,4}|
 """A line of a table of contents."""
 _QUOTED = re.compile(r"^>[ \t]?", re.MULTILINE)
 _NUMBERED = re.compile(r"(\d{1,3})[.):]?[ \t]+\p{Lu}[^\n]{0,70}(?<![.!?;:,…\"”'])")
-LINE_END = "\ue000"
-"""Stands for a line end that is meant (U+2028, as readers give a verse's) while other lines are joined; no text holds this character."""
+LINE_END = "\ufdd0"
+"""Stands for a line end that is meant (U+2028, as readers give a verse's) while other lines are joined; a noncharacter."""
+_MARKS = dict.fromkeys(map(ord, (LINE_END, GOES, STAYS)))
 _MEANT = re.compile(rf"[ \t]*{LINE_END}+[ \t]*")
 _ORNAMENT = re.compile(r"[^\p{L}\p{N}]*")
 _HEADING = re.compile(
@@ -36,19 +37,25 @@ _BARE = re.compile(r"[\p{L}\p{M}]+ *(?:[\p{N}IVXLC]+|[\p{L}\p{M}-]+)?[.:]?")
 _HEADING_WORDS, _FEWEST_HEADINGS, _FEWEST_MARKED, _CHAPTER_WORDS = 12, 3, 2, 100
 
 
-def clean(text: str, heading_pattern: str = "") -> str:
+def clean(text: str, heading_pattern: str = "", known: Words | None = None) -> str:
     """NFC, no control or invisible characters, no book frames, heading or ornament lines, unwrapped and unhyphenated.
 
     Emphasis written as _this_ loses its underscores. Paragraphs are told as a reader tells them: by empty lines, by indents, or
     each on a line of its own. Lines are joined only where they were cut at a margin; lines of verse or of a list stay lines.
+
+    Args:
+        known: words of the texts that this one belongs to, by which those that line ends cut are told.
     """
-    text = without_running_heads(text.replace("\u2028", LINE_END), is_heading)
+    if not text.isascii() and any(mark in text for mark in (LINE_END, GOES, STAYS)):
+        text = text.translate(_MARKS)
+    text = without_running_heads(plain_cuts(text.replace("\u2028", LINE_END)), is_heading)
     text = without_notices(without_frames(plain_characters(text)))
     text = _LEADERS.sub("", _unquoted(text))
     if heading_pattern:
         text = re.sub(rf"\A\s*(?:{heading_pattern})[^\n]*\n?", "", text)
-    text = _EMPHASIS.sub(r"\1", without_hyphens(text))
+    text = _EMPHASIS.sub(r"\1", cuts_marked(text, known))
     text = "\n\n".join(paragraph for paragraph in layout.paragraphs(text) if not _ORNAMENT.fullmatch(paragraph))
+    text = _EMPHASIS.sub(r"\1", cuts_closed(text)) if "_" in text else cuts_closed(text)  # what went over a line end too
     return _MEANT.sub("\n", text) if LINE_END in text else text
 
 

@@ -1,36 +1,64 @@
 """Words that a line end cut, whole again: a hyphen that a typesetter put goes, one that the writer wrote stays."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import regex as re
 
 _CUT = re.compile(r"(?<!\p{L})(\p{L}++)-(\n[ \t]*)(\p{Ll}+)")
-_CUT_WORD = re.compile(_CUT.pattern + r"([^\s-]*)([ \t]+(?=\S))?")
+_CUT_HYPHEN = re.compile(r"(?<!\p{L})(\p{L}++)-(?=\n[ \t]*(\p{Ll}+))")
+GOES, STAYS = "\ufdd1", "\ufdd2"
+"""Noncharacters that stand for a hyphen at a line end while a text's paragraphs are told: as wide as it is."""
+_MARKED = re.compile(rf"([{GOES}{STAYS}])(?:[ ]|(\n+)[ \t]*)(\p{{Ll}}[^\s{GOES}{STAYS}]*)([ \t]+(?=\S))?")
+_SOFT = re.compile(r"(?<=\p{L})[\u00ad¬\u2e17][ \t]*(?=\r*\n[ \t]*\p{Ll})")
+_HARD = re.compile(r"(?<=\p{L})[\u2010\u2011][ \t]*(?=\r*\n[ \t]*\p{Ll})")
 _FEWEST_VOTES = 2
 
 
-def without_hyphens(text: str, others: frozenset[str] = frozenset(), *, kept: bool | None = None) -> str:
-    """Words that a line end cut, whole again.
+@dataclass(frozen=True)
+class Words:
+    """What is known of the words that line ends cut in a text: words of texts that belong to it, and what becomes of words that stand
+    nowhere else, where several texts have decided (`keeps_hyphens`)."""
+
+    known: frozenset[str] = frozenset()
+    kept: bool | None = None
+
+
+def plain_cuts(text: str) -> str:
+    """Marks that only ever cut a word at a line end (soft hyphens, ¬, ⸗) as such, and other hyphens there as the common one."""
+    return text if text.isascii() else str(_HARD.sub("-", _SOFT.sub(GOES, text)))
+
+
+def cuts_marked(text: str, others: Words | None = None) -> str:
+    """A text with a mark for each hyphen at a line end that cuts a word: one for those that go, another for those that stay.
 
     A hyphen stays where the text writes the word with one elsewhere, or both its parts as words and never the whole: wrapping
     programs cut at hyphens that were there. Of words that stand nowhere else, those that do decide.
-
-    Args:
-        others: words of texts that belong to this one.
-        kept: what becomes of words that stand nowhere else, where several texts have decided (`keeps_hyphens`).
     """
     if "-\n" not in text:
         return text
-    known = hyphenated_words(text) | others
-    otherwise = keeps_hyphens([text], known) if kept is None else kept
+    others = others or Words()
+    known = hyphenated_words(text) | others.known
+    otherwise = keeps_hyphens([text], known) if others.kept is None else others.kept
+
+    def mark(found: re.Match[str]) -> str:
+        stays = _stays(found[1].lower(), found[2], known)
+        return found[1] + (STAYS if (otherwise if stays is None else stays) else GOES)
+
+    return str(_CUT_HYPHEN.sub(mark, text))
+
+
+def cuts_closed(text: str) -> str:
+    """The words whole again at the marks. A word is no place for a paragraph's end; a line end within it stands behind it then."""
+    if GOES not in text and STAYS not in text:
+        return text
 
     def close(found: re.Match[str]) -> str:
-        first, line_end, second, rest, more = (str(part or "") for part in found.groups())
-        stays = _stays(first.lower(), second, known)
-        hyphen = "-" if (otherwise if stays is None else stays) else ""
-        return f"{first}{hyphen}{second}{rest}{line_end if more else ''}"  # the line ends behind the word, and is no longer than lines are
+        hyphen = "-" if found[1] == STAYS else ""
+        behind = "" if found[4] is None else "\n" if found[2] == "\n" else found[4]
+        return f"{hyphen}{found[3]}{behind}"
 
-    return str(_CUT_WORD.sub(close, text))
+    return str(_MARKED.sub(close, text))
 
 
 def hyphenated_words(text: str) -> frozenset[str]:

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import regex as re
 
+from timbre.corpus.hyphens import GOES
+
 _FEWEST_PAGES, _RUNNING_SHARE, _RUNNING_LENGTH = 3, 1 / 3, 80
 _FEWEST_LINES, _FEWEST_BETWEEN, _INTERRUPTS = 40, 8, 1 / 3
 _NUMBERED = re.compile(r"\S*\d\S*|\b[ivxlc]+\b")
@@ -13,7 +15,7 @@ _NUMBER = re.compile(r"[\[({<~–—\-. ]*(?:p(?:age|g|\.)?[ .]*)?(?:\d{1,4}|[iv
 _STOPPED = re.compile(r"[.!?…,;:][\"'”’]? +\p{L}")
 _PAGE_MARK = re.compile(r"[ \t]*[\[{](?:Pg|Page)[ .]*(?:\d{1,4}|[ivxlc]{1,7})[\]}][ \t]*", re.IGNORECASE)
 _ENDED = re.compile(r"[.!?…:;。！？।؟][\"'”’»)\]]*$")
-_HYPHENED = re.compile(r"\p{L}[-¬]$")
+_HYPHENED = re.compile(rf"\p{{L}}[-¬{GOES}]$")
 _NUMERALS = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
 
 

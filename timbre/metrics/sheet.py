@@ -11,17 +11,16 @@ from dataclasses import dataclass, replace
 import regex as re
 
 from timbre.corpus.cleaning import clean
-from timbre.corpus.hyphens import hyphenated_words, keeps_hyphens, without_hyphens
+from timbre.corpus.hyphens import Words, hyphenated_words, keeps_hyphens
 from timbre.corpus.layout import margin_of
 from timbre.corpus.privacy import scrub
 from timbre.corpus.repeated import LineCounter, without_repeated
+from timbre.metrics.quotes import ELISION, quotes_doubled
 from timbre.metrics.texts import Text
 
 _REMOVED_SHARE = 1 / 3
 _SINGLE = re.compile(r"[‘’‚‛‹›`´ʼ′＇]")
-_DOUBLE = re.compile(r"[“”„‟«»〝〞″＂]|''|(?<!\S),,(?=\p{L})")
-_PAIR = re.compile(r"(?<![\p{L}\p{N}'])'(?=\S)((?:[^'\n]|(?<=\p{L})'(?=\p{L}))*?(?<=[\p{L}\p{N}\p{P}]))'(?![\p{L}\p{N}])")
-"""A stretch between single quotes; an apostrophe stands within a word."""
+_DOUBLE = re.compile(rf"[“”„‟«»〝〞″＂]|(?<=\S)''|''(?!{ELISION})|(?<!\S),,(?=\p{{L}})", re.IGNORECASE)
 _SPACED_GUILLEMETS = re.compile(r"(?<=[«‹])[ \u00a0\u202f]+|[ \u00a0\u202f]+(?=[»›])")
 _SPAN = re.compile(r"(?<=\p{N}) ?(?:--|[–—]) ?(?=\p{N})|(?<=\p{N})-(?=\p{N})")
 _DASH = re.compile(
@@ -84,9 +83,8 @@ def cleaned(texts: Sequence[Text], beside: Sequence[Text] = ()) -> list[Text]:
     repeated = counter.found(_REMOVED_SHARE)
     bare = [_LINE_ENDS.sub("\n", without_repeated(text.text, repeated)) for text in texts]
     known = frozenset[str]().union(*map(hyphenated_words, bare), *(hyphenated_words(text.text) for text in beside))
-    kept, unused = keeps_hyphens(bare, known), Counter[str]()
-    whole = (without_hyphens(text, known, kept=kept) for text in bare)
-    return [replace(text, text=plainly(clean(scrub(each, unused)))) for text, each in zip(texts, whole, strict=True)]
+    cut, unused = Words(known, keeps_hyphens(bare, known)), Counter[str]()
+    return [replace(text, text=plainly(clean(scrub(each, unused), known=cut))) for text, each in zip(texts, bare, strict=True)]
 
 
 def reset(given: tuple[Sequence[Text], Sequence[Text]], plain: tuple[Sequence[Text], Sequence[Text]]) -> bool:
@@ -101,5 +99,5 @@ def reset(given: tuple[Sequence[Text], Sequence[Text]], plain: tuple[Sequence[Te
 def plainly(text: str) -> str:
     """The same words with straight double quotes, dashes as — without spaces, – in spans of numbers, and … for three dots."""
     text = _DOUBLE.sub('"', _SINGLE.sub("'", _SPACED_GUILLEMETS.sub("", text)))
-    text = _DASH.sub("—", _SPAN.sub("–", _PAIR.sub(r'"\1"', text)))
+    text = _DASH.sub("—", _SPAN.sub("–", quotes_doubled(text)))
     return str(_DOTS.sub(lambda found: "…" if found[1] is None else "… ", text))

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.intake.case import prose
 from timbre.corpus.cleaning import clean, is_prose, sections, words
+from timbre.corpus.hyphens import Words, hyphenated_words
 from timbre.corpus.mail import read_mail, written_part
 from timbre.corpus.markdown import read_markdown
 from timbre.corpus.privacy import scrub
@@ -151,3 +153,38 @@ def test_tagged_text_reads_as_prose() -> None:
         "\n\tHead/nn-hl line/nn-hl\n\n\tHe/pps said/vbd ,/, ``/`` Go/vb !/. !/. ''/''\nThe/at (/( old/jj )/) man's/nn$ dog/nn ran/vbd ./.\n"
     )
     assert detokenise(tagged) == 'He said, "Go!" The (old) man\'s dog ran.'
+
+
+def _typeset(paragraph: str, width: int, hyphen: str) -> str:
+    """Lines filled to the margin, words cut where it falls."""
+    lines, line = [], ""
+    for word in paragraph.split():
+        rest = word
+        while line and len(line) + 1 + len(rest) > width:
+            room = width - len(line) - 2
+            if room >= 3 and len(rest) - room >= 3 and rest[:room].isalpha() and rest[room:].rstrip(",.").isalpha() and rest.islower():
+                line, rest = f"{line} {rest[:room]}{hyphen}", rest[room:]
+            lines.append(line)
+            line = ""
+        line = f"{line} {rest}".strip()
+    return "\n".join([*lines, line])
+
+
+@pytest.mark.parametrize("hyphen", ["-", "\u00ad", "¬", "\u2010"])
+def test_a_cut_word_changes_no_paragraph(hyphen: str) -> None:
+    """However narrow the margin and wherever a sentence ends: paragraphs are told by the lines as they stand."""
+    for number in range(12):
+        paragraphs = prose(number)
+        known = Words(hyphenated_words(" ".join(paragraphs)))
+        for width in (38, 46, 58, 66, 72):
+            set_ = "\n\n".join(_typeset(paragraph, width, hyphen) for paragraph in paragraphs)
+            assert clean(set_, known=known) == "\n\n".join(paragraphs), (number, width)
+    mail = "We were to meet at the landing stage, as you had asked, but the pilot had re-\nturned. Then it rained."
+    assert clean(mail.replace("-\n", hyphen + "\n"), known=Words(frozenset({"returned"}))).replace("\n", " ") == mail.replace("-\n", "")
+
+
+def test_emphasis_over_a_line_end_loses_its_marks_too() -> None:
+    text = "\n".join(
+        ["He said that it was _by no means the", "first time_ that a keeper had asked for", "leave and been refused it, in writing."] * 3
+    )
+    assert "_" not in clean(text) and clean("snake_case and\nother_names of it") == "snake_case and\nother_names of it"

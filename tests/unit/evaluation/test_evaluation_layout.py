@@ -8,7 +8,7 @@ from textwrap import fill, indent
 import pytest
 
 from tests.intake.case import prose
-from timbre.corpus.hyphens import without_hyphens
+from timbre.corpus.cleaning import clean
 from timbre.metrics.comparison import Request, compare_texts
 from timbre.metrics.page import write_page
 from timbre.metrics.sheet import cleaned, differences, plainly, sheet_of
@@ -106,17 +106,35 @@ def test_what_is_set_differently_is_said() -> None:
 
 def test_hyphens_of_words_and_spans_of_years_stay() -> None:
     assert plainly("a well-known man, 1914–18") == "a well-known man, 1914–18"
-    assert plainly("rock 'n' roll, the sailors' boots") == 'rock "n" roll, the sailors\' boots'
+    assert plainly("rock 'n' roll, the sailors' boots") == "rock 'n' roll, the sailors' boots"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\"'Tis the sailors' boats,\" he said, and told 'em so; that was in the '90s.",
+        '"Come," he said. "The boys\' hats, \'twas they!"',
+        "The \"well-known sailors\" came home, and the dogs' barking told 'em.",
+        "\"We was goin' home,\" says he, \"an' o' course the girls' mother was.\"",
+        "She wrote \"the sailors' boats\" twice, in the winter of '78, 'cause nobody asked.",
+        "\"Rock 'n' roll,\" said Anna, \"isn't what it was in '56.\"",
+        '"The men\'s and the boys\' coats hung there," she wrote.\n\n"Nobody took the ladies\' hats," he answered. "\'Twas too warm."',
+        '"It is late," she began, "and the ladies\' maid"\u2014here she wept\u2014"is gone."',
+    ],
+)
+def test_single_quotes_are_told_from_apostrophes(text: str) -> None:
+    """The right value is the text as it is set with double quotes: apostrophes stay, and single quotes give the same."""
+    assert plainly(text) == text
+    assert plainly(text.replace('"', "'")) == text
+    curly = _curly(re.sub(r"(?<=[\s\"\u2014])'(?=[a-z\d]|T)", "’", text))
+    assert plainly(curly) == text and plainly(curly.replace("“", "‘").replace("”", "’")) == text
 
 
 def test_line_ends_within_words_close_and_those_at_hyphens_stay() -> None:
     typeset = "The captain remem-\nbered his self-collec-\ntedness and remembered the collec-\ntion; no tedness of a collection."
-    assert " ".join(without_hyphens(typeset).split()).startswith("The captain remembered his self-collectedness")
+    assert " ".join(clean(typeset).split()).startswith("The captain remembered his self-collectedness")
     wrapped = "A half-\nopen door, half and open, a roast-\npig. Well-\nknown, as well as known, by mast-\nheads."
-    assert (
-        " ".join(without_hyphens(wrapped).split())
-        == "A half-open door, half and open, a roast-pig. Well-known, as well as known, by mast-heads."
-    )
+    assert " ".join(clean(wrapped).split()) == "A half-open door, half and open, a roast-pig. Well-known, as well as known, by mast-heads."
 
 
 def test_what_a_corpus_reads_is_read_for_a_comparison_too(tmp_path: Path) -> None:
