@@ -92,8 +92,10 @@ def add(
     little = _little(style, size) if size is not None else ""
     agreed = is_recorded(added.source.consent, added.source.licence)
     if json_output:
-        counted = {"documents": size.documents if size else None, "style_words": size.words if size else None, "few": bool(little)}
-        counted |= {"counted": None if size is None else "kept" if size.cleaned else "brought"}
+        counted: dict[str, Any] = (
+            {"documents": size.documents, "style_words": size.words} if size else {"documents": None, "style_words": None}
+        )
+        counted |= {"few": bool(little), "counted": None if size is None else "kept" if size.cleaned else "brought"}
         told = {
             "style": style,
             "source": str(added.entry),

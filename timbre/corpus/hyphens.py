@@ -43,7 +43,7 @@ def cuts_marked(text: str, others: Words | None = None) -> str:
 
     def mark(found: re.Match[str]) -> str:
         stays = _stays(found[1].lower(), found[2], known)
-        return found[1] + (STAYS if (otherwise if stays is None else stays) else GOES)
+        return f"{found[1]}{STAYS if (otherwise if stays is None else stays) else GOES}"
 
     return str(_CUT_HYPHEN.sub(mark, text))
 
