@@ -9,7 +9,7 @@ from timbre.corpus import layout
 from timbre.corpus.books import without_frames
 from timbre.corpus.characters import plain_characters
 from timbre.corpus.frames import without_notices
-from timbre.corpus.hyphens import GOES, STAYS, Words, cuts_closed, cuts_marked, plain_cuts
+from timbre.corpus.hyphens import MARKS, Words, cuts_closed, cuts_marked, plain_cuts
 from timbre.corpus.running_heads import without_running_heads
 from timbre.words import count_tokens, letter_share, sentence_spans, size
 
@@ -22,7 +22,7 @@ _QUOTED = re.compile(r"^>[ \t]?", re.MULTILINE)
 _NUMBERED = re.compile(r"(\d{1,3})[.):]?[ \t]+\p{Lu}[^\n]{0,70}(?<![.!?;:,…\"”'])")
 LINE_END = "\ufdd0"
 """Stands for a line end that is meant (U+2028, as readers give a verse's) while other lines are joined; a noncharacter."""
-_MARKS = dict.fromkeys(map(ord, (LINE_END, GOES, STAYS)))
+_MARKS = dict.fromkeys(map(ord, LINE_END + MARKS))
 _MEANT = re.compile(rf"[ \t]*{LINE_END}+[ \t]*")
 _ORNAMENT = re.compile(r"[^\p{L}\p{N}]*")
 _HEADING = re.compile(
@@ -46,7 +46,7 @@ def clean(text: str, heading_pattern: str = "", known: Words | None = None) -> s
     Args:
         known: words of the texts that this one belongs to, by which those that line ends cut are told.
     """
-    if not text.isascii() and any(mark in text for mark in (LINE_END, GOES, STAYS)):
+    if not text.isascii() and any(mark in text for mark in LINE_END + MARKS):
         text = text.translate(_MARKS)
     text = without_running_heads(plain_cuts(text.replace("\u2028", LINE_END)), is_heading)
     text = without_notices(without_frames(plain_characters(text)))

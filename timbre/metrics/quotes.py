@@ -1,19 +1,18 @@
 """Single quotes told from apostrophes, so that a text set with them is the same as one set with double ones."""
 
-from itertools import pairwise
-
 import regex as re
 
 _WORDS = (
-    "tis tisn't twas twasn't twere twill twould twouldn't twixt tween em im er ee un ere ave aven't ad adn't asn't ouse ome orse ow eard "
-    "undred arf til till cause cos cuz bout round neath gainst mongst fore pon n nuff kay scuse spose nother sblood sdeath zounds "
-    "s t ll re ve d m"
+    "tis tisn't twas twasn't twere twill twould twouldn't twon't tain't tan't twixt tween em im er ee un ere ave aven't ad adn't asn't "
+    "ouse ome orse ow eard undred arf til till cause cos cuz cept bout bove fore fraid gainst mid mong mongst neath round scape side stead "
+    "twain pon n nuff nough kay scuse spose sposed specially nother prentice lection baccy tater cello phone bus flu sblood sdeath zounds "
+    "zactly way s t ll re ve d m"
 )
 ELISION = rf"(?:(?:{'|'.join(_WORDS.split())})(?![\p{{L}}\p{{N}}])|\d\ds?(?![\p{{L}}\p{{N}}]))"
 """What an apostrophe begins in English: a word of which the beginning is not said, a year without its century."""
 _MARK = re.compile(
-    rf"(?<![\p{{L}}\p{{N}}])(?:(?P<elision>'(?={ELISION}))|(?<!')(?P<opens>'(?=[^\s']|'{ELISION})))|(?<=\S)(?P<closes>')(?![\p{{L}}\p{{N}}])",
-    re.IGNORECASE,
+    rf"(?<![\p{{L}}\p{{N}}])(?:(?P<elision>'(?={ELISION}))|(?<=^|[\s(\[{{<\"\-—–/])(?P<opens>'(?=[^\s'—–]|'{ELISION})))|(?<=\S)(?P<closes>')(?![\p{{L}}\p{{N}}])",
+    re.IGNORECASE | re.MULTILINE,
 )
 _STOPS = frozenset(".,!?…;:—–-)]")
 _FIRST = re.compile(r"\s*'(?=\p{P}*\p{Lu})")
@@ -37,11 +36,19 @@ def _doubled(paragraph: str) -> str:
     marks = [(found.start(found.lastgroup), found.lastgroup) for found in _MARK.finditer(paragraph)]
     places = [place for place, (_, kind) in enumerate(marks) if kind == "opens"]
     quotes: set[int] = set()
-    for place, until in pairwise([*places, len(marks)]):
+    taken = -1
+    for number, place in enumerate(places):
         opener = marks[place][0]
-        closer = _closer(paragraph, [at for at, kind in marks[place + 1 : until] if kind == "closes"])
+        if opener < taken:  # within a quotation that began before: an apostrophe
+            continue
+        for until in [*places[number + 1 :], len(marks)]:
+            closer = _closer(paragraph, [at for at, kind in marks[place + 1 : until] if kind == "closes"])
+            goes_on = paragraph[opener + 1].isupper() and until < len(marks) and paragraph[marks[until][0] + 1].islower()
+            if closer is not None or not goes_on:
+                break
         if closer is not None:
             quotes |= {opener, closer}
+            taken = closer
         elif _FIRST.match(paragraph) and not paragraph[:opener].strip():
             quotes.add(opener)
     for place, (at, kind) in enumerate(marks):  # what looks like a shortened word, but something closes it

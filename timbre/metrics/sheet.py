@@ -28,6 +28,8 @@ _DASH = re.compile(
     re.MULTILINE,
 )
 _DOTS = re.compile(r" ?(?:\.(?: ?\.){2,}|…[.…]*)( ?(?=[\p{L}\p{N}]))?")
+_SET, _SET_MARKS = re.compile(r"[\s\"'—–-]+"), re.compile(r"[\"'—–-]")
+_MARKS_ALIKE = 0.1
 _LINE_ENDS = re.compile(r"\r+\n|\r")
 _HABITS = {
     "quotes": {"straight": re.compile(r"[\"']"), "curly": re.compile(r"[“”„‘’]"), "angled": re.compile(r"[«»]")},
@@ -88,12 +90,16 @@ def cleaned(texts: Sequence[Text], beside: Sequence[Text] = ()) -> list[Text]:
 
 
 def reset(given: tuple[Sequence[Text], Sequence[Text]], plain: tuple[Sequence[Text], Sequence[Text]]) -> bool:
-    """Whether two sides are the same texts and only their layout differs: other characters as given, the same ones set plainly."""
-    as_given, words = (
-        [sorted(" ".join(text.text.split()) if spaces else text.text for text in side if text.text.strip()) for side in sides]
-        for sides, spaces in ((given, False), (plain, True))
-    )
-    return bool(words[0]) and words[0] == words[1] and as_given[0] != as_given[1]
+    """Whether two sides are the same texts and only their layout differs: other characters as given, the same words set plainly.
+
+    A hyphen that a line end left in doubt, or a quote that may be an apostrophe, makes no other text of it, as long as both sides
+    have about as many of such marks.
+    """
+    as_given = [sorted(text.text for text in side if text.text.strip()) for side in given]
+    bare = [sorted(_SET.sub("", text.text) for text in side if text.text.strip()) for side in plain]
+    marks = [sum(len(_SET_MARKS.findall(text.text)) for text in side) for side in plain]
+    alike = abs(marks[0] - marks[1]) <= max(3, _MARKS_ALIKE * max(marks))
+    return bool(bare[0]) and bare[0] == bare[1] and alike and as_given[0] != as_given[1]
 
 
 def plainly(text: str) -> str:

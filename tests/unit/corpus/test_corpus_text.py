@@ -1,6 +1,7 @@
 """Cleaning, privacy, mail, markup and tagged text: what a reader of the corpus sees."""
 
 from collections import Counter
+from textwrap import fill
 
 import pytest
 from hypothesis import given
@@ -181,6 +182,16 @@ def test_a_cut_word_changes_no_paragraph(hyphen: str) -> None:
             assert clean(set_, known=known) == "\n\n".join(paragraphs), (number, width)
     mail = "We were to meet at the landing stage, as you had asked, but the pilot had re-\nturned. Then it rained."
     assert clean(mail.replace("-\n", hyphen + "\n"), known=Words(frozenset({"returned"}))).replace("\n", " ") == mail.replace("-\n", "")
+
+
+def test_compounds_with_capitals_and_numbers_and_suspended_hyphens_survive_a_margin() -> None:
+    text = (
+        "Nobody had seen the Town-Ho since the mid-Atlantic gale of 1814-15, and the old Gay-Head harpooner asked for a two- or threefold "
+        "share of what two men and three boys had earned; the anti-British feeling did the rest, said the Cape-Horner, and went below."
+    )
+    for width in range(36, 90):
+        assert clean(fill(text, width, break_on_hyphens=True)) == text, width
+    assert clean("But I thought-\nYou thought wrong.") == "But I thought-\nYou thought wrong."
 
 
 def test_emphasis_over_a_line_end_loses_its_marks_too() -> None:
