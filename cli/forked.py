@@ -1,4 +1,4 @@
-"""`python -m timbre.cli.forked SOCKET`: imports what steps import, then forks `timbre` whenever its owner asks; see `timbre.tasks.forks`.
+"""`python -m timbre.cli.forked SOCKET LIFE [bare]`: imports what steps import, then forks `timbre` on request; see `timbre.tasks.forks`.
 
 A child comes back from `serve` and is, from there on, a `timbre` command like any other.
 """
@@ -18,6 +18,8 @@ from typing import Any
 from timbre import cli
 from timbre.loopback import spare_loopback
 from timbre.settings import settings
+from timbre.tasks.forks import BARE
+from timbre.tasks.lifeline import end_with
 from timbre.tasks.stores.processes import TOKEN, end_group
 
 PRELOADED = (
@@ -88,15 +90,18 @@ def _ended(child: int, owner: socket.socket, token: str) -> int:
 
 def main() -> None:
     """Import, serve, and in a child run the command."""
+    owner, life = (int(number) for number in sys.argv[1:3])
+    life = end_with(life)
     os.environ.setdefault(*cli.SPINS)
     spare_loopback(os.environ)
-    for name in PRELOADED:
+    for name in () if BARE in sys.argv else PRELOADED:
         with suppress(ImportError, OSError, RuntimeError):  # the step that needs it says so
             importlib.import_module(name)
     assert threading.active_count() == 1, f"a thread of Python's would be lost in a fork: {threading.enumerate()}"
     gc.collect()
     gc.freeze()  # children share these pages for as long as nobody counts them
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    os.close(life)  # from here on the owner's end is read from its socket, and what runs is ended first
+    serve(socket.socket(fileno=owner))
     cli.main()
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from timbre.loopback import spare_loopback
 from timbre.settings import Settings
 from timbre.settings import settings as current
+from timbre.tasks import lifeline
 from timbre.tasks.automations import HEARTBEAT_SECONDS
 
 _RENAMED = "`is_gradient_checkpointing` is deprecated"
@@ -44,8 +45,10 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
-_begun: list[tuple[int, subprocess.Popen[bytes]]] = []
+_begun: list[tuple[int, subprocess.Popen[Any]]] = []
 """The port and the process of an API that was begun, and that nobody has waited for yet."""
+_SETTINGS_OF_PREFECT = {"prefect.toml": b"api", "pyproject.toml": b"tool.prefect", ".env": b"PREFECT_"}
+"""Files of the working folder that Prefect reads, and what stands in one that may name an API or a file of profiles."""
 _PORTS = range(8000, 9000)
 _STARTS = 3
 """How often Prefect's ephemeral API is started where the machine is too busy for it to answer."""
@@ -61,10 +64,32 @@ def environment(settings: Settings) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
+def named_api() -> str:
+    """The API that Prefect would use by its own settings, without those of `timbre up`; empty where it would start one.
+
+    Prefect is asked, which reads profiles, `prefect.toml`, `pyproject.toml` and `.env`; but not where none of these can say anything,
+    for its import takes seconds. `PREFECT_HOME` must be set.
+    """
+    if address := os.environ.get("PREFECT_API_URL"):
+        return address
+    profiles = os.environ.get("PREFECT_PROFILES_PATH") or f"{os.environ['PREFECT_HOME']}/profiles.toml"
+    if not any(_mentions(Path(place), word) for place, word in {**_SETTINGS_OF_PREFECT, profiles: b"PREFECT_API_URL"}.items()):
+        return ""
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url or ""
+
+
+def _mentions(place: Path, word: bytes) -> bool:
+    return place.is_file() and word.lower() in place.read_bytes().lower()
+
+
 def prepare(settings: Settings) -> None:
     """Apply `environment` here. Call it before the first import of Prefect, MLflow, DVC or Great Expectations."""
     spare_loopback(os.environ)
     os.environ.update(environment(settings))
+    if api := named_api():
+        os.environ["PREFECT_API_URL"] = api  # also for the processes that we start, and for what asks whether there is a server
     warnings.filterwarnings("ignore", message=_RENAMED, category=FutureWarning)
     if server_file(settings.home).exists() and running_server(settings.home) is None:
         print("the servers noted in server.json are gone or another home's: going on without them", file=sys.stderr)
@@ -76,19 +101,24 @@ def begin_api() -> None:
 
     `start_api` waits for it. If nobody does, it ends with this process. Call `prepare` first.
     """
-    package = importlib.util.find_spec("prefect")
-    if os.environ.get("PREFECT_API_URL") or _begun or package is None or package.origin is None:
+    if os.environ.get("PREFECT_API_URL") or _begun or importlib.util.find_spec("prefect") is None:
         return
-    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    program = ["--app-dir", str(Path(package.origin).parents[1]), "--factory", "prefect.server.api.server:create_app"]
-    place = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
-    command = [sys.executable, "-m", "uvicorn", *program, *place]
-    variables = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-    with _deaf():
-        process = subprocess.Popen(command, env=variables)
+    process = _api(port)
     _begun.append((port, process))
     atexit.register(process.terminate)
+
+
+def _api(port: int) -> "subprocess.Popen[Any]":
+    """Prefect's ephemeral API as Prefect starts it, but that it ends when we are killed."""
+    package = importlib.util.find_spec("prefect")
+    assert package is not None and package.origin is not None
+    program = ["--app-dir", str(Path(package.origin).parents[1]), "--factory", "prefect.server.api.server:create_app"]
+    place = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    variables = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    with _deaf():
+        return lifeline.start("uvicorn", [*program, *place], environment=variables)
 
 
 def start_api() -> None:
@@ -102,9 +132,8 @@ def start_api() -> None:
     """
     _require_answer(os.environ.get("PREFECT_API_URL", ""))
     with _deaf():
-        if _begun:
-            _hand_over(*_begun.pop())
         for _ in range(_STARTS):
+            _hand_over()
             if _started():
                 return
     raise ValueError(
@@ -122,17 +151,16 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _hand_over(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Have Prefect take this process for the one that it starts first; if that ends, it starts another."""
+def _hand_over() -> None:
+    """Have Prefect take the process that `begin_api` began for the one that it starts; where there is none, or it ended, one of ours."""
     from prefect.server.api.server import SubprocessASGIServer
 
     server: Any = SubprocessASGIServer()
-
-    def begun() -> subprocess.Popen[bytes]:
-        del server._run_uvicorn_command
-        return process
-
-    server.port, server._run_uvicorn_command = port, begun
+    begun = []
+    if _begun:
+        server.port, process = _begun.pop()
+        begun.append(process)
+    server._run_uvicorn_command = lambda: begun.pop() if begun else _api(server.port)
 
 
 def _free_port() -> int:
@@ -170,8 +198,8 @@ def _require_answer(address: str) -> None:
     except (OSError, ValueError, HTTPException) as error:
         why = getattr(error, "reason", error)
         raise ValueError(
-            f"PREFECT_API_URL is {address}, and nothing answers there ({why}): start that server, or unset the variable, and the run "
-            "brings a Prefect of its own"
+            f"PREFECT_API_URL is {address}, and nothing answers there ({why}): start that server, or unset the variable (in a "
+            "profile: `prefect config unset PREFECT_API_URL`), and the run brings a Prefect of its own"
         ) from error
     if not prefect:
         raise ValueError(

@@ -4,9 +4,11 @@ A new interpreter spends three to five seconds of CPU on torch, transformers and
 starts one process (`timbre.cli.forked`) with its first step; that imports them once, and forks each step from itself. A step is as
 apart as one with an interpreter of its own: a session that is ended as a whole, memory that goes back when it ends, a death that
 costs nobody else. The process lives as long as somebody holds the other end of its socket: when the run is gone, however it went,
-the step that runs is ended, and the process goes too.
+the step that runs is ended, and the process goes too, whatever it is doing. What it imports counts against the time limit of the first
+step; imports that take minutes are ended, and steps start with an interpreter of their own.
 
-Where a GPU is, steps start as they always did: a library that looks at the device while it is imported makes it useless after a fork.
+Where a GPU is, nothing is imported beforehand, for a library that looks at the device while it is imported makes it useless after a
+fork; a step is forked all the same, so that it ends with its run.
 """
 
 import json
@@ -21,7 +23,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-PROGRAM = "timbre.cli.forked"
+from timbre.tasks.trying import OutOfTime
+
+PROGRAM, BARE = "timbre.cli.forked", "bare"
+IMPORT_SECONDS = 600.0
+"""How long the imports may take, which need five seconds of CPU: longer than on any machine that still does something."""
 _ENDS_SECONDS = 30.0
 _DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvmap")
 _ANSWER_BYTES = 4096
@@ -61,24 +67,36 @@ class Forked:
 
 
 class Forks:
-    """The process that steps are forked from, started with the first of them."""
+    """The process that steps are forked from, started with the first of them.
 
-    def __init__(self) -> None:
+    Args:
+        imports: whether it imports what steps share.
+    """
+
+    def __init__(self, *, imports: bool = True) -> None:
+        self._imports = imports
         self._process: subprocess.Popen[bytes] | None = None
         self._owner: socket.socket | None = None
+        self._life: int | None = None
         self._one = threading.Lock()
         self._unfit = False
 
-    def fork(self, words: Sequence[str], *, cwd: Path, environment: Mapping[str, str], stderr: int) -> Forked | None:
+    def fork(
+        self, words: Sequence[str], *, cwd: Path, environment: Mapping[str, str], stderr: int, timeout: float | None = None
+    ) -> Forked | None:
         """`timbre WORDS` in a session of its own, its output dropped, its errors to a file descriptor.
 
         None where one runs already, or the process cannot be had (it is not asked for again): then the caller starts an interpreter.
+
+        Raises:
+            OutOfTime: the imports took more than `timeout` seconds.
         """
         if self._unfit or not self._one.acquire(blocking=False):
             return None
         try:
-            pid = self._asked({"words": list(words), "cwd": str(cwd), "environment": dict(environment)}, stderr)
+            pid = self._asked({"words": list(words), "cwd": str(cwd), "environment": dict(environment)}, stderr, timeout)
         except BaseException:
+            self.close()
             self._one.release()
             raise
         if pid is None or self._owner is None:
@@ -88,7 +106,7 @@ class Forks:
             return None
         return Forked(pid, self._owner, self._one)
 
-    def _asked(self, request: Mapping[str, Any], stderr: int) -> int | None:
+    def _asked(self, request: Mapping[str, Any], stderr: int, timeout: float | None) -> int | None:
         if self._process is None or self._process.poll() is not None:
             self.close()
             self._start()
@@ -98,29 +116,43 @@ class Forks:
             written.flush()
             try:
                 socket.send_fds(self._owner, [b"fork"], [written.fileno(), stderr])
-                said = _received(self._owner)
             except OSError:
                 return None
+        limit = IMPORT_SECONDS if timeout is None else min(timeout, IMPORT_SECONDS)
+        if not select.select([self._owner], [], [], limit)[0]:
+            late = f"the imports that steps share took more than {limit:.0f} seconds and were ended (python -m {PROGRAM})"
+            if limit == timeout:
+                raise OutOfTime(late)
+            print(f"{late}: steps start with an interpreter of their own", file=sys.stderr, flush=True)
+            return None
+        said = _received(self._owner)
         return int(said["pid"]) if said else None
 
     def _start(self) -> None:
         self._owner, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            command = [sys.executable, "-m", PROGRAM, str(theirs.fileno())]
+        watched, self._life = os.pipe()
+        given = (theirs.fileno(), watched)
+        try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), start_new_session=True
-            )
+                [sys.executable, "-m", PROGRAM, *map(str, given), *([] if self._imports else [BARE])],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=given, start_new_session=True,
+            )  # fmt: skip
+        finally:
+            theirs.close()
+            os.close(watched)
 
     def close(self) -> None:
-        """Let the process go, with what it runs."""
+        """Let the process go, with what it runs; one that imports still is ended."""
         if self._owner is not None:
             self._owner.close()
+        if self._life is not None:
+            os.close(self._life)
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_ENDS_SECONDS)
             self._process.kill()
             self._process.wait()
-        self._owner = self._process = None
+        self._owner = self._process = self._life = None
 
 
 _open: list[Forks] = []
@@ -128,11 +160,11 @@ _open: list[Forks] = []
 
 @contextmanager
 def forking() -> Iterator[None]:
-    """Meanwhile the steps of this process are forked, where that is safe; inside another such block nothing changes."""
-    if _open or not sys.platform.startswith("linux") or any(Path(device).exists() for device in _DEVICES):
+    """Meanwhile the steps of this process are forked, on Linux; inside another such block nothing changes."""
+    if _open or not sys.platform.startswith("linux"):
         yield
         return
-    _open.append(Forks())
+    _open.append(Forks(imports=not any(Path(device).exists() for device in _DEVICES)))
     try:
         yield
     finally:

@@ -132,11 +132,12 @@ def run_command(command: list[str], *, accepted: tuple[int, ...] = (0,), timeout
         RuntimeError: it ended with any other code.
     """
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    forks = current() if command[: len(_TIMBRE)] == _TIMBRE else None
+    forks, begun = current() if command[: len(_TIMBRE)] == _TIMBRE else None, time.monotonic()
     try:
         finished = run_forked(forks, command[len(_TIMBRE) :], cwd=Path.cwd(), environment=environment, timeout=timeout) if forks else None
         if finished is None:
-            finished = run_group(command, cwd=Path.cwd(), environment=environment, output=False, timeout=timeout)
+            left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
+            finished = run_group(command, cwd=Path.cwd(), environment=environment, output=False, timeout=left)
     except OutOfTime as error:
         raise OutOfTime(f"{error}; a step that hangs is not tried again: see what it waits for, then start the run again") from error
     code, text = finished.code, "\n".join(finished.lines).strip()

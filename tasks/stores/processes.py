@@ -84,11 +84,11 @@ def run_forked(
     Raises:
         OutOfTime: it took too long.
     """
-    token = uuid.uuid4().hex
+    token, begun = uuid.uuid4().hex, time.monotonic()
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as spoken:
         try:
-            process = forks.fork(words, cwd=cwd, environment={**environment, TOKEN: token}, stderr=writing)
+            process = forks.fork(words, cwd=cwd, environment={**environment, TOKEN: token}, stderr=writing, timeout=timeout)
         finally:
             os.close(writing)
         if process is None:
@@ -98,7 +98,8 @@ def run_forked(
             end_group(token, process, session=process.pid)
             process.wait(_STEPS[-1][1])
 
-        return _followed(process, spoken, None, timeout, ("timbre", *words), end)
+        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
+        return _followed(process, spoken, None, left, ("timbre", *words), end)
 
 
 def _followed(

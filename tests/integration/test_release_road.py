@@ -117,6 +117,27 @@ def test_ctrl_c_in_the_middle_of_a_run_ends_all_of_it_and_loses_nothing(walked: 
     assert place.json("doctor")["unfinished"] == [curve.parent.name[:12]], "it goes on there"
 
 
+def test_a_killed_run_leaves_no_process_and_the_same_command_goes_on(walked: "tuple[Checkout, dict[str, object]]") -> None:
+    """SIGKILL of the command alone, in the middle of training: its step, the process that forked it and Prefect's API end by themselves."""
+    place, _ = walked
+    before, changes = place.json("history"), {"training.epochs": 60}
+    others, unfinished = set(place.home.glob("work/*/curve.jsonl")), place.json("doctor")["unfinished"]
+    process = place.begin(**changes)
+    deadline = time.monotonic() + 400
+    while not (curves := set(place.home.glob("work/*/curve.jsonl")) - others) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(curves) == 1 and len(_started_for(place.home)) >= 4, "the run, the process behind its steps, the step, Prefect's API"
+    left = [psutil.Process(pid) for pid in _pids_for(place.home)]
+    process.kill()
+    process.communicate(timeout=60)
+    _gone, alive = psutil.wait_procs(left, timeout=120)
+    assert not alive and _started_for(place.home) == []
+    again = place.run(**changes)
+    built = {name for name, step in again["steps"].items() if not step["cached"]}
+    assert again["exit"] == 0 and "adapter" in built and not built & {"corpus", "target", "prompts"}
+    assert len(place.json("history")) <= len(before) + 1 and place.json("doctor")["unfinished"] == unfinished
+
+
 _CRASH = """
 import importlib.util, sys
 
@@ -159,8 +180,17 @@ def test_a_run_whose_measuring_crashed_fails_and_the_next_run_measures_again(
 def _started_for(home: Path) -> list[str]:
     """Commands of processes that still work on this home."""
     found = []
+    for pid in _pids_for(home):
+        with suppress(psutil.Error):
+            found.append(" ".join(psutil.Process(pid).cmdline()))
+    return found
+
+
+def _pids_for(home: Path) -> list[int]:
+    """Processes that were started for this home; what was forked shows the environment of the process that it was forked from."""
+    found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.environ().get("TIMBRE_HOME") == str(home):
-                found.append(" ".join(process.cmdline()))
+                found.append(process.pid)
     return found

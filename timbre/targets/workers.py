@@ -15,8 +15,9 @@ Why Ray and not prefect-ray's task runner: docs/adr/0016-ray.md.
 import logging
 import os
 import warnings
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -30,6 +31,8 @@ from timbre.settings import settings
 from timbre.targets.jobs import Job, work
 
 LOCAL = "local"
+_TRIES = 3
+"""So many workers may be lost at one job, as on Ray; then whoever assembles makes it, and meets what killed them."""
 
 
 def several() -> bool:
@@ -54,15 +57,47 @@ def do_all(jobs: Sequence[Job], progress: Progress, what: str, until: ExitStack)
 
 
 def _by_processes(jobs: Sequence[Job]) -> Iterator[None]:
-    workers = min(settings().target_workers, len(jobs))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(work, job) for job in jobs]
-        try:
-            for future in as_completed(waiting):
-                future.result()
+    """Each worker is a pool of its own, so that one that dies takes no other's job along; another takes its place and its job."""
+    owed, lost = deque(jobs), Counter[Job]()
+    with ExitStack() as pools:
+
+        def worker() -> ProcessPoolExecutor:
+            return pools.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+
+        idle = [worker() for _ in range(min(settings().target_workers, len(jobs)))]
+        busy: dict[Future[None], tuple[ProcessPoolExecutor, Job]] = {}
+        while owed or busy:
+            while owed and idle:
+                pool, job = idle.pop(), owed.popleft()
+                busy[_submitted(pool, job)] = pool, job
+            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                pool, job = busy.pop(future)
+                try:
+                    future.result()
+                except BrokenProcessPool:
+                    lost[job] += 1
+                    again = lost[job] < _TRIES
+                    warnings.warn(
+                        f"a worker of the target was lost; what it owed is made {'by another' if again else 'here'}", stacklevel=2
+                    )
+                    pool.shutdown()
+                    idle.append(worker())
+                    if again:
+                        owed.append(job)
+                        continue
+                else:
+                    idle.append(pool)
                 yield
-        except BrokenProcessPool:
-            warnings.warn("a worker of the target was lost; what it owed is made here", stacklevel=2)
+
+
+def _submitted(pool: ProcessPoolExecutor, job: Job) -> "Future[None]":
+    """The job with this worker; one that died idle has failed at it."""
+    try:
+        return pool.submit(work, job)
+    except BrokenProcessPool as error:
+        broken: Future[None] = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def _by_ray(jobs: Sequence[Job], until: ExitStack) -> Iterator[None]:

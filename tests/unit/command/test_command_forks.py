@@ -15,6 +15,7 @@ import pytest
 
 from timbre.artifacts import ArtifactStore
 from timbre.cli.forked import PRELOADED
+from timbre.tasks import forks as forks_module
 from timbre.tasks.forks import PROGRAM, Forks, forking
 from timbre.tasks.stage import Killed, run_command
 from timbre.tasks.stores.processes import run_forked
@@ -122,9 +123,70 @@ def test_when_the_run_is_killed_its_step_and_the_process_behind_it_are_gone(pipe
     assert not alive
 
 
+_HANGS = """
+import ctypes, pathlib
+pathlib.Path({begun!r}).touch()
+ctypes.PyDLL(None).pause()
+"""
+"""Native code that never comes back, and holds the interpreter's lock meanwhile."""
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One of the imports hangs; the file is there once it does."""
+    begun = tmp_path / "it hangs"
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "peft.py").write_text(_HANGS.format(begun=str(begun)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    return begun
+
+
+def test_imports_that_hang_count_against_the_time_of_the_first_step(hanging: Path) -> None:
+    with forking(), pytest.raises(OutOfTime, match=r"the imports that steps share took more than 1 seconds .* see what it waits for"):
+        run_command([sys.executable, "-m", "timbre.cli", "--version"], timeout=1)
+    assert _behind() == []
+
+
+def test_imports_that_take_minutes_are_told_and_steps_start_without_them(
+    hanging: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(forks_module, "IMPORT_SECONDS", 0.5)
+    with forking():
+        for _ in range(2):
+            run_command([sys.executable, "-m", "timbre.cli", "--version"])
+            assert _behind() == []
+    assert capfd.readouterr().err.count("steps start with an interpreter of their own") == 1
+
+
+def test_when_the_run_is_killed_while_imports_hang_they_are_ended(hanging: Path) -> None:
+    code = (
+        "import os; from pathlib import Path; from timbre.tasks.forks import Forks\n"
+        "Forks().fork(['--version'], cwd=Path('/'), environment=os.environ, stderr=2)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    while not hanging.exists():
+        assert run.poll() is None
+        time.sleep(0.05)
+    (behind,) = psutil.Process(run.pid).children()
+    assert PROGRAM in behind.cmdline()
+    run.kill()
+    run.wait()
+    _gone, alive = psutil.wait_procs([behind], timeout=60)
+    assert not alive
+
+
 def test_what_is_imported_beforehand_is_there_and_starts_no_thread_that_a_fork_would_lose(forks: Forks, tmp_path: Path) -> None:
     assert [name for name in PRELOADED if importlib.util.find_spec(name) is None] == []
     done = run_forked(forks, ["--version"], cwd=tmp_path, environment=os.environ)
     assert done is not None and done.code == 0 and forks._process is not None
     tasks = Path(f"/proc/{forks._process.pid}/task").iterdir()
     assert len([task for task in tasks if "jemalloc" not in (task / "comm").read_text()]) == 1
+
+
+def test_where_a_gpu_is_steps_are_forked_from_a_process_that_has_not_loaded_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks_module, "_DEVICES", (str(tmp_path),))
+    monkeypatch.chdir(tmp_path)
+    with forking():
+        run_command([sys.executable, "-m", "timbre.cli", "--version"])
+        (behind,) = _behind()
+        assert "libtorch" not in Path(f"/proc/{behind.pid}/maps").read_text()

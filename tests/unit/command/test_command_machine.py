@@ -178,3 +178,64 @@ def test_an_api_that_was_begun_early_is_the_one_that_is_used_and_ends_with_its_c
     assert done.returncode == 0, done.stderr[-2000:]
     _gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in [int(done.stdout)] if psutil.pid_exists(pid)], timeout=60)
     assert not alive
+
+
+@pytest.mark.parametrize("place", ["profile", "folder"])
+def test_a_server_that_a_profile_or_a_file_of_the_folder_names_is_used_and_none_is_started(place: str, home: Path, tmp_path: Path) -> None:
+    address = "http://127.0.0.1:9/api"
+    profiles = f'active = "team"\n\n[profiles.team]\nPREFECT_API_URL = "{address}"\n'
+    (tmp_path / "work").mkdir()
+    if place == "profile":
+        (tmp_path / "profiles.toml").write_text(profiles)
+    else:
+        (tmp_path / "work" / "prefect.toml").write_text(f'[api]\nurl = "{address}"\n')
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    variables |= {"TIMBRE_HOME": str(home), "PREFECT_PROFILES_PATH": str(tmp_path / "profiles.toml")}
+    done = subprocess.run(
+        [sys.executable, "-c", _NAMED], env=variables, cwd=tmp_path / "work", capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == [address, "0", f"PREFECT_API_URL is {address}, and nothing answers there"]
+
+
+_NAMED = """
+import os, psutil
+from timbre.settings import settings
+from timbre.tasks.environment import begin_api, prepare, start_api
+prepare(settings())
+begin_api()
+print(os.environ["PREFECT_API_URL"])
+print(len(psutil.Process().children()))
+try:
+    start_api()
+except ValueError as error:
+    print(str(error).partition(" (")[0])
+"""
+
+
+def test_a_home_without_such_files_pays_no_import_of_prefect(home: Path, tmp_path: Path) -> None:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {"TIMBRE_HOME": str(home)}
+    code = (
+        "import sys; from timbre.settings import settings; from timbre.tasks.environment import prepare; prepare(settings()); "
+        "print([name for name in sys.modules if name.partition('.')[0] == 'prefect'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=variables, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("begun", ["begin_api", "start_api"])
+def test_prefects_own_api_ends_with_a_command_that_is_killed(begun: str, home: Path) -> None:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {"TIMBRE_HOME": str(home)}
+    code = (
+        "import os, psutil, time; from timbre.settings import settings; from timbre.tasks import environment\n"
+        f"environment.prepare(settings()); environment.{begun}()\n"
+        "print(psutil.Process().children()[0].pid, flush=True); time.sleep(600)"
+    )
+    command = subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
+    assert command.stdout is not None
+    api = psutil.Process(int(command.stdout.readline()))
+    command.kill()
+    command.wait()
+    command.stdout.close()
+    _gone, alive = psutil.wait_procs([api], timeout=60)
+    assert not alive

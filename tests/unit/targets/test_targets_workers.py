@@ -1,6 +1,8 @@
 """Several workers build the target that one builds, byte for byte, and a worker that is lost costs what it held."""
 
 import os
+import signal
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,8 +15,8 @@ from tiny_targets import target_config
 from timbre.artifacts import Artifact, ArtifactStore
 from timbre.progress import SILENT
 from timbre.settings import settings
-from timbre.targets import assembly, shards, workers
-from timbre.targets.jobs import Job
+from timbre.targets import assembly, jobs, shards, workers
+from timbre.targets.jobs import Job, work
 from timbre.targets.stage import build_target
 
 
@@ -49,43 +51,52 @@ def test_two_processes_build_the_same_bytes(
     assert two.digest == one.digest and not made_here, "every shard was a worker's"
 
 
-def test_what_a_lost_worker_owes_is_made_here(
+def test_what_every_worker_dies_at_is_made_here(
     one: Artifact, target_corpus: Artifact, target_model: Artifact, tmp_path: Path, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pool breaks at the first job: the warning says so, and the target is the same."""
+    """Each process dies at its job: after some tries a warning says so, and the target is the same."""
     asked(TARGET_WORKERS="2")
-    monkeypatch.setattr(workers, "work", os._exit)  # a job is no exit code: what the pool runs in its processes is ours
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", _Dying)
-    with pytest.warns(UserWarning, match="a worker of the target was lost"):
+    monkeypatch.setattr(workers, "work", _dies)
+    with pytest.warns(UserWarning, match="a worker of the target was lost; what it owed is made here"):
         two = build_target(target_config(), target_corpus, target_model, ArtifactStore(tmp_path / "home", SILENT))
     assert two.digest == one.digest
 
 
-class _Dying:
-    """A pool whose processes die at once, with the real pool's error."""
+def _dies(_: Job) -> None:
+    os._exit(9)
 
-    def __init__(self, count: int, mp_context: Any) -> None:
-        from concurrent.futures import ProcessPoolExecutor
 
-        self._pool = ProcessPoolExecutor(count, mp_context=mp_context)
+@pytest.mark.slow
+def test_a_worker_that_is_killed_in_the_middle_of_a_shard_costs_that_shard(
+    one: Artifact, target_corpus: Artifact, target_model: Artifact, tmp_path: Path, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked(TARGET_WORKERS="2")
+    begun, made_here = tmp_path / "begun", []
+    begun.mkdir()
+    monkeypatch.setenv("TESTS_BEGUN", str(begun))
+    monkeypatch.setattr(shards, "write_shard", lambda *_: made_here.append(1))
+    monkeypatch.setattr(workers, "work", _noted_and_once_killed)
+    with pytest.warns(UserWarning, match="a worker of the target was lost; what it owed is made by another") as told:
+        two = build_target(target_config(), target_corpus, target_model, ArtifactStore(tmp_path / "home", SILENT))
+    assert two.digest == one.digest and not made_here and len([one for one in told if "was lost" in str(one.message)]) == 1
+    names = sorted(path.name.partition(" ")[0] for path in begun.iterdir())
+    assert len(names) > 4 and [name for name in names if names.count(name) > 1] == ["shard-1"] * 2, "every other shard was made once"
 
-    def __enter__(self) -> "_Dying":
-        return self
 
-    def __exit__(self, *_: Any) -> None:
-        self._pool.shutdown()
+def _noted_and_once_killed(job: Job) -> None:
+    """A job; the first try at the second shard is killed when its rows are written and its file is not in place."""
+    begun = Path(os.environ["TESTS_BEGUN"])
+    first = not list(begun.glob("shard-1 *"))
+    (begun / f"{job.kind}-{job.number}{job.style} {uuid.uuid4().hex}").touch()
+    if (job.kind, job.number) == ("shard", 1) and first:
+        plain = jobs.write_shard
 
-    def submit(self, _work: Any, _job: Job) -> Any:
-        from concurrent.futures.process import BrokenProcessPool
+        def killed(*given: Any) -> None:
+            plain(*given)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        try:
-            return self._pool.submit(os._exit, 9)
-        except BrokenProcessPool as error:
-            from concurrent.futures import Future
-
-            broken: Future[None] = Future()
-            broken.set_exception(error)
-            return broken
+        jobs.write_shard = killed
+    work(job)
 
 
 def test_ray_that_is_asked_for_and_not_there_is_a_sentence(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
