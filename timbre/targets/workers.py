@@ -15,7 +15,7 @@ Why Ray and not prefect-ray's task runner: docs/adr/0016-ray.md.
 import logging
 import os
 import warnings
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -31,8 +31,8 @@ from timbre.settings import settings
 from timbre.targets.jobs import Job, work
 
 LOCAL = "local"
-_TRIES = 3
-"""So many workers may be lost at one job, as on Ray; then whoever assembles makes it, and meets what killed them."""
+_LOSSES = 3
+"""So many workers may be lost one after the other; then whoever assembles makes the rest, and meets what killed them."""
 
 
 def several() -> bool:
@@ -58,7 +58,7 @@ def do_all(jobs: Sequence[Job], progress: Progress, what: str, until: ExitStack)
 
 def _by_processes(jobs: Sequence[Job]) -> Iterator[None]:
     """Each worker is a pool of its own, so that one that dies takes no other's job along; another takes its place and its job."""
-    owed, lost = deque(jobs), Counter[Job]()
+    owed, lost = deque(jobs), 0
     with ExitStack() as pools:
 
         def worker() -> ProcessPoolExecutor:
@@ -75,19 +75,19 @@ def _by_processes(jobs: Sequence[Job]) -> Iterator[None]:
                 try:
                     future.result()
                 except BrokenProcessPool:
-                    lost[job] += 1
-                    again = lost[job] < _TRIES
-                    warnings.warn(
-                        f"a worker of the target was lost; what it owed is made {'by another' if again else 'here'}", stacklevel=2
-                    )
+                    lost += 1
+                    again = lost < _LOSSES
+                    told = "a worker of the target was lost; what it owed is made"
+                    warnings.warn(f"{told} {'by another' if again else 'here, with all that is left'}", stacklevel=2)
+                    if not again:
+                        return
                     pool.shutdown()
                     idle.append(worker())
-                    if again:
-                        owed.append(job)
-                        continue
+                    owed.append(job)
                 else:
+                    lost = 0
                     idle.append(pool)
-                yield
+                    yield
 
 
 def _submitted(pool: ProcessPoolExecutor, job: Job) -> "Future[None]":
