@@ -13,7 +13,7 @@ from timbre.tasks.stage import Built, run_stage
 from timbre.tasks.stores.mlflow import MlflowStore
 from timbre.tasks.training import run_name
 
-_COLUMNS = ("verdict", "name", "value", "low", "high", "margin", "n", "clusters")
+_SCALED = ("value", "low", "high", "margin")
 _WORST_FIRST = ("FAIL", "INCONCLUSIVE", "PASS")
 
 
@@ -37,11 +37,19 @@ def run_gates(step: str, config: ReleaseConfig, *upstream: Built) -> State[Built
 
 
 def gate_rows(outcome: Mapping[str, Any]) -> list[dict[str, object]]:
-    """The table of a verdict: the whole verdict first, then its gates, those that did not pass above the others."""
+    """The table of a verdict: the whole verdict first, then its gates in words and units, those that did not pass above the others."""
     gates: list[Mapping[str, Any]] = sorted(outcome["gates"], key=lambda gate: _WORST_FIRST.index(gate["verdict"]))
     passed = sum(gate["verdict"] == "PASS" for gate in gates)
     whole = {"verdict": outcome["verdict"], "name": f"all together: {passed} of {len(gates)} passed"}
-    return [{column: _short(row.get(column)) for column in _COLUMNS} for row in (whole, *gates)]
+    return [_gate_row(row) for row in (whole, *gates)]
+
+
+def _gate_row(gate: Mapping[str, Any]) -> dict[str, object]:
+    """A gate as the report calls it, its figures in its unit (facts in percentage points, not in shares)."""
+    scale = float(gate.get("scale", 1.0))
+    figures = {column: None if gate.get(column) is None else _short(scale * gate[column]) for column in _SCALED}
+    named = {"verdict": gate["verdict"], "name": gate.get("title", gate["name"]), "value": figures["value"], "unit": gate.get("unit", "")}
+    return named | figures | {"n": gate.get("n")}
 
 
 def _where_to_look(config: ReleaseConfig, corpus: Built, adapter: Built, bundle: Built, verdict: Built) -> str:

@@ -192,5 +192,6 @@ def _judgements(name: str) -> Iterator[Judgement]:
         known = [gate for gate in gates if gate.get("value") is not None]
         yield Judgement(
             at=at.isoformat(timespec="minutes")[:16], outcome=one.outcome, version=champions.get(one.verdict),
-            gates={gate["name"]: float(gate["value"]) for gate in known}, titles={gate["name"]: gate["title"] for gate in known},
+            gates={gate["name"]: float(gate.get("scale", 1.0)) * float(gate["value"]) for gate in known},
+            titles={gate["name"]: gate["title"] for gate in known}, units={gate["name"]: gate.get("unit", "") for gate in known},
         )  # fmt: skip

@@ -23,6 +23,7 @@ from timbre.tasks.canary import begin_after_release
 from timbre.tasks.candidates import run_page, short_tags
 from timbre.tasks.comparison import compare_with_champion, comparison_page
 from timbre.tasks.context import base_of, open_store, publishing, registered_name
+from timbre.tasks.environment import running_server
 from timbre.tasks.events import tell
 from timbre.tasks.stage import Built
 from timbre.tasks.stores.mlflow import COMPARISON, MlflowStore, fail_runs
@@ -73,13 +74,13 @@ def release(config: ReleaseConfig, steps: dict[str, Built], data_tags: dict[str,
     for name, address in links.items():
         text = f"{released.model} v{released.version}: {name}"
         create_link_artifact(address, link_text=text, key=f"{name}-{config.style}", description=f"The {name} of {config.style} in MLflow")
-    get_run_logger().info("%s", released)
+    get_run_logger().info(_sentence(released))
     return released
 
 
 def _links(released: Released) -> dict[str, str]:
     """What a browser opens of the version, served by MLflow; empty without a server."""
-    address = settings().mlflow_pages
+    address = settings().mlflow_pages or (running_server(settings().home) or {}).get("mlflow")  # a worker by hand knows of no server
     if address is None or released.version is None:
         return {}
     store = MlflowStore.open(settings())
@@ -165,6 +166,14 @@ def publish_candidate(config: ReleaseConfig, steps: dict[str, Built], data_tags:
     return released.beside(rival, compare_with_champion(config.style, config.model, version.number, rival))
 
 
+def _sentence(released: Released) -> str:
+    """The release in a line of the run's log."""
+    version = f"v{released.version}" if released.version is not None else "not registered"
+    champion = f"v{released.champion} is champion" if released.champion is not None else "there is no champion"
+    moved = "promoted" if released.promoted else released.refused or ("waits for a person" if released.waits else "nothing promoted")
+    return f"{released.model}: {released.verdict}, {version}, {moved}; {champion}"
+
+
 def _waits(config: ReleaseConfig, released: Released) -> bool:
     passed = released.verdict == "PASS" and not released.refused and not released.promoted
     return config.publish.promotion == "manual" and passed and released.champion != released.version
@@ -239,7 +248,7 @@ def _markdown(released: Released, steps: dict[str, Built], links: Mapping[str, s
         f"| {name} | `{built.digest[:12]}` | {'cached' if built.cached else f'{built.seconds:.0f} s'} |" for name, built in steps.items()
     )
     beside = f"Compared with v{released.compared_with}: `{released.comparison}`\n\n" if released.comparison and not links else ""
-    beside += "".join(f"[{name}]({address}) " for name, address in links.items()) + ("\n\n" if links else "")
+    beside += " · ".join(f"[{name}]({address})" for name, address in links.items()) + ("\n\n" if links else "")
     if released.waits:
         beside += f"It waits for a person: here on this page, or `timbre approve {released.waits[:12]}`\n\n"
     return (

@@ -134,14 +134,19 @@ class MlflowStore:
     def links(self, version: Version, address: str) -> dict[str, str]:
         """What a browser opens of a version at MLflow's `address`: its page, its report, and the comparison if one was kept."""
         run = version.tags["timbre.run"]
-        files = f"{address}/#/experiments/{self._client.get_run(run).info.experiment_id}/runs/{run}/artifacts"
+        files = f"{address}/{self._artifacts(run)}"
         found = {"version": f"{address}/#/models/{version.model}/versions/{version.number}", "report": f"{files}/report.html"}
         compared = [item.path for item in self._client.list_artifacts(run, COMPARISON)]
         return found | ({"comparison": f"{files}/{compared[-1]}"} if compared else {})
 
     def describe(self, version: Version, words: str) -> None:
-        """What the registry's page says of a version."""
-        self._client.update_model_version(version.model, str(version.number), words)
+        """What the registry's page says of a version, with a link to its report that holds at any address of this MLflow."""
+        report = f"[The report]({self._artifacts(version.tags['timbre.run'])}/report.html)"
+        self._client.update_model_version(version.model, str(version.number), f"{words}\n\n{report}")
+
+    def _artifacts(self, run: str) -> str:
+        """Where MLflow's page shows the files of a run, below its address."""
+        return f"#/experiments/{self._client.get_run(run).info.experiment_id}/runs/{run}/artifacts"
 
     def end_run(self, run: str, *, ok: bool = True) -> None:
         _going.pop(run, None)

@@ -14,6 +14,8 @@ from timbre.corpus.data_docs import NO_TIME
 _LOOK = (Path(__file__).parents[1] / "page" / "templates" / "page.css", Path(__file__).parent / "templates" / "docs.css.j2")
 _HEADING = re.compile(r'<h1 class=\\?"container-fluid\\?">')
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
+_ICON = re.compile(r'<link rel="(?:shortcut )?icon"[^>]*>')
+"""Of a file that Great Expectations does not write."""
 _ASSET = re.compile(r"(Data asset:(?:\s|<[^>]*>)*)None")
 
 
@@ -35,5 +37,5 @@ def shown_docs(corpus: Artifact, folder: Path, at: str) -> Path:
         text = path.read_text(encoding="utf-8").replace(NO_TIME, escape(at))
         text = _ASSET.sub(rf"\g<1>{escape(style)}, documents", text)
         text = _HEADING.sub('<h1 class="container-fluid">', text)
-        target.write_text(_STYLE.sub("", text).replace("</head>", f"{look}</head>", 1), encoding="utf-8")
+        target.write_text(_STYLE.sub("", _ICON.sub("", text)).replace("</head>", f"{look}</head>", 1), encoding="utf-8")
     return folder / "index.html"

@@ -8,6 +8,7 @@ import numpy as np
 from timbre.metrics.catalogue import GROUPS, METRIC
 from timbre.metrics.measuring import Figure, Reference
 from timbre.metrics.texts import Passages
+from timbre.metrics.titles import title_of
 
 ENOUGH = 50
 """Passages below which nothing is certified; the human side needs twice as many."""
@@ -68,7 +69,7 @@ def _told(chance: float, figures: Mapping[str, Figure]) -> str:
     far = sorted((name for name in figures if METRIC[name].group in GROUPS), key=lambda name: -oddness(figures[name]))[:3]
     return (
         f"Fewer than {max(chance, 0.005):.1%} of human halves are as odd. Furthest away: "
-        + ", ".join(f"{name.replace('_', ' ')} ({_sigmas(figures[name])})" for name in far) + "."
+        + ", ".join(f"{title_of(name)} ({_sigmas(figures[name])})" for name in far) + "."
     )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def oddness(figure: Figure) -> float:
 
 
 def _sigmas(figure: Figure) -> str:
-    return "no value" if figure.sigmas is None else f"{figure.sigmas:+.1f}σ"
+    return "no value" if figure.sigmas is None else f"{figure.sigmas:+.1f}σ".replace("-", "−")
 
 
 def too_few(own: Passages, human: Passages, count: int, length: int) -> str:

@@ -12,6 +12,8 @@ from timbre.page.charts import Line, curves
 from timbre.page.render import number, render
 
 _FEW = 2
+_NEWEST = 6
+"""Verdicts whose figures stand side by side; the drawings show all."""
 
 
 class Judgement(Frozen):
@@ -22,6 +24,8 @@ class Judgement(Frozen):
     version: int | None
     gates: dict[str, float]
     titles: dict[str, str] = Field(default_factory=dict)
+    units: dict[str, str] = Field(default_factory=dict)
+    """In which the figures stand: percentage points, nats, nothing where they are counts."""
 
 
 class Report(Frozen):
@@ -43,7 +47,9 @@ def trend_page(style: str, judgements: Sequence[Judgement], reports: Sequence[Re
     for judgement in judgements:
         titles |= {name: judgement.titles.get(name, name) for name in judgement.gates}
     gates = [_gate(title, name, judgements) for name, title in titles.items()]
-    context: Mapping[str, Any] = {"style": style, "judgements": judgements, "reports": list(reversed(reports)), "gates": gates}
+    context: Mapping[str, Any] = {
+        "style": style, "judgements": judgements, "reports": list(reversed(reports)), "gates": gates, "newest": judgements[-_NEWEST:],
+    }  # fmt: skip
     return render(Path(__file__).parent / "templates", "trend.html", context)
 
 
@@ -55,6 +61,7 @@ def _gate(title: str, name: str, judgements: Sequence[Judgement]) -> dict[str, A
     return {
         "name": name,
         "title": title,
+        "unit": next((one.units[name] for one in reversed(judgements) if name in one.units), ""),
         "chart": chart,
         "low": number(min(values)),
         "high": number(max(values)),

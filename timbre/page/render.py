@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup, escape
+
 _SHARED = Path(__file__).parent / "templates"
 
 
@@ -23,7 +25,7 @@ def render(folder: Path, template: str, context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=number, cell=cell, counted=counted)
+    environment.filters.update(number=number, cell=cell, counted=counted, ticked=ticked)
     return environment.get_template(f"{template}.j2").render(context)
 
 
@@ -48,6 +50,12 @@ def number(value: Any) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """A number and what it counts: "1 opening", "9 openings"."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def ticked(text: str) -> Markup:
+    """A sentence of ours in HTML: what stands between backticks is set as code."""
+    parts = [f"<code>{escape(part)}</code>" if place % 2 else str(escape(part)) for place, part in enumerate(text.split("`"))]
+    return Markup("".join(parts))  # nosec B704: every part is escaped above
 
 
 def cell(value: Any) -> str:

@@ -19,8 +19,8 @@ main { max-width:46rem; padding-bottom:14rem } h1 { font-size:1.5rem; line-heigh
 .prompt { white-space:pre-wrap }
 .passage { margin:2rem 0; white-space:pre-wrap; overflow-wrap:break-word; font-size:1.15rem; line-height:2;
   font-family:"Iowan Old Style","Palatino Linotype",Palatino,"Book Antiqua",Georgia,"DejaVu Serif",serif }
-.t { position:relative; border-radius:3px; background:rgba(var(--warm),var(--w)); cursor:default; outline:0 }
-.t:hover,.t:focus { box-shadow:0 0 0 2px var(--observed) }
+.t { position:relative; cursor:default; outline:0 } .t mark { border-radius:3px; padding:0; background:rgba(var(--warm),var(--w)) }
+.t:hover>mark,.t:focus>mark { box-shadow:0 0 0 2px var(--observed) }
 .card { display:none; position:absolute; z-index:2; left:0; top:1.7em; width:17rem; padding:.8rem 1rem; background:var(--paper);
   border:1px solid var(--rule); border-radius:8px; box-shadow:0 8px 30px rgba(0,0,0,.18); white-space:normal;
   font:13px/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif; color:var(--ink) }
@@ -72,7 +72,9 @@ def _token(token: TokenView, place: int) -> str:
         f'<div class="row"><code>all others</code><i style="width:{100 * token.tail_mass:.1f}%;background:var(--tail)"></i>'
         f"<span>{token.tail_mass:.3f}</span></div>"
     )
-    return f'<span class="t" tabindex="0" style="--w:{warmth:.2f}">{escape(token.token)}<span class="card" role="note">{card}</span></span>'
+    word = token.token.lstrip(" ") or token.token  # the space before a word would be a coloured bar at the end of a line
+    shown = f"{token.token.removesuffix(word)}<mark>{escape(word)}</mark>"
+    return f'<span class="t" tabindex="0" style="--w:{warmth:.2f}">{shown}<span class="card" role="note">{card}</span></span>'
 
 
 def _row(text: str, probability: float, *, own: bool = False) -> str:

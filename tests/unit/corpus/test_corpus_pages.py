@@ -16,7 +16,8 @@ from timbre.corpus.docs_shown import shown_docs
 from timbre.progress import SILENT
 
 DOCS = (
-    "<html><head><title>x</title><style>body { color: red }</style></head><body>"
+    '<html><head><title>x</title><link rel="shortcut icon" href="./static/images/favicon.ico" type="image/x-icon"/>'
+    "<style>body { color: red }</style></head><body>"
     '<h1 class=\\"container-fluid\\">Corpus</h1><p>Data asset: None</p><p>Run Time</p><p>at each build</p></body></html>'
 )
 
@@ -91,7 +92,7 @@ def test_data_docs_are_shown_with_the_time_of_the_check_and_the_assets_name(corp
     page = index.read_text()
     assert "Data asset: sea, documents" in page and "27 November 2026, 18:05 UTC" in page and "at each build" not in page
     assert "color: red" not in page and "prefers-color-scheme: dark" in page and '<h1 class="container-fluid">' in page
-    assert (tmp_path / "shown" / "static" / "logo.svg").exists()
+    assert (tmp_path / "shown" / "static" / "logo.svg").exists() and "favicon" not in page, "an icon that is not there would be asked for"
     assert (corpus.path / "data_docs" / "index.html").read_text() == DOCS, "what is stored and hashed stays as it is"
 
 

@@ -40,6 +40,7 @@ def test_fresh_human_text_is_not_told_apart_and_looped_text_is(comparisons: dict
     fresh, greedy = comparisons["fresh"], comparisons["greedy"]
     assert fresh.verdict == "not told apart" and "can tell deviations above" in fresh.why
     assert greedy.verdict == "told apart" and "Furthest away" in greedy.why
+    assert not any(key in greedy.why for key in ("self repetition 4", "distinct 2", "hapax share", "-")), "metrics in words, a real minus"
     assert (fresh.count, fresh.words) == (54, 60)
     assert fresh.read["human"] == {"read": 110, "empty": 0, "too_short": 0, "passages": 108, "documents": 108}
 

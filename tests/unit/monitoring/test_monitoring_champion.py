@@ -118,6 +118,8 @@ def test_the_shipped_policy_is_read_and_the_page_shows_what_was_seen(engine: Eng
         Judgement(at=f"2026-01-0{n}", outcome="PASS", version=n, gates={"nll": 3.0 - n}, titles={"nll": "Likelihood"}) for n in (1, 2)
     ]
     page = trend_page("tiny", judgements, [report])
+    assert "2 verdicts in the ledger, 1 monitoring run in this home" in page
+    assert '<th scope="row">Likelihood</th><td data-label="2026-01-01, v1">2</td><td data-label="2026-01-02, v2">1</td>' in page
     assert check.sentence in page and "retrain request 7" in page and "<svg" in page and "http" not in page.replace("http-equiv", "")
 
 

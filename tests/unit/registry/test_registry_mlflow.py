@@ -61,6 +61,15 @@ def test_one_verdict_registered_twice_at_once_is_one_version(store: MlflowStore,
     assert [version.number for version in store.versions("timbre-race")] == [1]
 
 
+def test_a_version_links_its_report_wherever_mlflow_is_served(store: MlflowStore, bundle: Path) -> None:
+    run = store.run_for("k-linked", "linked", "one", {})
+    version = store.register("timbre-linked", bundle, TAGS | {"timbre.run": run})
+    store.describe(version, "tiny in the style **sea**.")
+    said = store._client.get_model_version("timbre-linked", str(version.number)).description
+    place = store.links(version, "http://mlflow:5000")["report"].removeprefix("http://mlflow:5000/")
+    assert said == f"tiny in the style **sea**.\n\n[The report]({place})" and place.startswith("#/experiments/")
+
+
 def test_models_and_versions_beyond_the_first_page_are_seen(store: MlflowStore, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow, "_PAGE", 1)
     run = store.run_for("k3", "pages", "one", {})

@@ -1,6 +1,7 @@
 """The target stage with everything that is off by default: fitted n-grams, prompts, draws; blends, principles, swaps, another reference."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from itertools import pairwise
@@ -138,6 +139,7 @@ def test_the_page_stands_alone_and_spells_its_tokens_safely(fitted: Artifact, ta
     assert "<script" not in page and "&lt;b&gt;&amp;" in page and "default-src 'none'" in page
     assert "http:" not in page and "https:" not in page and "src=" not in page
     assert page.count('class="t"') == len(view.tokens) and page == passage_page(strange)
+    assert re.search("<mark> +[^ <]", page) is None and page.count("<mark>") == len(view.tokens), "no coloured bar where a line ends"
 
 
 def _another_model(folder: Path, copy: Path) -> Path:
