@@ -22,7 +22,14 @@ def test_the_table_of_gates_says_the_verdict_first_and_then_what_did_not_pass() 
 
 
 def test_the_table_of_gates_calls_them_as_the_report_does_in_the_units_of_the_report() -> None:
-    gate = _gate("facts", "PASS") | {"title": "Facts told right", "scale": 100.0, "unit": "pp", "value": -0.00667, "margin": 0.05, "low": -0.028}
+    gate = _gate("facts", "PASS") | {
+        "title": "Facts told right",
+        "scale": 100.0,
+        "unit": "pp",
+        "value": -0.00667,
+        "margin": 0.05,
+        "low": -0.028,
+    }
     row = gate_rows({"verdict": "PASS", "gates": [gate]})[1]
     assert row == {
         "verdict": "PASS", "name": "Facts told right", "value": -0.667, "unit": "pp", "low": -2.8, "high": None, "margin": 5.0, "n": 8
