@@ -6,9 +6,11 @@
 
 Each part takes a minute or a few, and what it found is kept (benchmarks/serving in the home) under bundle, forms, lengths and rounds, so
 that the command goes on where it was killed; `--anew` measures again. Kinds are measured in turn in one process, median of the rounds.
-Ratios are of CPU seconds (all threads of the process), which other programs on the machine disturb least; `by_wall` has them by the
-clock, and so are tokens a second, milliseconds and whatever spans two processes. `load` says how busy the machine was. Prompts have 64
-tokens, texts TOKENS; end tokens do not end them. The engine is that of the form which is served (`precision`).
+Speed beside torch is by the clock, for that is what somebody waits for, and `by_cpu` has it by CPU seconds (all threads of the process):
+on an idle machine torch leaves the second core alone, so both are told. Other ratios are of CPU seconds, which other programs on the
+machine disturb least, and `by_wall` has them by the clock; by the clock are also tokens a second, milliseconds and whatever spans two
+processes. `load` says how busy the machine was. Prompts have 64 tokens, texts TOKENS; end tokens do not end them. The engine is that of the
+form which is served (`precision`).
 
 forms     speedup_fp32, _int8, _int4  tokens of one text in that form ÷ transformers' `generate` on the merged weights (torch, fp32, KV
                                       cache, the same sampler and threads); a form that is not there is made
@@ -66,15 +68,15 @@ KEYS = tuple(name for names in NEEDS.values() for name in names)
 Figures = dict[str, Any]
 
 
-def _ratios(found: Mapping[str, list[Pace]], wanted: Mapping[str, tuple[str, str]]) -> Figures:
-    """Name -> how many tokens the one gives beside the other for the same CPU time, and `by_wall` the same by the clock."""
+def _ratios(found: Mapping[str, list[Pace]], wanted: Mapping[str, tuple[str, str]], unit: str = "cpu", beside: str = "wall") -> Figures:
+    """Name -> how many tokens the one gives beside the other for the same time of CPU (or by the clock), and beside it by the other."""
 
     def of(unit: str, above: str, below: str) -> float:
         return median(getattr(one, unit) / getattr(other, unit) for one, other in zip(found[above], found[below], strict=True))
 
     there = {name: pair for name, pair in wanted.items() if set(pair) <= found.keys()}
-    return {name: of("cpu", *pair) for name, pair in there.items()} | {
-        "by_wall": {name: round(of("wall", *pair), 4) for name, pair in there.items()}
+    return {name: of(unit, *pair) for name, pair in there.items()} | {
+        f"by_{beside}": {name: round(of(beside, *pair), 4) for name, pair in there.items()}
     }
 
 
@@ -93,7 +95,7 @@ def of_forms(bench: Bench, peer: Any, turns: Path) -> Figures:
     found = in_turn(kinds, bench.rounds, turns)
     for each in (served, *writers.values()):
         each.close()
-    return _ratios(found, {f"speedup_{name}": (name, "torch") for name in writers}) | {
+    return _ratios(found, {f"speedup_{name}": (name, "torch") for name in writers}, "wall", "cpu") | {
         "first_token_ms": 1000 * median(each.first for each in found["served"]),
         "first_token_cpu_ms": {name: round(1000 * median(each.first_cpu for each in found[name]), 1) for name in (*writers, "served")},
         "tokens_per_s": {name: round(median(each.wall for each in figures), 2) for name, figures in found.items()},
@@ -312,11 +314,12 @@ def main() -> None:
 def measured(bench: Bench, parts: list[str], given: argparse.Namespace) -> Figures:
     """Every key; what was not asked for or cannot be had here is None, with its reason in `not_measured`."""
     found = {part: kept for part in PARTS if (kept := _kept(bench, part, part in parts, given)) is not None}
-    figures: Figures = {"by_wall": {}}
+    figures: Figures = {"by_wall": {}, "by_cpu": {}}
     missing: dict[str, str] = {}
     for kept in found.values():
         missing |= kept["missing"]
-        figures["by_wall"] |= kept["figures"].pop("by_wall", {})
+        for unit in ("by_wall", "by_cpu"):
+            figures[unit] |= kept["figures"].pop(unit, {})
         figures |= kept["figures"]
     for part, names in NEEDS.items():
         why = (
@@ -342,7 +345,7 @@ def _kept(bench: Bench, part: str, wanted: bool, given: argparse.Namespace) -> F
 
     about = {
         "bundle": bench.artifact.digest, "forms": {name: path.parent.name for name, path in bench.forms.items()}, "part": part,
-        "served": bench.engine.precision, "tokens": bench.tokens, "rounds": bench.rounds,
+        "served": bench.engine.precision, "tokens": bench.tokens, "rounds": bench.rounds, "speed": "by the clock",
     }  # fmt: skip
     place = settings().home / "benchmarks" / "serving" / f"{part}-{digest_json(about)[:16]}.json"
     known: Figures | None = json.loads(place.read_bytes()) if place.exists() and not (wanted and given.anew) else None

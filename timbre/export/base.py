@@ -30,7 +30,7 @@ def _build(_: BaseConfig, inputs: Mapping[str, Input], workspace: Workspace) -> 
     write_serving(workspace.output, ONNX_FILE, int(model.json("model.json")["context"]))
 
 
-STAGE: Stage[BaseConfig] = Stage("base", 2, _build)
+STAGE: Stage[BaseConfig] = Stage("base", 3, _build)
 ONNX_FILE = "model.onnx"
 
 

@@ -8,8 +8,9 @@ cache as buffers of a fixed length and writes the new token into its own place, 
     position_ids                     int64 [batch, sequence]              only where the graph itself still asks for positions
     seqlens_k                        int32 [batch]                        tokens of each row after this step, less one
     total_sequence_length            int32 []                             the largest of them, and one
+    logits_from                      int64 [1]                            first place whose logits are wanted; where the head is a product
     past_key_values.{layer}.key      float [batch, kv_heads, slots, head_dim], and .value
-    logits                           float [batch, sequence, vocabulary]
+    logits                           float [batch, sequence − logits_from, vocabulary]
     present.{layer}.key              the same buffers
 
 Rows fill their slots from the left; what lies behind a row's tokens is never read. The weights stay in the data file of the exported
@@ -29,12 +30,18 @@ if TYPE_CHECKING:
 SERVING_FILE = "serving.onnx"
 _MICROSOFT = "com.microsoft"
 _FLAT, _COS, _SIN = "heads_joined", "rotation.cos", "rotation.sin"
+FIRST, _ALL, _PLACES = "logits_from", "logits_until", "logits_axis"
+_AFTER_THE_HEAD = ("Add", "Mul", "Div", "Tanh", "Cast")
+"""What may lie between the head's product and the logits: a bias, a scale, a soft cap. Each place for itself."""
 _SPREADS = ("Slice", "Unsqueeze", "Expand", "Reshape", "Transpose")
 """What may lie between a layer's keys or values and the product that reads them."""
 _OF_THE_MASK = {
     "Where", "And", "Cast", "Slice", "Unsqueeze", "LessOrEqual", "Range", "Shape", "Squeeze", "Add", "Gather", "Concat", "Reshape",
 }  # fmt: skip
 """Nodes of the causal mask of whole attention; a window or a bias has others (a second `And`, `Greater`, …)."""
+
+
+_SIZES = {_FLAT: [0, 0, -1], _ALL: [np.iinfo(np.int64).max], _PLACES: [1]}
 
 
 class _Unlike(Exception):
@@ -148,10 +155,12 @@ def in_place(model: "ModelProto", context: int) -> "ModelProto":
     for layer in layers:
         replaced[layer.out.output[0]] = _attention(graph, layer, rotated=frequencies is not None)
         gone |= {f"present.{layer.number}.key", f"present.{layer.number}.value"}
+    if (head := _head(graph)) is not None:
+        replaced[head.output[0]] = _from_a_place_on(head)
     nodes = [new for node in model.graph.node if node.output[0] not in gone for new in replaced.get(node.output[0], [node])]
     nodes, used = _needed(nodes, [value.name for value in model.graph.output])
     _check_sizes(nodes)
-    constants = [numpy_helper.from_array(np.array([0, 0, -1], np.int64), _FLAT)]
+    constants = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in _SIZES.items()]
     if frequencies is not None:
         angles = np.arange(context, dtype=np.float32)[:, None] * frequencies[0].reshape(1, -1)
         constants += [
@@ -162,6 +171,7 @@ def in_place(model: "ModelProto", context: int) -> "ModelProto":
     inputs += [
         helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, ["batch"]),
         helper.make_tensor_value_info("total_sequence_length", TensorProto.INT32, []),
+        *([] if head is None else [helper.make_tensor_value_info(FIRST, TensorProto.INT64, [1])]),
     ]
     weights = [tensor for tensor in (*model.graph.initializer, *constants) if tensor.name in used]
     made = helper.make_graph(nodes, "decoder", inputs, [_slotted(value) for value in model.graph.output], weights)
@@ -317,6 +327,24 @@ def _norms(graph: _Graph) -> dict[str, Any]:
     return found
 
 
+def _head(graph: _Graph) -> "NodeProto | None":
+    """The product with the vocabulary's matrix; None where the logits are made in another way."""
+    node = graph.made_by.get("logits")
+    while node is not None and node.op_type in _AFTER_THE_HEAD:
+        computed = [name for name in node.input if name not in graph.initializers]
+        node = graph.made_by.get(computed[0]) if len(computed) == 1 else None
+    return node if node is not None and node.op_type == "MatMul" and node.input[1] in graph.initializers else None
+
+
+def _from_a_place_on(head: "NodeProto") -> list[Any]:
+    """The head on the places that logits are wanted of: of a prompt that is the last, and the others would be a fifth of the work."""
+    from onnx import helper
+
+    hidden = head.input[0]
+    head.input[0] = f"{hidden}.wanted"
+    return [helper.make_node("Slice", [hidden, FIRST, _ALL, _PLACES], [head.input[0]]), head]
+
+
 def _needed(nodes: Sequence[Any], outputs: Sequence[str]) -> tuple[list[Any], set[str]]:
     """The nodes that the outputs need, each with a name of its own, and the names of all values among them."""
     used, kept = set(outputs), list[Any]()
@@ -347,7 +375,11 @@ def _value(graph: "GraphProto", name: str) -> Any:
 
 
 def _slotted(value: Any) -> Any:
-    """The length of the cache is that of the buffer, before and after a step."""
+    """The length of the cache is that of the buffer, before and after a step; logits are those that are wanted."""
+    if value.name == "logits":
+        side = value.type.tensor_type.shape.dim[1]
+        side.Clear()
+        side.dim_param = "wanted"
     if value.name.startswith(("past_key_values.", "present.")):
         side = value.type.tensor_type.shape.dim[2]
         side.Clear()

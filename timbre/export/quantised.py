@@ -84,7 +84,7 @@ def _build(config: QuantisedConfig, inputs: Mapping[str, Input], workspace: Work
     next(work, None)
 
 
-STAGE: Stage[QuantisedConfig] = Stage("quantised", 3, _build)
+STAGE: Stage[QuantisedConfig] = Stage("quantised", 4, _build)
 
 
 def _graphs(base: Artifact) -> tuple[Path, Path]:

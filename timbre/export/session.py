@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _NEEDS = "a driver, CUDA 13 and cuDNN 9"
+_WAITING = {"intra_op.allow_spinning": "1", "intra_op.spin_duration_us": "30", "force_spinning_stop": "1"}
+"""A thread that waits spins long enough to be there for the next operator of the same step, which waking it up takes longer than, and not
+after the step: another session's step would find no core, and a server that waits would be busy."""
 _PAST = re.compile(r"past_key_values\.(\d+)\.key")
 _log = logging.getLogger(__name__)
 
@@ -51,7 +54,8 @@ def open_session(path: Path) -> "InferenceSession":
     options.intra_op_num_threads = settings().threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads take cores from the next session's step
+    for name, value in _WAITING.items():
+        options.add_session_config_entry(f"session.{name}", value)
     providers: list[Any] = [CPU]
     if on_cuda():
         onnxruntime.preload_dlls()
@@ -131,6 +135,8 @@ class Decoder:
         self.in_place = {"input_ids", "seqlens_k", "total_sequence_length"} <= set(shapes)
         """Whether keys and values are written into the buffers that they are read from (`timbre.export.inplace`)."""
         self._positions = "position_ids" in shapes
+        self._chooses = "logits_from" in shapes
+        """Whether logits of the last place alone can be asked for."""
         if not keys or not (self.in_place or {"input_ids", "attention_mask", "position_ids"} <= set(shapes)):
             raise ValueError("this ONNX file is not a decoder with a key-value cache: export it with `timbre stage export`")
         self._kv_heads, self._head_dim = int(shapes[keys[0]][1]), int(shapes[keys[0]][3])
@@ -192,7 +198,13 @@ class Decoder:
         return binding
 
     def bind_in_place(
-        self, ids: Ids, lengths: "NDArray[np.int32]", longest: "NDArray[np.int32]", cache: "Sequence[OrtValue]", logits: Logits
+        self,
+        ids: Ids,
+        lengths: "NDArray[np.int32]",
+        longest: "NDArray[np.int32]",
+        cache: "Sequence[OrtValue]",
+        logits: Logits,
+        first: int = 0,
     ) -> "Placed":
         """The same for a decoder that is `in_place`.
 
@@ -201,13 +213,16 @@ class Decoder:
             lengths: int32 [batch], tokens of each row after the step, less one.
             longest: int32 [], the largest of them, and one.
             cache: as in `Cache.values`, on the decoder's device, [batch, kv_heads, slots, head_dim] with room for the new tokens.
-            logits: [batch, sequence, `logits_width`].
+            logits: [batch, sequence − first, `logits_width`].
+            first: the place of `ids` from which on logits are wanted; 0 unless the graph lets it be chosen.
         """
         from onnxruntime import OrtValue
 
+        assert self._chooses or not first
         binding = self._session.io_binding()
-        positions = np.zeros(ids.shape, np.int64) if self._positions else None
+        positions, start = (np.zeros(ids.shape, np.int64) if self._positions else None), np.array([first], np.int64)
         given = {"input_ids": ids, "seqlens_k": lengths, "total_sequence_length": longest, "position_ids": positions}
+        given["logits_from"] = start if self._chooses else None
         for name, array in given.items():
             if array is not None:
                 binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
@@ -215,7 +230,7 @@ class Decoder:
             binding.bind_ortvalue_input(past, value)
             binding.bind_ortvalue_output(present, value)
         binding.bind_ortvalue_output("logits", OrtValue.ortvalue_from_numpy(logits))
-        return Placed(binding, lengths, positions, (ids, longest, cache, logits))
+        return Placed(binding, lengths, positions, (ids, longest, start, cache, logits))
 
     def placed(self, array: Logits) -> "OrtValue":
         """An array of keys or values where the decoder can write it: on a CPU the array itself, on CUDA a copy there."""
@@ -287,7 +302,19 @@ class Decoder:
         logits, *grown = binding.get_outputs()
         return logits.numpy(), Cache(grown, seen)
 
-    def _step_in_place(self, input_ids: Ids, cache: Cache) -> tuple[Logits, Cache]:
+    def read(self, input_ids: Ids, cache: Cache) -> tuple[Logits, Cache]:
+        """Feed a prompt's tokens, [batch, sequence] without padding, after those in the cache, which itself is left as it is.
+
+        Returns:
+            Logits of what follows alone, [batch, vocabulary], and the grown cache. A graph that lets it be chosen computes no others.
+        """
+        if not self._chooses:
+            logits, grown = self.step(input_ids, cache)
+        else:
+            logits, grown = self._step_in_place(input_ids, cache, input_ids.shape[1] - 1)
+        return logits[:, -1], grown
+
+    def _step_in_place(self, input_ids: Ids, cache: Cache, first: int = 0) -> tuple[Logits, Cache]:
         """On a copy of the cache with room for the new tokens: for prompts; whoever writes keeps buffers (`timbre.export.slots`)."""
         (batch, sequence), after = input_ids.shape, cache.length + input_ids.shape[1]
         values = []
@@ -295,9 +322,9 @@ class Decoder:
             buffer = np.empty((batch, self._kv_heads, after, self._head_dim), np.float32)
             buffer[:, :, : cache.length] = value.numpy()
             values.append(self.placed(buffer))
-        logits = np.empty((batch, sequence, self.logits_width), np.float32)
+        logits = np.empty((batch, sequence - first, self.logits_width), np.float32)
         lengths, longest = np.full(batch, after - 1, np.int32), np.array(after, np.int32)
-        self.run_in_place(self.bind_in_place(np.ascontiguousarray(input_ids, np.int64), lengths, longest, values, logits))
+        self.run_in_place(self.bind_in_place(np.ascontiguousarray(input_ids, np.int64), lengths, longest, values, logits, first))
         return logits, Cache(values, np.ones((batch, after), np.int64))
 
 

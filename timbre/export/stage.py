@@ -13,4 +13,4 @@ def _build(config: ExportConfig, inputs: Mapping[str, Input], workspace: Workspa
     write_bundle(config, Parts(**parts), workspace.output, workspace.scratch, workspace.progress)
 
 
-STAGE: Stage[ExportConfig] = Stage("bundle", 6, _build, timings=("latency.json",))
+STAGE: Stage[ExportConfig] = Stage("bundle", 7, _build, timings=("latency.json",))

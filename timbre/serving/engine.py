@@ -218,8 +218,8 @@ class _Stepped:
 
     def read(self, ids: Sequence[int]) -> Logits:
         """Feed a piece of the prompt; the logits of what follows, [1, vocabulary]."""
-        logits, self._cache = self._decoder.step(np.array([ids], np.int64), self._cache)
-        return logits[:, -1]
+        logits, self._cache = self._decoder.read(np.array([ids], np.int64), self._cache)
+        return logits
 
     def step(self, token: int) -> Logits:
         """Feed a written token; likewise."""

@@ -186,11 +186,11 @@ class _Work:
         """So many texts that have these tokens; logits of what follows, [texts, V]."""
         cache, rows = self._decoder.empty_cache(1), self._decoder.rows()
         for place in range(0, len(ids), _PREFILL):
-            found, cache = self._decoder.step(np.array([ids[place : place + _PREFILL]], np.int64), cache)
+            found, cache = self._decoder.read(np.array([ids[place : place + _PREFILL]], np.int64), cache)
         self.read += len(ids)
         for _ in range(texts):
             rows.join(cache)
-        return np.repeat(found[:, -1], texts, 0), rows
+        return np.repeat(found, texts, 0), rows
 
     def _step(self, rows: "Rows", tokens_B: npt.NDArray[np.int64]) -> Logits:
         self.read += len(tokens_B)

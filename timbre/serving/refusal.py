@@ -30,7 +30,9 @@ class Refusal(Exception):
 
 def of_fields(error: ValidationError) -> Refusal:
     """The first field that is wrong and why; what it holds is never repeated."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    errors = error.errors(include_url=False, include_input=False)
+    about = [each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]]  # one for each form that the field may take
+    first = next((each for each in about if not each["type"].endswith("_type")), about[0])  # of the form that was meant
     field = ".".join(str(part) for part in first["loc"] if part not in {"str", "int"} and not str(part).startswith(_KINDS_OF_VALUE))
     if first["type"] == "extra_forbidden":
         return Refusal(400, f"the field {field!r} is not supported here: leave it out", param=field, code="unsupported_field")

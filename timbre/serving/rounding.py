@@ -55,10 +55,10 @@ class Reader:
         """Texts [prompts · samples, tokens], those of a prompt side by side; end tokens are never drawn."""
         rows, logits = self.decoder.rows(), []
         for ids in prompts:
-            first, cache = self.decoder.step(np.array([ids], np.int64), self.decoder.empty_cache(1))
+            first, cache = self.decoder.read(np.array([ids], np.int64), self.decoder.empty_cache(1))
             for _ in range(samples):
                 rows.join(cache)
-                logits.append(first[0, -1])
+                logits.append(first[0])
         uniform = np.random.default_rng(list(seed)).random((len(logits), tokens))
         written, logits_BV = np.empty((len(logits), tokens), np.int64), np.stack(logits)
         for place in range(tokens):
@@ -139,10 +139,10 @@ def paces(readers: Mapping[str, Reader], prompt: Sequence[int], tokens: int, rou
 
 
 def _steps(reader: Reader, prompt: Sequence[int], tokens: int) -> Iterator[float]:
-    logits, cache = reader.decoder.step(np.array([prompt], np.int64), reader.decoder.empty_cache(1))
+    logits, cache = reader.decoder.read(np.array([prompt], np.int64), reader.decoder.empty_cache(1))
     rows = reader.decoder.rows()
     rows.join(cache)
-    token = logits[0, -1, : reader.facts.vocab_size].argmax()
+    token = logits[0, : reader.facts.vocab_size].argmax()
     for _ in range(tokens):
         began = time.perf_counter()
         logits_V = rows.step(np.array([token], np.int64))[0]

@@ -65,6 +65,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def read(self, input_ids: Ids, cache: Any) -> tuple[Logits, Any]:
+        """The same for a prompt: logits of what follows alone, [1, vocabulary]."""
+        ...
+
     def rows(self) -> Rows: ...
 
 
@@ -97,6 +101,10 @@ class TorchRuntime:
         from copy import deepcopy
 
         return self.go_on(input_ids, _Read(cache.length, deepcopy(cache.state)))
+
+    def read(self, input_ids: Ids, cache: _Read) -> tuple[Logits, _Read]:
+        logits, after = self.step(input_ids, cache)
+        return logits[:, -1], after
 
     def go_on(self, input_ids: Ids, cache: _Read) -> tuple[Logits, _Read]:
         """The same, on the cache itself."""
@@ -173,6 +181,10 @@ class GenaiRuntime:
     def step(self, input_ids: Ids, cache: _Read) -> tuple[Logits, _Read]:
         ids = (*cache.state, *input_ids[0].tolist())
         return self.logits(self.generator(ids))[None, None], _Read(len(ids), ids)
+
+    def read(self, input_ids: Ids, cache: _Read) -> tuple[Logits, _Read]:
+        logits, after = self.step(input_ids, cache)
+        return logits[:, -1], after
 
     def generator(self, ids: Sequence[int]) -> Any:
         """A generator that has read these tokens."""

@@ -260,16 +260,16 @@ class Writer:
                 self._reading = _Prompt(order, kept or self._decoder.empty_cache(1), beside, 0 if kept is None else kept.length)
         prompt, order = self._reading, self._reading.order
         part = np.array([order.prompt_ids[prompt.read : prompt.read + PREFILL]], np.int64)
-        logits, prompt.cache = self._decoder.step(part, prompt.cache)
+        logits, prompt.cache = self._decoder.read(part, prompt.cache)
         if self.prefixes is not None:
             self.prefixes.keep(order.prompt_ids, prompt.cache)
         others: dict[Runtime, Logits] = {}
         for decoder, cache in prompt.beside.items():
-            found, prompt.beside[decoder] = decoder.step(part, cache)
-            others[decoder] = found[0, -1]
+            found, prompt.beside[decoder] = decoder.read(part, cache)
+            others[decoder] = found[0]
         prompt.read += PREFILL
         if prompt.read >= len(order.prompt_ids):
-            self._begin(prompt, logits[0, -1], others)
+            self._begin(prompt, logits[0], others)
             self._reading = None
 
     def _has_room(self, order: Order) -> bool:

@@ -102,5 +102,27 @@ def test_a_step_of_the_served_decoder_writes_one_token_a_row_into_the_buffers_an
         assert changed.tolist() == [[row, length + 1] for row, length in enumerate(lengths)]
 
 
+def test_of_a_prompt_the_head_is_multiplied_for_the_last_token_alone(tiny_bundle: Artifact) -> None:
+    """The served graph computes no other logits where they are not wanted; what follows is what the exported graph says."""
+    served, exported = (Decoder.open(tiny_bundle.file(name)) for name in ("serving.onnx", "model.onnx"))
+    session = served._session
+    assert "logits_from" in {item.name for item in session.get_inputs()}
+    heads, size = served.kv_shape
+    feeds = {item.name: np.zeros((1, heads, 9, size), np.float32) for item in session.get_inputs() if item.name.startswith("past")}
+    feeds |= {"position_ids": np.arange(9)[None]} if "position_ids" in {item.name for item in session.get_inputs()} else {}
+    feeds |= {"position_ids": np.arange(9)[None]} if "position_ids" in {item.name for item in session.get_inputs()} else {}
+    feeds |= {"input_ids": np.arange(3, 12)[None], "seqlens_k": np.array([8], np.int32), "total_sequence_length": np.array(9, np.int32)}
+    assert [session.run(["logits"], feeds | {"logits_from": np.array([place])})[0].shape[1] for place in (0, 5, 8)] == [9, 4, 1]
+    for ids in prompts():
+        found = []
+        for decoder in (served, exported):
+            whole, _ = decoder.step(np.array([ids], np.int64), decoder.empty_cache(1))
+            last, cache = decoder.read(np.array([ids], np.int64), decoder.empty_cache(1))
+            assert last.shape == whole[:, -1].shape and np.allclose(last, whole[:, -1], atol=1e-5)
+            more, _ = decoder.read(np.array([[5, 6, 7]], np.int64), cache)
+            found.append(np.concatenate([last, more]))
+        np.testing.assert_allclose(*found, atol=1e-4)
+
+
 def test_slots_are_counted_in_strides() -> None:
     assert [stride(n) for n in (0, 1, STRIDE, STRIDE + 1)] == [STRIDE, STRIDE, STRIDE, 2 * STRIDE]
