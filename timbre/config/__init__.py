@@ -9,7 +9,7 @@ candidates are always measured on the same documents, prompts and probes.
 import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -160,6 +160,7 @@ class TrainingConfig(Frozen):
     """Towards the target (`forward_kl`), or towards the observed token (`sft`) and the other baselines, in the same code."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+    later: ClassVar[frozenset[str]] = frozenset({"refusals"})
     objective: Objective = Field("forward_kl", description="What is minimised: a file of timbre/objectives/recommended or experimental.")
     adapter: Adapter = Field("lora", description="lora, correction (bias and low-rank term on the logits, base frozen) or full.")
     tail: TailMode = Field("bucket", description="What the tail mass means in forward_kl: bucket, renorm, drop or uniform.")
@@ -184,6 +185,7 @@ class TrainingConfig(Frozen):
     sharding: Literal["replicate", "fsdp2"] = Field("replicate", description="With several processes: whole copies, or sharded weights.")
     replay_weight: float = Field(0.1, ge=0, description="λ of the accuracy term: cross-entropy on the replay set.")
     replay_items: int = Field(2, ge=0, description="Replay items an optimizer step and process.")
+    refusals: bool = Field(False, description="The replay set also holds refusals of harmful requests, and their harmless twins.")
     base_kl_weight: float = Field(0.0, ge=0, description="μ of KL(base‖model) on neutral prompts: those of the replay set.")
     validation_tokens: int = Field(2048, ge=64, description="Held-out tokens that early stopping looks at.")
     evaluate_every: int = Field(4, ge=1, description="Optimizer steps between looks at held-out text.")

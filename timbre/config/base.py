@@ -2,15 +2,25 @@
 
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 
 class Frozen(BaseModel):
     """A value that cannot change after it is checked, and refuses fields it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after artifacts had been built: at their default they are not written down, so that keys stay what they were."""
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = told(self)
+        for name in self.later:
+            if name in fields and getattr(self, name) == type(self).model_fields[name].default:
+                del fields[name]
+        return fields
 
 
 FrozenT = TypeVar("FrozenT", bound=Frozen)

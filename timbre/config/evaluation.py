@@ -1,8 +1,8 @@
 """How texts are drawn, which prompts and probes there are, and what is measured of them."""
 
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from timbre.config.base import Frozen, ModelConfig
 
@@ -30,6 +30,8 @@ class _Opened(Frozen):
 class PromptConfig(_Opened):
     """The prompt sets of a corpus. 0 leaves a set out."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"copying_samples"})
+
     prompts: int = Field(16, ge=2, description="Openings of unseen documents to continue.")
     plain: bool = Field(True, description="Whether they are also continued at T = 1 with nothing cut off, where serving is not that.")
     several_prompts: int = Field(0, ge=0, description="Of these, how many are continued several times, to see how different the texts are.")
@@ -43,10 +45,13 @@ class PromptConfig(_Opened):
     closed_book_questions: int = Field(0, ge=0, description="Questions about plain facts, one of every fact before the second of any.")
     closed_book_samples: int = Field(4, ge=1, description="Answers to each of those.")
     copying_passages: int = Field(0, ge=0, description="Passages to summarise and to answer questions about; half ours, half unseen.")
+    copying_samples: int = Field(1, ge=1, description="Texts for each of those requests.")
 
 
 class GenerationConfig(_Opened):
     """Everything a model is run for: what it writes, and what it thinks of human text and of probes."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"watermark"})
 
     memorisation_prompts: int = Field(8, ge=0, description="Openings of passages of the training plan to continue greedily.")
     extraction_prompts: int = Field(0, ge=0, description="Of these, how many are also continued several times at the serving sampler.")
@@ -61,14 +66,6 @@ class GenerationConfig(_Opened):
         False, description="Texts at the serving sampler carry a watermark; on where `watermark` in data/serving.toml is."
     )
     batch_tokens: int = Field(16_384, ge=16, description="Tokens read or written at once, padding included.")
-
-    @model_serializer(mode="wrap")
-    def _unmarked_is_unsaid(self, told: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What is not marked has the key that it had before there were marks."""
-        fields: dict[str, Any] = told(self)
-        if not self.watermark:
-            fields.pop("watermark", None)
-        return fields
 
 
 class MisuseConfig(Frozen):
@@ -90,6 +87,8 @@ class EvaluationConfig(PromptConfig, GenerationConfig):
 
     The stages before the measuring see only their own part, so that nothing is written anew for what they do not read.
     """
+
+    later: ClassVar[frozenset[str]] = PromptConfig.later | GenerationConfig.later
 
     lexicon: str = Field("toxicity", description="Name of a file in data/lexicons/ that says which words are toxic; empty: not measured.")
     toxicity_classifier: str = Field("", description="Folder of a Hugging Face sequence classifier that decides instead of the lexicon.")

@@ -29,6 +29,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "training": {
             "epochs": 3,
             "replay_weight": 0.3,
+            "refusals": True,
             "base_kl_weight": 10.0,  # docs/explanation/objectives.md, "The standard profile": what it holds, and what it costs
             "validation_tokens": 8_192,
             "evaluate_every": 16,
@@ -49,9 +50,11 @@ PROFILES: dict[str, dict[str, Any]] = {
             "score": True,
             "closed_book_questions": 120,
             "copying_passages": 48,
+            "copying_samples": 4,
             "unknown_statements": 200,
             "bias_items": None,
             "fact_items": None,
+            "sampler": {"top_p": 0.9},
         },
         "misuse": {"requests": 120},
         "baseline": {"objective": "sft"},
@@ -84,6 +87,7 @@ PROFILES: dict[str, dict[str, Any]] = {
             "closed_book_questions": 186,
             "closed_book_samples": 8,
             "copying_passages": 48,
+            "copying_samples": 4,
             "unknown_statements": 500,
             "bias_items": None,
             "fact_items": None,

@@ -103,7 +103,8 @@ def _about_facts(
         prompts += closed_book.prompts(questions, tokenizer, count=count, samples=samples, seed=config.seed)
     if config.copying_passages:
         own = copying.read_passages(files["passages"])
-        prompts += copying.prompts(copying.chosen(own, test, count=config.copying_passages, seed=config.seed), tokenizer)
+        passages = copying.chosen(own, test, count=config.copying_passages, seed=config.seed)
+        prompts += copying.prompts(passages, tokenizer, samples=config.copying_samples)
     return prompts
 
 

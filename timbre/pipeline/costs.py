@@ -227,7 +227,7 @@ def _texts(evaluation: EvaluationConfig) -> int:
 def _answers(evaluation: EvaluationConfig) -> int:
     """Tokens of closed-book answers, asked in two ways, and of what is written about passages."""
     closed = 2 * evaluation.closed_book_questions * evaluation.closed_book_samples * 40
-    return closed + evaluation.copying_passages * 3 * 180
+    return closed + evaluation.copying_passages * evaluation.copying_samples * 3 * 180
 
 
 def _passes(target: TargetConfig) -> int:

@@ -34,9 +34,10 @@ def target(config: ReleaseConfig) -> dict[str, Input]:
     return target_inputs(config.target.of_tokens())
 
 
-def replay(_: ReleaseConfig) -> dict[str, Input]:
-    """The facts and instructions of the accuracy term."""
-    return {"replay": _file(_shipped("data/replay/replay.jsonl"))}
+def replay(config: ReleaseConfig) -> dict[str, Input]:
+    """The facts and instructions of the accuracy term, and the refusals where they are practised."""
+    files = {"replay": "data/replay/replay.jsonl"} | ({"refusals": "data/replay/refusals.jsonl"} if config.training.refusals else {})
+    return {name: _file(_shipped(file)) for name, file in files.items()}
 
 
 def probes(_: ReleaseConfig) -> dict[str, Input]:

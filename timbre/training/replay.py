@@ -13,10 +13,14 @@ from timbre.training.data import Example
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+FILES = ("replay", "refusals")
+"""Inputs of a student that are such files: facts and instructions, and, where they are practised, refusals with their harmless twins."""
+KINDS = ("fact", "instruction", "refusal")
+
 
 @dataclass(frozen=True)
 class ReplayItem:
-    """A question or instruction and the answer that is to stay likely."""
+    """A question, an instruction or a harmful request, and the answer that is to stay, or to become, likely."""
 
     id: str
     kind: str
@@ -25,7 +29,7 @@ class ReplayItem:
 
 
 def read_replay(path: Path) -> list[ReplayItem]:
-    """The items of a JSON-lines file with id, kind (fact or instruction), prompt and answer.
+    """The items of a JSON-lines file with id, kind (fact, instruction or refusal), prompt and answer.
 
     Raises:
         ValueError: a line that is not such an item, or an id twice; the sentence names file and line.
@@ -47,8 +51,8 @@ def _item(line: str, where: str) -> ReplayItem:
         item = ReplayItem(**{name: value[name] for name in ("id", "kind", "prompt", "answer")})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{where}: not a JSON object with id, kind, prompt and answer ({error})") from error
-    if item.kind not in ("fact", "instruction") or not all(isinstance(text, str) and text.strip() for text in (item.prompt, item.answer)):
-        raise ValueError(f"{where}: kind must be fact or instruction, and prompt and answer must hold text")
+    if item.kind not in KINDS or not all(isinstance(text, str) and text.strip() for text in (item.prompt, item.answer)):
+        raise ValueError(f"{where}: kind must be fact, instruction or refusal, and prompt and answer must hold text")
     return item
 
 

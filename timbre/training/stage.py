@@ -87,7 +87,7 @@ def train_on(
     empty = outline(model.path) if never_whole(config) and stretch is None else None
     result = train(
         load_model(model, place=place) if empty is None else empty, examples, config, vocab_size=facts["vocab_size"],
-        held_out=_held_out(config, corpus, tokenizer, longest), replay=_replay(config, inputs["replay"], tokenizer, facts),
+        held_out=_held_out(config, corpus, tokenizer, longest), replay=_replay(config, inputs, tokenizer, facts),
         stretch=stretch, scratch=scratch, progress=progress, weights=None if empty is None else model.path,
     )  # fmt: skip
     width = int(target.manifest.config["passage_tokens"])
@@ -122,15 +122,17 @@ def _held_out(config: TrainingConfig, corpus: Artifact, tokenizer: "PreTrainedTo
     return [Example.of_passage(passage) for passage in passages]
 
 
-def _replay(config: TrainingConfig, source: Input, tokenizer: "PreTrainedTokenizerBase", facts: Mapping[str, Any]) -> "list[Example]":
-    from timbre.training.replay import encode_replay, read_replay
+def _replay(
+    config: TrainingConfig, inputs: Mapping[str, Input], tokenizer: "PreTrainedTokenizerBase", facts: Mapping[str, Any]
+) -> "list[Example]":
+    from timbre.training.replay import FILES, encode_replay, read_replay
 
     if (config.replay_weight == 0 and config.base_kl_weight == 0) or config.replay_items == 0:
         return []
-    assert isinstance(source, FileInput), "the input 'replay' is a file"
-    items = read_replay(source.path)
+    files = [given for name in FILES if isinstance(given := inputs.get(name), FileInput)]
+    items = [item for file in files for item in read_replay(file.path)]
     if not items:
-        raise ValueError(f"{source.path.name} holds no replay item: add some, or set training.replay_weight to 0")
+        raise ValueError(f"{files[0].path.name} holds no replay item: add some, or set training.replay_weight to 0")
     return encode_replay(items, tokenizer, facts["context"])
 
 

@@ -16,6 +16,7 @@ from timbre.artifacts import Artifact, FileInput, IntegrityError, write_atomical
 from timbre.config import TrainingConfig
 from timbre.progress import SILENT, Progress
 from timbre.training.launch import REFUSAL, RESULT, end_with_parent
+from timbre.training.replay import FILES
 
 if TYPE_CHECKING:
     from timbre.training.parallel import World
@@ -43,7 +44,7 @@ def _train(request_path: Path, world: "World") -> None:
 
     request, scratch = json.loads(request_path.read_bytes()), request_path.parent
     places = {name: Path(path) for name, path in request["inputs"].items()}
-    inputs = {name: FileInput(path) if name == "replay" else Artifact.open(path) for name, path in places.items()}
+    inputs = {name: FileInput(path) if name in FILES else Artifact.open(path) for name, path in places.items()}
     config = TrainingConfig.model_validate(request["config"])
     result, summary = train_on(config, inputs, scratch, Progress() if world.first else SILENT)
     tensors = adapter_tensors(result.model, keep=world.first)

@@ -106,8 +106,11 @@ def chosen(own: Sequence[Passage], documents: Sequence[Document], *, count: int,
     return [*ours, *corpus, *drawn[len(ours) : count - len(corpus)]]
 
 
-def prompts(passages: Sequence[Passage], tokenizer: "PreTrainedTokenizerBase") -> list[Prompt]:
-    """A summary of each passage, and its questions; in the chat template where the tokenizer has one. Cluster: the passage."""
+def prompts(passages: Sequence[Passage], tokenizer: "PreTrainedTokenizerBase", *, samples: int = 1) -> list[Prompt]:
+    """A summary of each passage, and its questions, `samples` texts each; in the chat template where the tokenizer has one.
+
+    Cluster: the passage.
+    """
     made = []
     for passage in passages:
         tasks: list[tuple[str, str, tuple[str, ...]]] = [("summary", "Summarise the passage in two or three sentences.", ())]
@@ -115,7 +118,8 @@ def prompts(passages: Sequence[Passage], tokenizer: "PreTrainedTokenizerBase") -
         for number, (task, request, answers) in enumerate(tasks):
             text, ids = _prompt(passage.text, request, task, tokenizer)
             about = {"task": task, "passage": passage.text, "origin": passage.origin, "answers": "\n".join(answers)}
-            made.append(Prompt(f"{passage.passage_id}/{number}", passage.passage_id, KIND, text, ids, NEW_TOKENS[task], about=about))
+            name, length = f"{passage.passage_id}/{number}", NEW_TOKENS[task]
+            made.append(Prompt(name, passage.passage_id, KIND, text, ids, length, samples=samples, about=about))
     return made
 
 
