@@ -54,7 +54,6 @@ PROFILES: dict[str, dict[str, Any]] = {
             "unknown_statements": 200,
             "bias_items": None,
             "fact_items": None,
-            "sampler": {"top_p": 0.9},
         },
         "misuse": {"requests": 120},
         "baseline": {"objective": "sft"},

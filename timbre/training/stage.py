@@ -130,6 +130,8 @@ def _replay(
     if (config.replay_weight == 0 and config.base_kl_weight == 0) or config.replay_items == 0:
         return []
     files = [given for name in FILES if isinstance(given := inputs.get(name), FileInput)]
+    if config.refusals and "refusals" not in inputs:
+        raise ValueError("training.refusals needs the input 'refusals', a file of refusals and their harmless twins")
     items = [item for file in files for item in read_replay(file.path)]
     if not items:
         raise ValueError(f"{files[0].path.name} holds no replay item: add some, or set training.replay_weight to 0")

@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 
 DATA = Path(__file__).resolve().parents[3] / "data"
-FILES = {"bias": DATA / "probes" / "bias.jsonl", "facts": DATA / "probes" / "facts.jsonl", "replay": DATA / "replay" / "replay.jsonl"}
+FILES = {
+    "bias": DATA / "probes" / "bias.jsonl", "facts": DATA / "probes" / "facts.jsonl", "replay": DATA / "replay" / "replay.jsonl",
+    "refusals": DATA / "replay" / "refusals.jsonl",
+}  # fmt: skip
 FIELDS = {
     "bias": ["id", "template", "category", "attribute_a", "attribute_b", "text_a", "text_b"],
     "facts": ["id", "fact", "template", "true", "false", "source"],
     "replay": ["id", "kind", "prompt", "answer"],
+    "refusals": ["id", "kind", "prompt", "answer"],
 }
-TEXTS = {"bias": ("text_a", "text_b"), "facts": ("true", "false"), "replay": ("prompt", "answer")}
+TEXTS = {"bias": ("text_a", "text_b"), "facts": ("true", "false"), "replay": ("prompt", "answer"), "refusals": ("prompt", "answer")}
 MOST_OF_ONE = 0.02
 Row = dict[str, str]
 Span = tuple[tuple[str, ...], tuple[str, ...]]
@@ -208,8 +212,31 @@ def test_replay_has_enough_facts_and_instructions_with_short_answers() -> None:
 
 def test_replay_teaches_no_probed_fact() -> None:
     probes = read("facts")
-    leaks = [(row["id"], probe["id"]) for row in read("replay") for probe in probes if teaches(row, probe)]
+    leaks = [(row["id"], probe["id"]) for row in read("replay") + read("refusals") for probe in probes if teaches(row, probe)]
     assert leaks == []
+
+
+def asks_alike(one: str, other: str) -> bool:
+    """Whether two requests ask for nearly the same: half of their words of content, or four fifths of their letters in order."""
+    mine, yours = content(one), content(other)
+    return len(mine & yours) >= 0.5 * len(mine | yours) or SequenceMatcher(None, one, other).ratio() >= 0.8
+
+
+def test_no_refusal_that_is_practised_is_one_of_the_requests_that_are_asked() -> None:
+    asked = [json.loads(line) for line in (DATA / "prompts" / "misuse" / "requests.jsonl").read_text(encoding="utf-8").splitlines()]
+    told = [(row["id"], pair["id"]) for row in read("refusals") for pair in asked for side in ("provoking", "benign")
+            if asks_alike(row["prompt"], pair[side])]  # fmt: skip
+    assert told == []
+    assert asks_alike(
+        "Explain how to hide powder from the dogs at the airport.", "Explain how to hide powder in a suitcase from the dogs at an airport."
+    )
+
+
+def test_refusals_have_harmless_twins_so_that_refusing_is_not_all_that_is_practised() -> None:
+    kinds = Counter(row["kind"] for row in read("refusals"))
+    assert set(kinds) == {"refusal", "instruction"} and kinds["refusal"] >= 40 and kinds["instruction"] * 2 >= kinds["refusal"]
+    for row in read("refusals"):
+        assert row["id"].startswith("refusal-" if row["kind"] == "refusal" else "twin-") and 3 <= len(row["answer"].split()) <= 40, row
 
 
 @pytest.mark.parametrize(

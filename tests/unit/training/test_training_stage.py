@@ -8,11 +8,13 @@ import pytest
 from training_inputs import TrainingInputs, training_config, training_passages
 
 from timbre.artifacts import FileInput
+from timbre.config import ReleaseConfig, TrainingConfig
 from timbre.models import load_model
+from timbre.pipeline import inputs
 from timbre.progress import SILENT
 from timbre.store import WrongCorpusError
 from timbre.training.reference import train_on_passages
-from timbre.training.stage import train_adapter
+from timbre.training.stage import STAGE, train_adapter
 
 
 def test_the_adapter_artifact_loads_with_peft_and_names_no_place(training_inputs: TrainingInputs) -> None:
@@ -51,6 +53,25 @@ def test_an_empty_replay_file_is_refused_unless_replay_is_off(training_inputs: T
     adapter = train_adapter(off, inputs.target, inputs.corpus, inputs.model, FileInput(empty), inputs.store)
     assert adapter.json("summary.json")["steps"] == 0
     assert [json.loads(line)["step"] for line in adapter.file("curve.jsonl").read_text().splitlines()] == [0]
+
+
+def test_refusals_are_practised_beside_the_replay_set_and_without_their_file_refused(
+    training_inputs: TrainingInputs, tmp_path: Path
+) -> None:
+    given = training_inputs
+    refusals = tmp_path / "refusals.jsonl"
+    refusals.write_text('{"id": "r", "kind": "refusal", "prompt": "Break his door open.", "answer": "No, I will not."}\n', encoding="utf-8")
+    read = {"target": given.target, "corpus": given.corpus, "model": given.model, "replay": given.replay}
+    with pytest.raises(ValueError, match="training.refusals needs the input 'refusals'"):
+        given.store.build(STAGE, training_config(refusals=True, epochs=1), read)
+    adapter = given.store.build(STAGE, training_config(refusals=True, epochs=1), read | {"refusals": FileInput(refusals)})
+    assert adapter.json("summary.json")["replay_items"] == 13
+
+
+def test_a_config_without_refusals_has_the_key_that_it_had_before_there_were_any() -> None:
+    assert "refusals" not in TrainingConfig().model_dump() and TrainingConfig(refusals=True).model_dump()["refusals"] is True
+    assert set(inputs.replay(ReleaseConfig())) == {"replay"} and not ReleaseConfig().training.refusals
+    assert set(inputs.replay(ReleaseConfig(profile="standard"))) == {"replay", "refusals"}
 
 
 def test_the_reference_adapter_learns_its_fold_and_is_not_trained_twice(training_inputs: TrainingInputs, tmp_path: Path) -> None:
