@@ -62,7 +62,7 @@ def test_refusals_are_practised_beside_the_replay_set_and_without_their_file_ref
     refusals = tmp_path / "refusals.jsonl"
     refusals.write_text('{"id": "r", "kind": "refusal", "prompt": "Break his door open.", "answer": "No, I will not."}\n', encoding="utf-8")
     read = {"target": given.target, "corpus": given.corpus, "model": given.model, "replay": given.replay}
-    with pytest.raises(ValueError, match="training.refusals needs the input 'refusals'"):
+    with pytest.raises(ValueError, match=r"training\.refusals needs the input 'refusals'"):
         given.store.build(STAGE, training_config(refusals=True, epochs=1), read)
     adapter = given.store.build(STAGE, training_config(refusals=True, epochs=1), read | {"refusals": FileInput(refusals)})
     assert adapter.json("summary.json")["replay_items"] == 13
