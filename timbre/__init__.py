@@ -5,7 +5,7 @@ The rooms, ground floor first; a module imports only from those listed above its
     settings, config        where things are on this machine; what one run is asked to do
     precision               in which numbers models run here
     budget                  how long a run may take
-    progress, artifacts     telling a person how far we are; directories that exist whole or not at all
+    progress, artifacts     telling a person how far we are; directories that exist whole or not at all, and those that machines share
     statistics, tabular     paired, clustered intervals; files of rows
     page                    what all pages share; a room's own page is its `page.py`
     packages, models        verified downloads; the base model

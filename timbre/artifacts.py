@@ -30,9 +30,10 @@ from pydantic import BaseModel
 
 from timbre import budget
 from timbre.config import Frozen
-from timbre.files import HashCache, fsync, made, sha256_file, write_atomically
+from timbre.files import HashCache, made, published, sha256_file, write_atomically
 from timbre.precision import Precision, precision
 from timbre.progress import Progress
+from timbre.shared import SharedArtifacts
 from timbre.staging import lock_path, staging, sweep
 from timbre.versions import built_by
 
@@ -295,8 +296,14 @@ class ArtifactStore:
         with FileLock(lock_path(self.home, key)):
             if (found := self.find(stage.name, key)) is not None:
                 return found
+            if (shared := SharedArtifacts.named()) is not None and (found := self._fetched(shared, stage.name, key)) is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
+                return found
             scratch.mkdir(parents=True, exist_ok=True)
-            return self._build(stage, config, inputs, key, scratch)
+            built = self._build(stage, config, inputs, key, scratch)
+            if shared is not None and CRASHED not in built.manifest.files:
+                shared.send(stage.name, key, built.digest, built.path)
+            return built
 
     def adopt(self, path: Path) -> Artifact:
         """Take a verified artifact from elsewhere (a DVC checkout, another machine) into this store."""
@@ -309,7 +316,7 @@ class ArtifactStore:
             made(lock.parent)
             with FileLock(lock), staging(home.parent, artifact.manifest.key) as folder:
                 shutil.copytree(path, folder, dirs_exist_ok=True)
-                _publish(folder, home)
+                published(folder, home)
         self._point(artifact.manifest)
         return Artifact.open(home, self.hashes)
 
@@ -343,10 +350,24 @@ class ArtifactStore:
                 },
             )
             (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
-            _publish(folder, parent / manifest.digest)
+            published(folder, parent / manifest.digest)
         self._point(manifest)
         shutil.rmtree(scratch, ignore_errors=True)
         return Artifact(parent / manifest.digest, manifest, cached=False)
+
+    def _fetched(self, shared: SharedArtifacts, stage: str, key: str) -> Artifact | None:
+        with staging(self.home / "artifacts" / stage, key) as folder:
+            if (digest := shared.fetch(stage, key, folder)) is None:
+                return None
+            try:
+                artifact = Artifact.open(folder)
+            except IntegrityError as error:
+                raise IntegrityError(f"{shared.url} has a damaged {stage} ({error}): remove {stage}/keys/{key} there") from error
+            if (artifact.stage, artifact.manifest.key, artifact.digest) != (stage, key, digest):
+                raise IntegrityError(f"{shared.url} has another artifact than it says: remove {stage}/keys/{key} there")
+            published(folder, self.home / "artifacts" / stage / digest)
+        self._point(artifact.manifest)
+        return Artifact.open(self.home / "artifacts" / stage / digest, self.hashes)
 
     def _pointer(self, stage: str, key: str, *, crashed: bool = False) -> Path:
         return self.home / "artifacts" / stage / "keys" / (f"{key}.crashed" if crashed else key)
@@ -358,20 +379,6 @@ class ArtifactStore:
         write_atomically(pointer, manifest.digest.encode())
         if not crashed:
             self._pointer(manifest.stage, manifest.key, crashed=True).unlink(missing_ok=True)
-
-
-def _publish(folder: Path, home: Path) -> None:
-    for entry in folder.rglob("*"):
-        fsync(entry)
-    fsync(folder)
-    folder.chmod(0o755)
-    try:
-        folder.rename(home)
-    except OSError:
-        if not home.exists():
-            raise
-        shutil.rmtree(folder)  # the same digest stands there already
-    fsync(home.parent)
 
 
 def _records(folder: Path) -> dict[str, FileRecord]:

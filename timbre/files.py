@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,21 @@ def write_atomically(path: Path, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     fsync(path.parent)
+
+
+def published(folder: Path, home: Path) -> None:
+    """Rename a folder to its final name, all of it on disk first; where that stands already, with the same bytes, it is removed."""
+    for entry in folder.rglob("*"):
+        fsync(entry)
+    fsync(folder)
+    folder.chmod(0o755)
+    try:
+        folder.rename(home)
+    except OSError:
+        if not home.exists():
+            raise
+        shutil.rmtree(folder)  # the same digest stands there already
+    fsync(home.parent)
 
 
 class HashCache:

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         None, description="Git + DVC repository of corpora and targets: folder or URL; default <home>/registry."
     )
     data_remote: str | None = Field(None, description="URL of the DVC remote; default <home>/remote.")
+    artifact_store: str | None = Field(
+        None,
+        description="Folder or URL (s3://…, any that fsspec knows) of artifacts that machines share: what is there is fetched, not built.",
+    )
     mlflow_tracking_uri: str | None = Field(None, description="MLflow server; default a SQLite file in <home>.")
     mlflow_page: str | None = Field(None, description="MLflow in a browser, where that address is not the one above; links go there.")
     ledger_url: str | None = Field(None, description="SQLAlchemy URL of the promotion ledger; default a SQLite file in <home>.")
@@ -84,7 +88,7 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
 
-    @field_validator("data_registry", "data_remote")
+    @field_validator("data_registry", "data_remote", "artifact_store")
     @classmethod
     def _without_password(cls, url: str | None) -> str | None:
         if url is not None and "://" in url and urlsplit(url).password is not None:

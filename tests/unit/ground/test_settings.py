@@ -15,7 +15,7 @@ def test_a_relative_home_and_a_tilde_become_absolute(monkeypatch: pytest.MonkeyP
     assert Settings(home=Path("~/there")).home == tmp_path / "there"
 
 
-@pytest.mark.parametrize("field", ["data_registry", "data_remote"])
+@pytest.mark.parametrize("field", ["data_registry", "data_remote", "artifact_store"])
 def test_a_url_with_a_password_is_refused_without_repeating_it(field: str) -> None:
     with pytest.raises(ValidationError, match="password"):
         Settings.model_validate({field: "https://user:opensesame@example.org/data.git"})
