@@ -156,7 +156,11 @@ def _print_beside(opened: _Opened, prompt: str, seed: int, tuned: "Timed", untun
     text, other = "".join(tuned), "".join(untuned)
     _print_both(prompt, {"base": other, f"tuned, v{opened.served.version}": text})
     speeds = f"base: {untuned.sentence()}; tuned: {tuned.sentence()}"
-    print(f"{speeds}; seed {seed}; engine ready in {opened.seconds:.1f} s", file=sys.stderr)
+    from shutil import get_terminal_size
+    from textwrap import fill
+
+    ready = f"{speeds}; seed {seed}; engine ready in {opened.seconds:.1f} s"
+    print(fill(ready, max(40, get_terminal_size((80, 24)).columns), break_on_hyphens=False), file=sys.stderr)
 
 
 def _print_both(prompt: str, texts: Mapping[str, str]) -> None:

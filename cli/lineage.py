@@ -52,6 +52,7 @@ def lineage(
         print(json.dumps({"model": name, "version": number, "tags": tags, "nodes": [node.told() for node in nodes]}))
         return
     print(f"{name} v{number}" + "".join(f"\n{key:22} {value}" for key, value in tags.items()))
+    width = max(2 * node.depth + len(node.title) for node in nodes)
     for node in nodes:
         made = f"commit {node.commit[:12]}" if node.commit else "" if node.here else "not an artifact of this home"
-        print(f"{'  ' * node.depth}{node.title:<{max(1, 28 - 2 * node.depth)}} {node.digest[:12]}  {made}")
+        print(f"{'  ' * node.depth}{node.title:<{width - 2 * node.depth}} {node.digest[:12]}  {made}")

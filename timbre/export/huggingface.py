@@ -49,6 +49,8 @@ def write_huggingface(model: Artifact, adapter: Artifact, corpus: Artifact, bund
     merged.save_pretrained(str(folder))
     _copy_tokenizer(model, folder)
     (folder / CARD).write_text(huggingface_card(model, corpus, bundle), encoding="utf-8")
+    for file in folder.glob("*.safetensors"):  # which safetensors leaves readable by its owner alone
+        file.chmod((folder / CARD).stat().st_mode)
 
 
 def _set_sampler(merged: "PreTrainedModel", bundle: Artifact) -> None:

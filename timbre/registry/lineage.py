@@ -134,7 +134,8 @@ def picture(nodes: Sequence[Node], title: str) -> str:
     arrows = [_arrow(places[node.digest], places[other]) for node in nodes for other in node.inputs.values()]
     boxes = [_box(node, *places[node.digest]) for node in nodes]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'style="max-width: 100%; height: auto; min-width: 48rem" role="img">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style>"
         f'<text class="title" x="20" y="34">{escape(title)}</text>{"".join(arrows)}{"".join(boxes)}</svg>\n'
     )

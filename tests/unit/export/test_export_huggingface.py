@@ -32,6 +32,7 @@ def test_transformers_loads_the_tuned_model_and_its_tokenizer(folder: Path, tiny
     assert torch.allclose(theirs, ours, atol=1e-5) and not torch.allclose(theirs, base, atol=1e-2)
     assert tokenizer.chat_template and loaded.generation_config.eos_token_id == 2
     assert not {"manifest.json", "model.json"} & {path.name for path in folder.iterdir()}
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1, "whoever may read the card may read the weights"
 
 
 def test_the_card_names_base_licence_data_and_library(folder: Path) -> None:

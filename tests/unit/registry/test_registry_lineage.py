@@ -83,6 +83,7 @@ def test_the_picture_is_whole_xml_with_a_box_for_each_part_and_an_arrow_for_each
     of = "{http://www.w3.org/2000/svg}"
     assert len(drawn.findall(f".//{of}rect")) == len(nodes)
     assert len(drawn.findall(f".//{of}path")) == sum(len(node.inputs) for node in nodes)
+    assert "max-width: 100%" in drawn.get("style", "") and drawn.get("viewBox"), "it fits the window that it is opened in"
     assert drawn.find(f"{of}title").text == "timbre-<x> & co v1"  # type: ignore[union-attr]
     spots = {(box.get("x"), box.get("y")) for box in drawn.findall(f".//{of}rect")}
     assert len(spots) == len(nodes)

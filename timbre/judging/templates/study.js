@@ -47,7 +47,7 @@
     progress();
     at("question").textContent = study.question;
     at("prompt").hidden = !item.prompt;
-    at("prompt").querySelector(".say").textContent = item.prompt;
+    at("prompt").querySelector(".say").textContent = item.prompt.trim();
     for (const side of ["first", "second", "text"]) if (at(side)) at(side).querySelector(".say").textContent = item[side];
     at("back").disabled = state.place === 0;
     scale = 0;
