@@ -60,7 +60,7 @@ def print_plan(plan: "Plan", price: float | None = None) -> None:
 
     console, table = _console(), Table(box=None, pad_edge=False)
     for name, justify in (("step", "left"), ("state", "left"), ("planned", "right"), ("what", "left")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for item in plan.items:
         table.add_row(item.step, "cached" if item.cached else "to run", "" if item.cached else _duration(item.seconds), item.what)
     console.print(table)
@@ -120,15 +120,27 @@ def print_gates(rows: Iterable[Mapping[str, Any]], words: Mapping[str, str] | No
     Args:
         words: what verdicts are called where they are none on a release.
     """
+    from rich.measure import Measurement
     from rich.table import Table
 
-    gates = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title="\nGates", title_justify="left", title_style="bold")
-    for name in ("gate", "says" if words else "verdict", "figure", "95% bounds", "required", "n"):
-        gates.add_column(name, justify="right" if name in ("figure", "n") else "left", no_wrap=True)
     console, shown = _console(), list(rows)
-    for gate in shown:
-        gates.add_row(*_gate_row(gate, words or {}))
+    lines = [_gate_row(gate, words or {}) for gate in shown]
+
+    def table(columns: int) -> tuple[Table, int]:
+        """With so many of the columns, and how wide it is if nothing is cut."""
+        gates = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title="\nGates", title_justify="left", title_style="bold")
+        for name in ("gate", "says" if words else "verdict", "figure", "95% bounds", "required", "n")[:columns]:
+            gates.add_column(name, justify="right" if name in ("figure", "n") else "left", no_wrap=True)
+        for line in lines:
+            gates.add_row(*line[:columns])
+        return gates, Measurement.get(console, console.options.update(max_width=1000), gates).maximum
+
+    gates, wide = table(6)
+    if wide > console.width:  # the report and --json have how many items
+        gates, wide = table(5)
+    console.width = max(console.width, wide)  # the terminal may break a line; nothing of it is cut
     console.print(gates)
+    console = _console()
     for gate in shown:
         if gate["verdict"] != "PASS":
             console.print(f"{gate['name']}: {gate['sentence']}", markup=False)
