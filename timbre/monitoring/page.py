@@ -12,7 +12,7 @@ from timbre.page.charts import Line, curves
 from timbre.page.render import number, render
 
 _FEW = 2
-_NEWEST = 6
+_NEWEST = 5
 """Verdicts whose figures stand side by side; the drawings show all."""
 
 
@@ -54,10 +54,11 @@ def trend_page(style: str, judgements: Sequence[Judgement], reports: Sequence[Re
 
 
 def _gate(title: str, name: str, judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """A gate's figures, and their drawing where there are two."""
+    """A gate's figures, and their drawing where there are two that differ."""
     points = [(float(place), one.gates[name]) for place, one in enumerate(judgements, start=1) if name in one.gates]
-    chart = curves([Line(title, "candidate", tuple(points))], f"{title} over the releases") if len(points) >= _FEW else None
     values = [value for _, value in points]
+    moved = len(points) >= _FEW and min(values) < max(values)  # a line that never leaves its place tells nothing beside the table
+    chart = curves([Line(title, "candidate", tuple(points))], f"{title} over the releases") if moved else None
     return {
         "name": name,
         "title": title,

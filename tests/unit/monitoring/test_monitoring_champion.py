@@ -115,11 +115,21 @@ def test_the_shipped_policy_is_read_and_the_page_shows_what_was_seen(engine: Eng
     check = champion.latency(champion.Written(rows, ("x",), (10.0,)), 4.0, policy)
     report = Report(at="2026-01-01", model="timbre-tiny", style="tiny", version=1, verdict="FAIL", checks=(check,), request=7)
     judgements = [
-        Judgement(at=f"2026-01-0{n}", outcome="PASS", version=n, gates={"nll": 3.0 - n}, titles={"nll": "Likelihood"}) for n in (1, 2)
+        Judgement(
+            at=f"2026-01-0{n}",
+            outcome="PASS",
+            version=n,
+            gates={"nll": 3.0 - n, "toxic": 0.0},
+            titles={"nll": "Likelihood", "toxic": "Toxic texts"},
+            units={"nll": "nats/token", "toxic": "pp"},
+        )
+        for n in (1, 2)
     ]
     page = trend_page("tiny", judgements, [report])
     assert "2 verdicts in the ledger, 1 monitoring run in this home" in page
-    assert '<th scope="row">Likelihood</th><td data-label="2026-01-01, v1">2</td><td data-label="2026-01-02, v2">1</td>' in page
+    row = '<th scope="row">Likelihood <span class="figures">nats/token</span></th>'
+    assert f'{row}<td data-label="2026-01-01, v1">2</td><td data-label="2026-01-02, v2">1</td>' in page
+    assert page.count("<svg") == 1 and "Toxic texts" in page, "what never moved has its figures, and no drawing"
     assert check.sentence in page and "retrain request 7" in page and "<svg" in page and "http" not in page.replace("http-equiv", "")
 
 
