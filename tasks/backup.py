@@ -51,13 +51,15 @@ def back_up(file: Path) -> Saved:
     """Write a backup of the home; no run may go on meanwhile. What was at `file` is replaced when the new one is whole.
 
     Raises:
-        ValueError: a run goes on, the file would lie inside the home, or there is nothing to save.
+        ValueError: a run goes on, the file would lie inside the home or in no folder, or there is nothing to save.
     """
     from timbre import __version__
 
     home = settings().home
     if file.resolve().is_relative_to(home.resolve()):
         raise ValueError(f"{file} lies inside the home {home}, which it is to outlive: name another place")
+    if not file.absolute().parent.is_dir():
+        raise ValueError(f"{file.absolute().parent}: no such folder; make it, or name another place for the backup")
     if not home.is_dir():
         raise ValueError(f"there is no home at {home} yet: nothing to save")
     with only_run(home), tempfile.TemporaryDirectory(prefix="timbre-", dir=file.absolute().parent) as scratch:

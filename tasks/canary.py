@@ -13,9 +13,11 @@ from timbre.registry.trials import Trial, due, open_trial
 from timbre.serving.observations import Observations
 from timbre.serving.policy import POLICY, judge, project_policy, summary
 from timbre.settings import settings
+from timbre.tasks.automations import PROMOTED, ROLLED_BACK
 from timbre.tasks.bundles import find_version
 from timbre.tasks.context import open_store, publishing, registered_name
 from timbre.tasks.environment import prepare
+from timbre.tasks.events import tell
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,12 @@ def promote(style: str, model: ModelConfig, reason: str) -> Transition:
     with publishing() as ledger:
         left = _due(ledger, registered_name(style, model))
         if left is not None and left.event == "promote" and (done := _carry_out(ledger, left)) is not None:
-            return done
+            return _told(style, left, done)
     decided = _decide(style, model, "promote", reason)
     with publishing() as ledger:
         done = _carry_out(ledger, decided)
     assert done is not None
-    return done
+    return _told(style, decided, done)
 
 
 def settle(style: str, model: ModelConfig) -> Transition | None:
@@ -79,7 +81,15 @@ def settle(style: str, model: ModelConfig) -> Transition | None:
     prepare(settings())
     with publishing() as ledger:
         decided = _due(ledger, registered_name(style, model))
-        return None if decided is None else _carry_out(ledger, decided)
+        done = None if decided is None else _carry_out(ledger, decided)
+    return done if decided is None or done is None else _told(style, decided, done)
+
+
+def _told(style: str, decided: Trial, done: Transition) -> Transition:
+    """The move, after the automations of a Prefect server heard of it."""
+    event = PROMOTED if decided.event == "promote" else ROLLED_BACK
+    tell(event, done.model, style=style, version=done.version, replaced=done.replaced_version, reason=done.reason)
+    return done
 
 
 def figures(style: str, model: ModelConfig) -> dict[str, Any]:

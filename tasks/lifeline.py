@@ -6,7 +6,6 @@ The end of a pipe is a signal (SIGIO) that ends a process which does not handle 
 hangs nor native code that never comes back keeps a process alive. Only Linux has this; elsewhere the process lives on.
 """
 
-import fcntl
 import os
 import runpy
 import select
@@ -31,6 +30,8 @@ def end_with(pipe: int) -> int:
     """From here on this process ends when nobody holds the other end of a pipe; closing what this gives undoes it."""
     if not sys.platform.startswith("linux"):
         return pipe
+    import fcntl  # which not every system has
+
     own = os.open(f"/proc/self/fd/{pipe}", os.O_RDONLY)  # whom to tell is noted at an opened file, and others share the one inherited
     os.close(pipe)
     fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())

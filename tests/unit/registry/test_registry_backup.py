@@ -89,6 +89,8 @@ def test_a_backup_that_names_another_place_is_refused(home: Path, tmp_path: Path
 def test_a_backup_within_the_home_and_a_file_that_is_none_are_sentences(home: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lies inside the home"):
         back_up(home / "saved.tar")
+    with pytest.raises(ValueError, match=f"{tmp_path / 'gone'}: no such folder; make it"):
+        back_up(tmp_path / "gone" / "saved.tar")
     shutil.rmtree(home)
     (tmp_path / "text").write_text("no tar")
     with pytest.raises(ValueError, match="not a backup"):
