@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.intake import dialects, exports, formats, markup, messengers, others, sheets, writing
+from tests.intake import conversations, dialects, exports, formats, markup, messengers, others, sheets, writing
 from tests.intake.case import Case
 
 
@@ -12,5 +12,6 @@ def cases() -> Iterator[Case]:
         markup.html, markup.markdown, writing.scripts, writing.encodings, writing.structure, writing.boilerplate,
         formats.office, formats.rows, dialects.pages, dialects.notes, dialects.marked_up, exports.tables, exports.objects,
         messengers.chats, others.others, sheets.archives, sheets.remarks, sheets.scans, sheets.frames, sheets.verse,
+        conversations.conversations, conversations.tables, conversations.pages, conversations.notes, conversations.sheets,
     ):  # fmt: skip
         yield from make()

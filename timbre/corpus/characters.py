@@ -24,6 +24,9 @@ _SOUTH_EAST = re.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Han
 _STRETCH = re.compile(r"(?<=[\p{Arabic}\p{M}])\u0640+(?=[\p{Arabic}\p{M}])")
 """Tatweel, which draws an Arabic word out; at a word's end it means an abbreviation or a prefix, and stays."""
 _SOFT = re.compile(r"\u00ad\n[ \t]*|\u00ad")
+_SHAPES = re.compile(r"[\ufb00-\ufb06\ufb13-\ufb17\ufb50-\ufbb1\ufbd3-\ufd3d\ufe70-\ufefc\uf0a7\uf0a8\uf0b7\uf0d8\uf0fc]")
+"""Ligatures and positional forms of letters, as typesetting programs leave them, and a symbol font's bullets."""
+_BULLET = re.compile(r"[\uf000-\uf0ff]")
 _LOST = re.compile(r"(?:\ufffd)+")
 
 
@@ -37,6 +40,8 @@ def plain_characters(text: str) -> str:
     if text.isascii() and _ODD.search(text) is None:
         return text
     text = unicodedata.normalize("NFC", _STRETCH.sub("", _ENDS.sub("\n", _SOFT.sub("", text))))
+    if _SHAPES.search(text) is not None:
+        text = _SHAPES.sub(lambda found: _BULLET.sub("•", unicodedata.normalize("NFKC", found[0])), text)
     if _ODD.search(text) is None:
         return text
     text = _ESCAPES.sub("", text).translate(_BREAKS).translate(_CONTROL).translate(_NOTHING)

@@ -13,7 +13,7 @@ _ENDS = re.compile(r"[.!?…:;。！？।॥؟۔:;][\"'”’»)\]」』]*$")
 _ITEM = re.compile(r"(?:[-*•–—·]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+\S")
 _INDENT = re.compile(r"[ \t\u3000]*")
 _NARROWEST, _WIDEST, _VERSE_WIDTH, _LONG = 34, 140, 60, 100
-_WRAPPED, _PROSE_LINE, _FEWEST_LINES = 0.6, 80, 8
+_WRAPPED, _PROSE_LINE, _FEWEST_LINES, _SHORT = 0.6, 80, 8, 0.9
 
 
 def paragraphs(text: str) -> Iterator[str]:
@@ -96,6 +96,9 @@ def _margin(blocks: Sequence[Sequence[str]]) -> int | None:
     width = lengths[min(len(lengths) - 1, int(0.95 * len(lengths)))]
     if not _NARROWEST <= width <= _WIDEST:
         return None
+    sizes = [len(line) for block in blocks for line in block]
+    if sum(size for size in sizes if size > 1.5 * width) > 0.5 * sum(sizes):
+        return None  # most of it was cut nowhere: what line ends there are, are meant
     full = sum(_is_full(line, following, width) for line, following in inner)
     ragged = sum(0.55 * width <= len(line) <= width + 2 for line, _ in inner)
     if full < _WRAPPED * len(inner) and ragged < 0.75 * len(inner):
@@ -154,7 +157,7 @@ def _indented_parts(block: Sequence[str], margin: int) -> Iterator[Sequence[str]
 def _rejoined(block: Sequence[str], margin: int) -> str:
     """A paragraph of lines that were cut; verse, lists, and lines that end well before the margin without need stay lines."""
     lines = [_tidy(line) for line in block]
-    if len(lines) == 1 or _is_verse(lines, margin):
+    if len(lines) == 1 or _is_verse(lines, margin) or _is_short(lines, margin):
         return "\n".join(lines)
     joined = lines[0]
     for before, line in pairwise(lines):
@@ -165,6 +168,11 @@ def _rejoined(block: Sequence[str], margin: int) -> str:
         else:
             joined += " " + line
     return joined
+
+
+def _is_short(lines: Sequence[str], margin: int) -> bool:
+    """Lines that all end far from the margin, each with room for the next: an address, a date, names below each other."""
+    return all(len(line) + 1 + len(following) < _SHORT * margin for line, following in pairwise(lines))
 
 
 def _is_verse(lines: Sequence[str], margin: int | None = None) -> bool:

@@ -21,6 +21,12 @@ _FENCES = (
 )
 _HEADER = re.compile(r"\A(?:[A-Za-z][\w -]{0,30}:[ \t]+\S.*\n(?:[ \t]+\S.*\n)*){2,}(?=[ \t]*\n)|\A(?:%[ \t].*\n){1,3}(?=[ \t]*\n)")
 """Lines of `Key: value`, or those of Pandoc's title, at the top."""
+_UNDER_TITLE = re.compile(r"\A(\s*#[ \t]+\S.*\n(?:[ \t]*\n)?)((?:[A-Z][\w /()-]{0,30}:[ \t]+\S.{0,160}\n){1,20})(?=[ \t]*\n)")
+_FIELD = re.compile(
+    r"^(?:(?:created|last edited)(?: \w+)?|updated|tags?|status|url|author|type|category|property|published|date):",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Fields that an exporting program lists under a page's title."""
 _HEADER_KEY = re.compile(r"(?:title|author|date|layout|created|updated|tags|category|categories|slug|subtitle|status|css)\b", re.IGNORECASE)
 _YAML_LINE = re.compile(r"^(?:[\w\"'. -]{1,60}:(?:\s|$)|#|\s*- )", re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?-->|(?<!\S)%%(?!\d).*?%%(?!\w)|\{>>.*?<<\}|\{--.*?--\}", re.DOTALL)
@@ -41,6 +47,10 @@ _MODULE_LINE = re.compile(
 _LIQUID_CODE = re.compile(r"\{%-?\s*(highlight|comment)\b.*?%\}.*?\{%-?\s*end\1\s*-?%\}", re.DOTALL)
 _SHORTCODE = re.compile(r"\{\{[<%].*?[%>]\}\}|\{%.*?%\}|\{\{[^{}\n]*\}\}", re.DOTALL)
 _ATTRIBUTES = re.compile(r"[ \t]*\{[:#.][^{}\n]*\}[ \t]*$", re.MULTILINE)
+_CONTENTS = re.compile(r"^[ \t]*(?:\[TOC\]|\[\[_?TOC_?\]\]|\{:toc\})[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_CITATION = re.compile(r"[ \t]?\[(?:[^\[\]\n@]{0,60}[ -])?-?@[\w:./+-]+[^\[\]\n]*\](?!\()")
+_SPAN = re.compile(r"(?<!!)\[([^\[\]\n]+)\]\{[.#:][^{}\n]*\}")
+_SUBSCRIPT = re.compile(r"(?<=[\w)\]])([~^])(?=[^\s~^])([^\s~^]{1,20})\1(?![~^])")
 _MARKER_LINE = re.compile(r"^[ \t]*(?::{3,}.*|\[TOC\]|\[\[_TOC_\]\]|(?:#[\w/-]+[ \t]*)+)$", re.MULTILINE)
 _CALLOUT = re.compile(r"^((?:[ \t]*>)+[ \t]*)\[![\w-]+\][+-]?[ \t]*", re.MULTILINE)
 _TASK = re.compile(r"^([ \t]*(?:[-*+]|\d+[.)])[ \t]+)\[[ xX/-]\][ \t]+", re.MULTILINE)
@@ -83,6 +93,9 @@ def front_matter(text: str) -> tuple[str, dict[str, Any]]:
             return text, {}
         if isinstance(matter, dict) and text[end : end + 1] in ("\n", ""):
             return text[end:].lstrip("\n"), matter
+    if (under := _UNDER_TITLE.match(text)) is not None and len(_FIELD.findall(under[2])) >= min(2, under[2].count("\n")):
+        lines = (line.partition(":") for line in under[2].split("\n"))
+        return under[1] + text[under.end() :], {key.strip().lower(): value.strip() for key, colon, value in lines if colon}
     if (header := _HEADER.match(text)) is not None and (header[0].startswith("%") or _HEADER_KEY.match(header[0])):
         lines = (line.partition(":") for line in header[0].split("\n"))
         return text[header.end() :], {key.strip().lower(): value.strip() for key, colon, value in lines if colon}
@@ -123,10 +136,10 @@ def _link_text(match: re.Match[str]) -> str:
 
 
 _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (_COMMENT, ""), (_EDITED, r"\1\2"), (_ABBREVIATION, ""), (_DEFINITION, "\n\n"), (_LIQUID_CODE, ""), (_GRID_TABLE, ""), (_PROPERTY, ""),
-    (_BLOCK_LINK, ""), (_MODULE_LINE, ""), (_FORMULA, ""), (_BLOCK_ID, ""), (_EMBED, ""), (_WIKI, _link_text), (_NOTE, "\n"),
-    (_NOTE_MARK, ""), (_INLINE_NOTE, r" (\1)"), (_SHORTCODE, ""), (_ATTRIBUTES, ""), (_MARKER_LINE, ""), (_CALLOUT, r"\1"), (_TASK, r"\1"),
-    (_HIGHLIGHT, r"\1"),
+    (_CONTENTS, ""), (_COMMENT, ""), (_EDITED, r"\1\2"), (_ABBREVIATION, ""), (_DEFINITION, "\n\n"), (_LIQUID_CODE, ""), (_GRID_TABLE, ""),
+    (_PROPERTY, ""), (_BLOCK_LINK, ""), (_MODULE_LINE, ""), (_FORMULA, ""), (_BLOCK_ID, ""), (_EMBED, ""), (_WIKI, _link_text),
+    (_NOTE, "\n"), (_NOTE_MARK, ""), (_INLINE_NOTE, r" (\1)"), (_CITATION, ""), (_SPAN, r"\1"), (_SUBSCRIPT, r"\2"), (_SHORTCODE, ""),
+    (_ATTRIBUTES, ""), (_MARKER_LINE, ""), (_CALLOUT, r"\1"), (_TASK, r"\1"), (_HIGHLIGHT, r"\1"),
 )  # fmt: skip
 """What CommonMark does not know, and what is put in its place, in this order."""
 

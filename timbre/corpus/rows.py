@@ -2,31 +2,35 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
+from timbre.corpus.encodings import decode
 from timbre.corpus.raw import RawDocument, Unread
 from timbre.corpus.sources import Source
+from timbre.corpus.turns import said_by, turns_of, without_thought
 from timbre.corpus.web import is_page, read_html
 
 TEXT_COLUMNS = (
     "text", "content", "body", "article", "story", "essay", "post", "document", "completion", "output", "response", "generation", "answer",
     "selftext", "message", "comment", "content_text", "full_text", "plain_text", "raw_content", "review", "review_text", "poem", "lyrics",
     "letter", "entry", "chapter", "passage", "paragraph", "narrative", "transcript", "prose", "chosen", "description", "body_text", "html",
-    "content_html", "body_html",
+    "content_html", "body_html", "paragraphs", "lines", "sentences",
 )  # fmt: skip
 """Where a text is looked for if no column is named; the first that a row has counts."""
 _DATE_COLUMNS = (
     "date", "created", "created_at", "published", "published_at", "pubdate", "timestamp", "time", "datetime", "created_utc",
     "creation_date", "date_published", "date_created", "publish_date", "post_date", "posted", "posted_at", "updated_at", "ts", "year",
 )  # fmt: skip
-_CHATS = ("messages", "conversations", "conversation", "turns", "chat", "chat_messages", "chosen", "output")
-_ROLES = {"gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "human": "user", "prompter": "user"}
+_INNER = ("rendered", "raw", "plain", "text", "value", "storage", "view", "html", "#text", "$t", "__cdata", "_")
+"""Where an object that stands in a text's place holds it: WordPress, Confluence, XML as JSON."""
 _NO_DATE = re.compile(r"(?:n/?a|none|null|nan|nat|unknown|undated|-|\?)?", re.IGNORECASE)
 _SLASHED = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{4})\b.*")
 _MILLISECONDS = 4_102_444_800
 _OLDEST, _NEWEST = 1000, 2100
+_BETWEEN = {"lines": "\n", "sentences": " "}
 _ONLY_WORDS = 5
 """A table's only column holds its texts, whatever it is called, where a row of it has as many words."""
 
@@ -55,14 +59,13 @@ def row_text(row: Mapping[str, Any], source: Source) -> str | Unread:
         names: Sequence[str] = (source.text_column,)
     else:
         names = TEXT_COLUMNS
-        chats = [row[chat] for chat in _CHATS if _is_chat(row.get(chat)) and not isinstance(row.get("text"), str)]
-        if chats or isinstance(row.get("mapping"), Mapping):
-            return _turns(chats[0] if chats else _of_a_tree(row), source.role)
+        if not isinstance(row.get("text"), str) and (turns := turns_of(row)) is not None:
+            return said_by(turns, source.role)
     by_name = _by_name(row)
     there = [by_name[_plain(name)] for name in names if _plain(name) in by_name]
-    texts = [text for column in there if (text := _written(row[column])) is not None]
+    texts = [text for column in there if (text := _written(row[column], _BETWEEN.get(_plain(column), "\n\n"))) is not None]
     if texts:
-        return next((text for text in texts if text.strip()), texts[0])
+        return without_thought(next((text for text in texts if text.strip()), texts[0]))
     (only,) = row.values() if len(row) == 1 else (None,)
     found = only if isinstance(only, str) and not there and source.text_column == "text" and len(only.split()) >= _ONLY_WORDS else None
     if (found := found or _inside(row, names[0])) is not None:
@@ -92,53 +95,21 @@ def _by_name(row: Mapping[str, Any]) -> dict[str, str]:
     return {_plain(str(column)): column for column in row}
 
 
-def _written(value: Any) -> str | None:
-    """The text of a cell: a string, or a list of paragraphs or of parts."""
+def _written(value: Any, between: str = "\n\n", depth: int = 3) -> str | None:
+    """The text of a cell: a string, bytes of one, a list of paragraphs, lines or parts, or an object that holds such."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-        return "\n\n".join(value)
-    if isinstance(value, list) and any(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in value):
-        return "".join(part if isinstance(part, str) else str(part.get("text", "")) for part in value if isinstance(part, str | Mapping))
+    if isinstance(value, bytes):
+        with suppress(ValueError):
+            return decode(value, "", "").text
+    if isinstance(value, list) and any(isinstance(part, str) or (isinstance(part, Mapping) and "text" in part) for part in value):
+        strings = all(isinstance(part, str) for part in value)
+        parts = (part if isinstance(part, str) else part.get("text") for part in value if isinstance(part, str | Mapping))
+        return (between if strings else "").join(part for part in parts if isinstance(part, str))
+    if isinstance(value, Mapping) and depth:
+        inner = (_written(value[name], between, depth - 1) for name in _INNER if name in value)
+        return next((text for text in inner if text is not None), None)
     return None
-
-
-def _is_chat(value: Any) -> bool:
-    return isinstance(value, list | tuple) and any(isinstance(turn, Mapping) for turn in value)
-
-
-def _turns(messages: Sequence[Any], role: str) -> str | Unread:
-    found, roles = [], []
-    for message in messages:
-        if not isinstance(message, Mapping):
-            continue
-        named = message.get("role") or message.get("from") or message.get("author") or message.get("speaker") or message.get("sender") or ""
-        who = str(named.get("role", "") if isinstance(named, Mapping) else named).lower()
-        who = _ROLES.get(who, who)
-        roles.append(who)
-        if who == role.lower() and (said := _said(message.get("content", message.get("value", message.get("text"))))):
-            found.append(said)
-    if found:
-        return "\n\n".join(found)
-    return Unread(
-        "", f"no turn of the role {role!r} in this chat; it has {', '.join(dict.fromkeys(roles)) or 'none'}: name one with --role"
-    )
-
-
-def _of_a_tree(row: Mapping[str, Any]) -> list[Any]:
-    """The turns of an exported conversation whose messages stand in a tree: those of the branch that was shown last."""
-    nodes = {name: node for name, node in row["mapping"].items() if isinstance(node, Mapping)}
-    parents = {node.get("parent") for node in nodes.values()}
-    place = (
-        row.get("current_node")
-        if row.get("current_node") in nodes
-        else next((name for name in reversed(nodes) if name not in parents), None)
-    )
-    branch: list[Any] = []
-    while place in nodes and len(branch) < len(nodes):
-        branch.append(nodes[place].get("message"))
-        place = nodes[place].get("parent")
-    return branch[::-1]
 
 
 def _inside(row: Mapping[str, Any], dotted: str) -> str | None:
@@ -147,25 +118,6 @@ def _inside(row: Mapping[str, Any], dotted: str) -> str | None:
     for part in dotted.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value if isinstance(value, str) else None
-
-
-def is_turn(value: Any) -> bool:
-    """Whether that is one turn of a chat: somebody who says something."""
-    return (
-        isinstance(value, Mapping) and isinstance(value.get("role") or value.get("from"), str) and bool({"content", "value"} & value.keys())
-    )
-
-
-def _said(content: Any) -> str:
-    """What a turn says: a string, a list of parts of which the text ones count, or an object with such parts."""
-    if isinstance(content, Mapping):
-        content = content.get("parts", content.get("text"))
-    if isinstance(content, str):
-        return content.strip()
-    if isinstance(content, list | tuple):
-        parts = [part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, str | Mapping)]
-        return "\n\n".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
-    return ""
 
 
 def _row_date(row: Mapping[str, Any], source: Source) -> str | None:

@@ -48,7 +48,15 @@ def _of_pages(text: str, is_heading: Callable[[str], bool]) -> str:
         for place in places:
             if len(page[place].strip()) <= _RUNNING_LENGTH and counted[_running(page[place])] >= fewest and not is_heading(page[place]):
                 page[place] = ""
-    return "\f".join("\n".join(page) for page in pages)
+    whole = "\n".join(pages[0])
+    for page in pages[1:]:
+        before, after = whole.rstrip().rpartition("\n")[2], next((line for line in page if line.strip()), "")
+        text = "\n".join(page)
+        goes_on = (
+            before.strip() and after.strip() and not is_heading(before) and not is_heading(after) and _is_cut([before, "", after], 1, 1)
+        )
+        whole = f"{whole.rstrip()}\n{text.lstrip(chr(10))}" if goes_on else f"{whole}\f{text}"
+    return whole
 
 
 def _stands_alone(page: Sequence[str], place: int) -> bool:

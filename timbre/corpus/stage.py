@@ -59,4 +59,4 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-STAGE: Stage[CorpusConfig] = Stage("corpus", 10, _build)
+STAGE: Stage[CorpusConfig] = Stage("corpus", 11, _build)

@@ -15,8 +15,9 @@ from typing import Any
 from timbre.corpus.chats import chat_documents, messages_of_json
 from timbre.corpus.encodings import decode
 from timbre.corpus.raw import RawDocument, Unread
-from timbre.corpus.rows import from_row, has_text, is_turn
+from timbre.corpus.rows import from_row, has_text
 from timbre.corpus.sources import Source
+from timbre.corpus.turns import is_turn
 from timbre.words import count_words
 
 _LARGEST_CELL = 256 << 20
@@ -190,8 +191,23 @@ def read_csv(path: Path, name: str, source: Source) -> Read:
     yield from documents_of(_cells(text, told[1] if told else _delimiter(text, name), name, skipped=told is not None), source)
 
 
+def _is_unquoted(text: str, delimiter: str) -> bool:
+    """Whether quotes stand for themselves: taken as quotes they would swallow ends of lines, and without them every line has its cells."""
+    if '"' not in text or delimiter == ",":
+        return False
+    lines = [line for line in text.splitlines() if line]
+    wide = lines[0].count(delimiter)
+    if not wide or any(line.count(delimiter) != wide for line in lines):
+        return False
+    try:
+        return any("\n" in cell for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) for cell in row)
+    except csv.Error:
+        return True
+
+
 def _cells(text: str, delimiter: str, name: str, *, skipped: bool) -> Rows:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    quoting = csv.QUOTE_NONE if _is_unquoted(text, delimiter) else csv.QUOTE_MINIMAL
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
     header: list[str] | None = None
     while True:
         try:

@@ -20,7 +20,8 @@ _FURNITURE_NAME = re.compile(
     r"(?:^|[\s_-])(?:nav(?:bar|igation|menu)?|menu|side-?bar|foot(?:er)?|site-?header|masthead|breadcrumbs?|cookies?|consent|gdpr|shar(?:e|ing)|social"
     r"|related|recommended|comments?|respond|disqus|subscribe|subscription|newsletter|signup|adverts?|advertisement|ads?|promo|sponsor|pagination"
     r"|pager|skip-?link|byline|post-?meta|entry-?meta|tag-?(?:list|cloud)|tags|toc|popup|modal|banner|copyright|printfooter|editsection|navbox"
-    r"|catlinks|widget)(?:$|[\s_-])",
+    r"|catlinks|widget|reflist|references|refbegin|site-?notice|site-?sub|content-?sub|infobox|related-?posts|post-?profile|poster(?:-?info)?"
+    r"|user-?info|message-user|signature|author-?(?:bio|box|card|info)|reading-?time|onetrust[\w-]*|didomi[\w-]*|jp-relatedposts)(?:$|[\s_-])",
     re.IGNORECASE,
 )
 _WITH_FURNITURE = re.compile(r"(?:^|(?<=\s))\S*(?:^|\s|[_-])(?:has|no|with(?:out)?|hide|is|in|beside)[_-]\S*", re.IGNORECASE)
@@ -57,6 +58,7 @@ _FRAMES = re.compile(r"</?(?:frameset|frame|noframes)\b[^>]*>", re.IGNORECASE)
 """A parser that knows frames skips what stands beside them."""
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _NOTE_MARK = re.compile(r"\[?\(?(?:\d{1,3}|[*†‡]|[a-z])\)?\]?")
+_BACK = re.compile(r"[\s\[(]*[↩↵⏎⤴↑⇑⇧⮐^△▲][\ufe0e\ufe0f]?[\s\])]*")
 _TAG = re.compile(
     r"</?(?:p|br|div|h[1-6]|li|ul|ol|blockquote|article|section|table|tr|td|hr|center|font|span)\b[^<>]*>|</(?:em|strong|i|b|a|u|cite)>",
     re.IGNORECASE,
@@ -176,7 +178,9 @@ def _drop_furniture(root: Any, shown: int) -> None:
 
 
 def _is_mark(node: Any) -> bool:
-    """A mark that leads to a note of an e-book."""
+    """A mark that leads to a note of an e-book, or back from a note to where it is asked for."""
+    if node.tag in ("a", "span") and (_BACK.fullmatch(node.text() or "") is not None):
+        return True
     kind = f"{node.attributes.get('epub:type') or ''} {node.attributes.get('role') or ''}"
     return "noteref" in kind and _NOTE_MARK.fullmatch((node.text() or "").strip()) is not None
 

@@ -27,7 +27,7 @@ _DASH = re.compile(
     r" ?(?<!-)(?:--+|[—―])(?!-) ?|(?<=[\p{L}\p{P}]|^) ?– ?(?=[\p{L}\p{P}]|$)|(?<=[\p{L}\p{N}\p{P}]) [-–] (?=[\p{L}\p{N}\p{P}])",
     re.MULTILINE,
 )
-_DOTS = re.compile(r" ?(?:\.(?: ?\.){2,}|…[.…]*)( ?(?=[\p{L}\p{N}]))?")
+_DOTS = re.compile(r" ?(?:\.(?: ?\.){2,}(?: ?…)*|(?:\. ?)*…(?: ?[.…])*)( ?(?=[\p{L}\p{N}]))?")
 _SET, _SET_MARKS = re.compile(r"[\s\"'—–-]+"), re.compile(r"[\"'—–-]")
 _MARKS_ALIKE = 0.1
 _LINE_ENDS = re.compile(r"\r+\n|\r")
