@@ -206,8 +206,9 @@ def _is_unquoted(text: str, delimiter: str) -> bool:
 
 
 def _cells(text: str, delimiter: str, name: str, *, skipped: bool) -> Rows:
-    quoting = csv.QUOTE_NONE if _is_unquoted(text, delimiter) else csv.QUOTE_MINIMAL
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
+    lines = io.StringIO(text, newline="")
+    unquoted = _is_unquoted(text, delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE) if unquoted else csv.reader(lines, delimiter=delimiter)
     header: list[str] | None = None
     while True:
         try:
