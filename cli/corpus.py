@@ -107,7 +107,12 @@ def add(
         print(
             json.dumps(
                 told
-                | {"consent_recorded": agreed, "changes": added.changes.as_json(), "renamed": added.changes.renamed}
+                | {
+                    "unused_options": _unused(reading, added.summary),
+                    "consent_recorded": agreed,
+                    "changes": added.changes.as_json(),
+                    "renamed": added.changes.renamed,
+                }
                 | added.summary.as_json()
                 | counted
             )
@@ -122,6 +127,8 @@ def add(
         print(f"skipped {'1 file whose ending' if count == 1 else f'{count} files whose endings'} no reader knows: {named}")
     if added.lists:
         print(fill(f"an export's own lists, no texts: {', '.join(map(_visible, added.lists))}", _WIDTH, subsequent_indent="  "))
+    if unused := _unused(reading, added.summary):
+        print(fill(f"note: {', '.join(unused)}: not used, since no file here has rows", _WIDTH))
     if not agreed:
         print(fill(_UNASKED.format(licence=added.source.licence), _WIDTH))
     if little:
@@ -188,6 +195,14 @@ def remove(
         print(json.dumps({"removed": sources, "styles_removed": styles}))
         return
     print(f"removed {', '.join(sources)}" + (f"; nothing is left of style {', '.join(styles)}" if styles else ""))
+
+
+def _unused(reading: dict[str, Any], summary: "Summary") -> list[str]:
+    """Options about columns and turns that decide nothing, as no file is a table or a chat."""
+    from timbre.corpus.kinds import ROWS
+
+    asked = [f"--{field.replace('_', '-')}" for field in reading if field != "encoding"]
+    return [] if ROWS & summary.kinds.keys() or not summary.kinds else asked
 
 
 def _is_quick(path: Path) -> bool:

@@ -85,7 +85,7 @@ def decode(data: bytes, name: str, encoding: str = "") -> Decoded:
 
 def _unmarked(data: bytes, name: str) -> Decoded:
     """The text of a file that nothing in it says the encoding of."""
-    if data.endswith(b"\0\0\0\0") and b"\0" not in (written := data.rstrip(b"\0")):
+    if data.endswith(b"\0\0\0\0") and (written := data.rstrip(b"\0")) and b"\0" not in written:
         data = written  # a disk's block, or a database's field, filled up
     head = data[:_LOOKED_AT]
     if (offset := data.find(b"\0")) >= 0 or len(head.translate(None, _BINARY)) < len(head):

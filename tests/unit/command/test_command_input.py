@@ -187,6 +187,8 @@ def test_a_style_with_little_text_is_told_what_will_come_of_it(home: Path, tmp_p
     (texts / "copy.txt").write_text((texts / "1.txt").read_text())
     alone = json.loads(typed(*add[:3], "--style", "alone", *add[5:], "--json").output)
     assert (alone["read"], alone["kept"], alone["documents"], alone["counted"]) == (21, 19, 19, "kept"), "what is left out does not count"
+    unused = typed(*add[:3], "--style", "columns", *add[5:], "--text-column", "body", "--encoding", "utf-8", "--dry-run")
+    assert "note: --text-column: not used, since no file here has rows" in unused.output
 
 
 def test_a_negative_seed_is_refused(home: Path) -> None:
