@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from timbre.tasks.release import Released
     from timbre.tasks.stage import Built
 
+_JUDGED = ".verdict"
+"""Whose pages these are: the digest of the verdict that the report shows."""
 REPORT, DATA, DATA_DOCS, COMPARISON, TARGET = "report.html", "data.html", "data_docs", "comparison.html", "target.html"
 
 
@@ -67,6 +69,7 @@ def link_pages(style: str, built: Mapping[str, "Built"], released: "Released") -
     page = built["verdict"].open().file(REPORT).read_text(encoding="utf-8")
     (folder / REPORT).unlink(missing_ok=True)  # a link of before
     write_atomically(folder / REPORT, with_release(page, Release(_facts(built, released), links)).encode())
+    write_atomically(folder / _JUDGED, built["verdict"].digest.encode())
     if released.version is not None:
         from timbre.tasks.studies import show_studies
 
@@ -143,6 +146,16 @@ def _target_page(built: Mapping[str, "Built"], page: Path) -> None:
     from timbre.targets.page import passage_page
 
     write_atomically(page, passage_page(inspect_passage(built["target"].open(), built["model"].open(), 0)).encode())
+
+
+def pages_of(style: str, verdict: str) -> dict[str, Path]:
+    """Report and Data Docs of a verdict at their stable place; nothing where the newest release of the style was another."""
+    folder = latest_folder(style)
+    mark = folder / _JUDGED
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != verdict:
+        return {}
+    places = {"report": folder / REPORT, "data_docs": folder / DATA_DOCS / "index.html"}
+    return {name: place for name, place in places.items() if place.is_file()}
 
 
 def latest_page(style: str, name: str = REPORT) -> Path:

@@ -10,6 +10,7 @@ from timbre.registry.promotion import gone, heal
 from timbre.settings import settings
 from timbre.tasks.canary import figures_of
 from timbre.tasks.context import known_style, open_store, publishing, transitions_of, verdicts_of
+from timbre.tasks.latest import pages_of
 
 
 def models(style: str | None = None) -> list[dict[str, Any]]:
@@ -52,13 +53,15 @@ def _row(name: str, store: ModelRegistry, ledger: Ledger) -> dict[str, Any]:
 
 
 def _pages(verdict: str) -> dict[str, str | None]:
-    """Where the champion's report and Data Docs lie; None where they are not on this machine."""
+    """Where the champion's report and Data Docs lie: at the place that stays where they are the newest; None if not on this machine."""
     store = open_store()
     places: dict[str, str | None] = {"report": None, "data_docs": None}
     try:
         judged = store.open("verdict", verdict)
         places["report"] = str(judged.file("report.html"))
-        places["data_docs"] = str(store.open("corpus", judged.json("verdict.json")["subject"]["corpus"]).path / "data_docs" / "index.html")
+        corpus = store.open("corpus", judged.json("verdict.json")["subject"]["corpus"])
+        places["data_docs"] = str(corpus.path / "data_docs" / "index.html")
+        places |= {name: str(place) for name, place in pages_of(str(corpus.manifest.config["style"]), verdict).items()}
     except (ValueError, KeyError, IntegrityError):
         pass
     return places

@@ -15,7 +15,7 @@ from timbre.config import Frozen
 from timbre.gates.made import FACTS_HERE, LINKS_HERE
 from timbre.progress import SILENT
 from timbre.settings import settings
-from timbre.tasks.latest import COMPARISON, DATA_DOCS, REPORT, latest_folder, link_pages, point_latest
+from timbre.tasks.latest import COMPARISON, DATA_DOCS, REPORT, latest_folder, link_pages, pages_of, point_latest
 from timbre.tasks.release import Released
 from timbre.tasks.stage import Built
 
@@ -72,6 +72,9 @@ def test_the_newest_report_says_which_version_it_is_and_leads_to_the_other_pages
     with pytest.warns(UserWarning):
         link_pages("literary", built, released.model_copy(update={"version": 4, "champion": 3}))
     assert "v4, not the champion" in page.read_text()
+    stable = pages_of("literary", built["verdict"].digest)
+    assert stable == {"report": page, "data_docs": page.parent / "data_docs" / "index.html"}
+    assert pages_of("literary", "f" * 64) == {}, "the newest pages are of another verdict"
     seconds = sum(one.open().manifest.built["seconds"] for one in built.values())
     assert f"for all steps, {2 * seconds:.2f} at 7200 an hour" in page.read_text()
 
