@@ -1,6 +1,7 @@
 """The whole road as a newcomer walks it: the real flow, DVC, Great Expectations, MLflow and ONNX on a tiny model."""
 
 import dataclasses
+import json
 import signal
 import sqlite3
 import subprocess
@@ -175,6 +176,43 @@ def test_a_run_whose_measuring_crashed_fails_and_the_next_run_measures_again(
     assert {name for name, step in again["steps"].items() if not step["cached"]} == {"evaluation", "verdict"}
     assert (again["exit"], again["verdict"], again["promoted"]) == (0, "PASS", True)
     assert [row["outcome"] for row in place.json("history", "--verdicts")][-2:] == ["FAIL", "PASS"]
+
+
+def test_a_project_that_marks_its_texts_measures_a_release_marked_and_its_answers_are_found(
+    walked: "tuple[Checkout, dict[str, object]]", tmp_path: Path
+) -> None:
+    from tests.unit.serving.conftest import serving
+    from timbre.inference.generation import MEASURED
+
+    place, first = walked
+    options = ("--style", "tiny", "--model", str(place.model))
+
+    def marks(outcome: dict[str, Any]) -> float:
+        folder = place.home / "artifacts" / "generations" / outcome["steps"]["generations"]["digest"]
+        rows = [json.loads(line) for line in (folder / "generations.jsonl").read_text().splitlines()]
+        drawn = [row["token_ids"] for row in rows if row["kind"] == "style" and row["sampler"] == "serving"]
+        return MEASURED.detect([token for ids in drawn for token in ids]).p_value
+
+    asked = place.run(**{"evaluation.watermark": True})
+    assert (asked["exit"], asked["verdict"], asked["promoted"]) == (0, "PASS", True)
+    written = {"base_generations", "base_memorisation", "base_evaluation", "generations", "evaluation", "verdict"}
+    assert {name for name, step in asked["steps"].items() if not step["cached"]} == written
+    assert marks(asked) < 0.01 < marks(first)
+    policy = place.root / "data" / "serving.toml"
+    shipped = policy.read_text()
+    policy.write_text(shipped.replace('watermark = "request"', 'watermark = "long"'))
+    try:
+        again = place.run()
+        assert all(step["cached"] for step in again["steps"].values()) and again["version"] == asked["version"]
+        assert place.timbre("serve", "--new-watermark-key").returncode == 0
+        with serving(place.home, *options, "--limit", "max_tokens=400", TIMBRE_ROOT=str(place.root)) as server:
+            for name, more in (("marked", {}), ("plain", {"watermark": False})):
+                texts = [server.text("It was", max_tokens=230, seed=seed, **more)["choices"][0]["text"] for seed in range(40)]
+                (tmp_path / name).write_text("".join(texts), encoding="utf-8")
+    finally:
+        policy.write_text(shipped)
+    told = {name: place.json("detect", str(tmp_path / name), *options) for name in ("marked", "plain")}
+    assert told["marked"]["marked"] and not told["plain"]["marked"] and told["plain"]["tokens"] > 200, told
 
 
 def _started_for(home: Path) -> list[str]:

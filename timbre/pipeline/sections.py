@@ -52,10 +52,15 @@ def of_prompts(config: ReleaseConfig) -> BaseModel:
 
 
 def of_generations(config: ReleaseConfig) -> BaseModel:
-    """The part of the evaluation that a model is run for; its texts are marked where those of the server are unasked."""
+    """The part of the evaluation that a model is run for."""
+    return _measured(config).of_generations()
+
+
+def _measured(config: ReleaseConfig) -> EvaluationConfig:
+    """The evaluation, with marked texts where those of the server are marked unasked."""
     from timbre.serving.policy import project_policy
 
-    asked = config.evaluation.of_generations()
+    asked = config.evaluation
     return asked if project_policy().watermark == "request" else asked.model_copy(update={"watermark": True})
 
 
@@ -63,7 +68,7 @@ def of_evaluation(config: ReleaseConfig) -> EvaluationConfig:
     """With yes or no for the sentence encoder, and readers by name."""
     from timbre.evaluation.readers import canonical_readers
 
-    evaluation = canonical_readers(config.evaluation)
+    evaluation = canonical_readers(_measured(config))
     if evaluation.encoder is not None:
         return evaluation
     from timbre.inference.embeddings import encoder_is_here

@@ -210,7 +210,7 @@ def test_a_project_that_marks_what_it_serves_measures_marked_texts_and_others_ke
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from timbre.config import ReleaseConfig
-    from timbre.pipeline.sections import of_generations
+    from timbre.pipeline.sections import of_evaluation, of_generations
     from timbre.settings import settings
 
     assert "watermark" not in of_generations(ReleaseConfig()).model_dump(mode="json")
@@ -219,7 +219,9 @@ def test_a_project_that_marks_what_it_serves_measures_marked_texts_and_others_ke
     monkeypatch.setenv("TIMBRE_ROOT", str(tmp_path))
     settings.cache_clear()
     try:
-        assert of_generations(ReleaseConfig()).model_dump(mode="json")["watermark"] is True
+        written = of_generations(ReleaseConfig())
+        assert written.model_dump(mode="json")["watermark"] is True
+        assert of_evaluation(ReleaseConfig()).of_generations() == written, "what is measured is what was written"
     finally:
         monkeypatch.undo()
         settings.cache_clear()

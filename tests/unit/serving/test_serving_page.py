@@ -62,6 +62,13 @@ def test_base_and_champion_are_written_side_by_side_and_shared_by_a_link(server:
         write(page)
         expected = [server.text(**asked, temperature=1, **more)["choices"][0]["text"] for more in ({"strength": 0}, {"diversity": 0.5})]
         assert texts(page) == [asked["prompt"] + text for text in expected]
+        page.evaluate("document.getElementById('write').click()")
+        waiting = page.evaluate("[...document.querySelectorAll('article > .note')].map(one => one.textContent)")
+        assert "made ready when it is first asked" in waiting[0] and waiting[1] == "waiting for the first word"
+        page.until("document.getElementById('write').disabled === false")
+        assert not any(
+            "waiting" in note for note in page.evaluate("[...document.querySelectorAll('article > .note')].map(one => one.textContent)")
+        )
         page.evaluate("document.querySelector('input[value=likely]').click()")
         kinds = page.evaluate("[...document.querySelectorAll('.say span[class^=p]')].map(one => one.className)")
         assert len(kinds) == 48 and set(kinds) <= {"p0", "p1", "p2", "p3"} and texts(page)[0].endswith(expected[0])

@@ -177,6 +177,7 @@ function draw(column) {
   column.place.querySelector(".say").replaceChildren(span(column.given.prompt, "given"), ...parts);
   column.place.querySelector("h3").textContent = title(column, column.given);
   const about = column.about ? [`seed ${column.about.seed}`, ...(column.kind === "voice" ? [`bundle ${column.about.bundle.slice(0, 12)}`] : [])] : [];
+  if (stopping && !column.about) about.push(column.kind === "voice" ? "waiting for the first word" : "waiting for the first word: this model is made ready when it is first asked");
   if (column.tokens.length) about.push(`${column.tokens.length} tokens`);
   if (column.finish === "length") about.push("cut at its length");
   if (column.distance !== undefined) about.push(`${column.distance.toFixed(2)} human spreads from the style`);
@@ -200,8 +201,8 @@ async function write() {
   columns = kinds.map((kind) => newColumn(kind, given));
   $("texts").replaceChildren(...columns.map((column) => column.place));
   $("answers").hidden = false;
-  columns.forEach(draw);
   stopping = new AbortController();
+  columns.forEach(draw);
   $("write").disabled = true; $("stop").disabled = false;
   told();
   const ended = await Promise.allSettled(columns.map((column) => fillColumn(column, given, stopping.signal)));
