@@ -29,7 +29,6 @@ PROFILES: dict[str, dict[str, Any]] = {
         "training": {
             "epochs": 3,
             "replay_weight": 0.3,
-            "refusals": True,
             "base_kl_weight": 10.0,  # docs/explanation/objectives.md, "The standard profile": what it holds, and what it costs
             "validation_tokens": 8_192,
             "evaluate_every": 16,
