@@ -57,4 +57,4 @@ def verdict_document(judgement: "Judgement", policy: "Policy", policy_digest: st
     }
 
 
-STAGE: Stage[GateConfig] = Stage("verdict", 8, _build)
+STAGE: Stage[GateConfig] = Stage("verdict", 9, _build)
