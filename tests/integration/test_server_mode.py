@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import urllib.error
@@ -217,22 +218,44 @@ def test_deploying_again_changes_nothing_and_every_deployment_runs_on_the_worker
     servers.api(f"/deployments/{weekly['id']}/schedules/{weekly['schedules'][0]['id']}", {"active": False}, "PATCH")
     assert {"automation/timbre: zombie", "automation/timbre: crash", "automation/timbre: failed gate"} <= {row["name"] for row in deployed}
     assert ("timbre-gpu", 1) in [(limit["name"], limit["limit"]) for limit in before["v2/concurrency_limits"]]
-    champion = servers.models()[0]["champion"]
+    champion, address = servers.models()[0]["champion"], f"http://127.0.0.1:{_free_port()}"
     values = {
         **servers.parameters(), "model": str(servers.place.model), "version": champion,
-        "dry_run": True, "minutes": 0, "reason": "rehearsal", "seed": 1,
+        "dry_run": True, "minutes": 0, "reason": "rehearsal", "seed": 1, "port": int(address.rpartition(":")[2]), "address": address,
         "path": str(servers.place.root / "texts.jsonl"), "by": "Data team", "author": "various", "licence": "CC0-1.0", "consent": "CC0-1.0",
     }  # fmt: skip
-    ends = {}
-    for name in (row["name"] for row in deployed if row["pool"]):
-        wanted = servers.api(f"/deployments/name/{name}")["parameter_openapi_schema"]
-        given = {field: values[field] for field in wanted["properties"] if field in values}
-        assert set(wanted.get("required", [])) <= set(given), f"{name} asks for more than this test knows"
-        if name.startswith("handin"):
-            given["style"] = "harbour"
-        run = servers.ended(servers.start_run(name, given))
+    names, ends = [row["name"] for row in deployed if row["pool"]], {}
+    (serve,) = [name for name in names if name.startswith("serve/")]
+    names.sort(key=lambda name: (name == serve, name.startswith("serving/")))  # the server last, which goes on until it is cancelled
+    for name in names[:-1]:
+        if name.startswith("serving/"):
+            serving = servers.start_run(serve, _given(servers, serve, values))
+            assert until(lambda: _ready(address), 300), servers.log("worker")
+        run = servers.ended(servers.start_run(name, _given(servers, name, values)))
         ends[name] = (run["state_type"], run["state"]["message"] if run["state_type"] != "COMPLETED" else "")
     assert {end[0] for end in ends.values()} == {"COMPLETED"}, ends
+    servers.api(f"/flow_runs/{serving}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    assert servers.ended(serving)["state_type"] == "CANCELLED", servers.log("worker")
+    assert until(lambda: not _ready(address), 60), "a cancelled run ends its server"
+
+
+def _given(servers: Topology, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The values that a deployment's form asks for."""
+    wanted = servers.api(f"/deployments/name/{name}")["parameter_openapi_schema"]
+    given = {field: values[field] for field in wanted["properties"] if field in values}
+    assert set(wanted.get("required", [])) <= set(given), f"{name} asks for more than this test knows"
+    return given | {"style": "harbour"} if name.startswith("handin") else given
+
+
+def _ready(address: str) -> bool:
+    with suppress(OSError), urllib.request.urlopen(f"{address}/ready", timeout=10) as response:
+        return bool(response.status == 200)
+    return False
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def test_no_password_stands_in_any_database_object_or_file(servers: Topology, released: dict[str, Any]) -> None:
