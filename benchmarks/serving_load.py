@@ -185,9 +185,11 @@ def load(home: Home, requests: int, at_once: int, tokens: int) -> dict[str, Any]
     with serving(home.path, "--workers", "2", "--limit", f"waiting={4 * at_once}") as server:
         done: list[dict[str, Any]] = []
         kept = threading.Lock()
-        again = [0]
+        again, promoted = [0], threading.Event()
 
         def ask(number: int) -> None:
+            if number >= 2 * requests // 5:
+                promoted.wait(300)  # a tiny model would have answered all before a busy server has looked for another champion
             found = _ask(server.address, number, tokens, again)
             with kept:
                 done.append(found)
@@ -201,7 +203,7 @@ def load(home: Home, requests: int, at_once: int, tokens: int) -> dict[str, Any]
             home.move(version, kind)  # type: ignore[arg-type]
             _until(lambda version=version: server.served() == version)  # type: ignore[misc]
         before = server.memory_mib()
-        killer = threading.Thread(target=_disturb, args=(home, server, done, requests))
+        killer = threading.Thread(target=_disturb, args=(home, server, done, requests, promoted))
         killer.start()
         ask_many(requests // 10, requests - requests // 10)
         killer.join()
@@ -227,7 +229,8 @@ def _same(texts: dict[tuple[int, str], set[str]]) -> int:
     return int(bool(both) and all(one == two for one, two in both))
 
 
-def _disturb(home: Home, server: Server, done: list[dict[str, Any]], requests: int) -> None:
+def _disturb(home: Home, server: Server, done: list[dict[str, Any]], requests: int, promoted: threading.Event) -> None:
+    """Promote, roll back and kill a process; `promoted` is set when the promotion is followed; most requests wait for it."""
     first = requests // 10
     for share, act in ((0.25, "promote"), (0.5, "rollback"), (0.75, "kill")):
         _until(lambda share=share: len(done) >= first + share * (requests - first) or len(done) >= requests)  # type: ignore[misc]
@@ -235,6 +238,9 @@ def _disturb(home: Home, server: Server, done: list[dict[str, Any]], requests: i
             server.workers()[0].send_signal(signal.SIGKILL)
         else:
             home.move(2 if act == "promote" else 1, act)  # type: ignore[arg-type]
+        if act == "promote":
+            _until(lambda: server.served() == 2)
+            promoted.set()
 
 
 def _ask(address: str, number: int, tokens: int, again: list[int]) -> dict[str, Any]:
