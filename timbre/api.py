@@ -361,4 +361,6 @@ def _replay(model: Model, config: TrainingConfig) -> "list[Example]":
 
     if (config.replay_weight == 0 and config.base_kl_weight == 0) or config.replay_items == 0:
         return []
-    return encode_replay(read_replay(settings().file("data/replay/replay.jsonl")), model.tokenizer, model.context)
+    names = ["replay", *(["refusals"] if config.refusals else [])]
+    items = read_replay(*(settings().file(f"data/replay/{name}.jsonl") for name in names))
+    return encode_replay(items, model.tokenizer, model.context)

@@ -296,7 +296,7 @@ class ArtifactStore:
         with FileLock(lock_path(self.home, key)):
             if (found := self.find(stage.name, key)) is not None:
                 return found
-            if (shared := SharedArtifacts.named()) is not None and (found := self._fetched(shared, stage.name, key)) is not None:
+            if (shared := SharedArtifacts.named(self.home)) is not None and (found := self._fetched(shared, stage.name, key)) is not None:
                 shutil.rmtree(scratch, ignore_errors=True)
                 return found
             scratch.mkdir(parents=True, exist_ok=True)

@@ -88,11 +88,21 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
 
-    @field_validator("data_registry", "data_remote", "artifact_store")
+    @field_validator("data_registry", "data_remote")
     @classmethod
     def _without_password(cls, url: str | None) -> str | None:
         if url is not None and "://" in url and urlsplit(url).password is not None:
             raise ValueError("holds a password, which would be committed and printed: use a git credential helper, or DVC's config.local")
+        return url
+
+    @field_validator("artifact_store")
+    @classmethod
+    def _one_place(cls, url: str | None) -> str | None:
+        """A folder by its whole path: child processes, which may work elsewhere, are told the same one."""
+        if url is None or "://" not in url:
+            return None if not url else str(Path(url).expanduser().absolute())
+        if urlsplit(url).password is not None:
+            raise ValueError("holds a password, which would be printed: give it by the environment (AWS_SECRET_ACCESS_KEY, for example)")
         return url
 
     def file(self, name: str) -> Path:

@@ -141,17 +141,21 @@ class Dvc:
 
     def _environment(self) -> dict[str, str]:
         settings, here = self.settings, clean_environment()
-        return here | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{here.get('PATH', os.defpath)}",
-            "DVC_NO_ANALYTICS": "1",
-            "DVC_SITE_CACHE_DIR": here.get("DVC_SITE_CACHE_DIR", str((settings.home / "dvc").absolute())),
-            "TIMBRE_ROOT": str(settings.root.absolute()),
-            "TIMBRE_HOME": str(settings.home.absolute()),
-            "TIMBRE_START": str((settings.start or Path()).absolute()),
-            "TIMBRE_DEVICE": settings.device,
-            "TIMBRE_DTYPE": settings.dtype,
-            "TIMBRE_THREADS": str(settings.threads),
-        }
+        return (
+            here
+            | {
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{here.get('PATH', os.defpath)}",
+                "DVC_NO_ANALYTICS": "1",
+                "DVC_SITE_CACHE_DIR": here.get("DVC_SITE_CACHE_DIR", str((settings.home / "dvc").absolute())),
+                "TIMBRE_ROOT": str(settings.root.absolute()),
+                "TIMBRE_HOME": str(settings.home.absolute()),
+                "TIMBRE_START": str((settings.start or Path()).absolute()),
+                "TIMBRE_DEVICE": settings.device,
+                "TIMBRE_DTYPE": settings.dtype,
+                "TIMBRE_THREADS": str(settings.threads),
+            }
+            | ({"TIMBRE_ARTIFACT_STORE": settings.artifact_store} if settings.artifact_store else {})
+        )
 
 
 def _last(finished: Finished) -> str:

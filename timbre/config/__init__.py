@@ -15,6 +15,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from timbre.config.base import Frozen as Frozen
 from timbre.config.base import FrozenT as FrozenT
+from timbre.config.base import Grown as Grown
 from timbre.config.base import ModelConfig as ModelConfig
 from timbre.config.base import read_toml as read_toml
 from timbre.config.evaluation import SERVING as SERVING
@@ -156,7 +157,7 @@ class LevelledTargetConfig(TargetConfig):
         return TargetConfig(**{name: getattr(self, name) for name in TargetConfig.model_fields})
 
 
-class TrainingConfig(Frozen):
+class TrainingConfig(Grown):
     """Towards the target (`forward_kl`), or towards the observed token (`sft`) and the other baselines, in the same code."""
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -192,6 +193,12 @@ class TrainingConfig(Frozen):
     patience: int = Field(3, ge=1, description="Looks without improvement before stopping.")
     checkpoint_every: int = Field(1, ge=1, description="Optimizer steps between checkpoints.")
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _refusals_are_practised(self) -> "TrainingConfig":
+        if self.refusals and 0 in (self.replay_weight, self.replay_items):
+            raise ValueError("training.refusals are practised with the replay set: set replay_weight and replay_items above 0")
+        return self
 
 
 class BaselineConfig(Frozen):

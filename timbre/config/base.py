@@ -11,6 +11,11 @@ class Frozen(BaseModel):
     """A value that cannot change after it is checked, and refuses fields it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Grown(Frozen):
+    """A value with fields that came after artifacts had been built from it."""
+
     later: ClassVar[frozenset[str]] = frozenset()
     """Fields that came after artifacts had been built: at their default they are not written down, so that keys stay what they were."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from timbre.config.base import Frozen, ModelConfig
+from timbre.config.base import Frozen, Grown, ModelConfig
 
 
 class SamplerConfig(Frozen):
@@ -19,7 +19,7 @@ SERVING = SamplerConfig(top_p=0.95)
 """Default of what is served: plain samples of a calibrated writer stand farther from human text (docs/explanation/objectives.md)."""
 
 
-class _Opened(Frozen):
+class _Opened(Grown):
     """What all openings of documents share."""
 
     prompt_tokens: int = Field(24, ge=1)

@@ -28,20 +28,21 @@ class ReplayItem:
     answer: str
 
 
-def read_replay(path: Path) -> list[ReplayItem]:
-    """The items of a JSON-lines file with id, kind (fact, instruction or refusal), prompt and answer.
+def read_replay(*paths: Path) -> list[ReplayItem]:
+    """The items of JSON-lines files with id, kind (fact, instruction or refusal), prompt and answer.
 
     Raises:
         ValueError: a line that is not such an item, or an id twice; the sentence names file and line.
     """
     items: dict[str, ReplayItem] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        item = _item(line, f"{path.name} line {number}")
-        if item.id in items:
-            raise ValueError(f"{path.name} line {number}: the id {item.id!r} was used before")
-        items[item.id] = item
+    for path in paths:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if not line.strip():
+                continue
+            item = _item(line, f"{path.name} line {number}")
+            if item.id in items:
+                raise ValueError(f"{path.name} line {number}: the id {item.id!r} was used before")
+            items[item.id] = item
     return list(items.values())
 
 

@@ -129,12 +129,13 @@ def _replay(
 
     if (config.replay_weight == 0 and config.base_kl_weight == 0) or config.replay_items == 0:
         return []
-    files = [given for name in FILES if isinstance(given := inputs.get(name), FileInput)]
     if config.refusals and "refusals" not in inputs:
         raise ValueError("training.refusals needs the input 'refusals', a file of refusals and their harmless twins")
-    items = [item for file in files for item in read_replay(file.path)]
+    files = [given.path for name in FILES if isinstance(given := inputs.get(name), FileInput)]
+    assert files, "the input 'replay' is a file"
+    items = read_replay(*files)
     if not items:
-        raise ValueError(f"{files[0].path.name} holds no replay item: add some, or set training.replay_weight to 0")
+        raise ValueError(f"{files[0].name} holds no replay item: add some, or set training.replay_weight to 0")
     return encode_replay(items, tokenizer, facts["context"])
 
 

@@ -74,7 +74,7 @@ def test_replay_loss_is_on_the_answer_only(training_inputs: TrainingInputs, chat
         ("{", "line 2: not a JSON object"),
         ('{"id": "x", "kind": "fact", "prompt": "p"}', "line 2: not a JSON object with id"),
         ('{"id": "x", "kind": "joke", "prompt": "p", "answer": "a"}', "line 2: kind must be"),
-        ('{"id": "x", "kind": "fact", "prompt": " ", "answer": "a"}', "line 2: kind must be fact or instruction, and prompt"),
+        ('{"id": "x", "kind": "fact", "prompt": " ", "answer": "a"}', "line 2: kind must be fact, instruction or refusal, and prompt"),
         (json.dumps(replay_items()[0]), "line 2: the id 'fact-red' was used before"),
     ],
 )

@@ -70,6 +70,8 @@ def test_refusals_are_practised_beside_the_replay_set_and_without_their_file_ref
 
 def test_a_config_without_refusals_has_the_key_that_it_had_before_there_were_any() -> None:
     assert "refusals" not in TrainingConfig().model_dump() and TrainingConfig(refusals=True).model_dump()["refusals"] is True
+    with pytest.raises(ValueError, match="set replay_weight and replay_items above 0"):
+        TrainingConfig(refusals=True, replay_weight=0)
     assert set(inputs.replay(ReleaseConfig())) == {"replay"} and not ReleaseConfig().training.refusals
     assert set(inputs.replay(ReleaseConfig.model_validate({"training": {"refusals": True}}))) == {"replay", "refusals"}
 
