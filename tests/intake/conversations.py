@@ -47,6 +47,28 @@ def conversations() -> Iterator[Case]:
         yield Case("chats", f"turns in a cell, {write.__name__}", {"a.csv": f'id,messages\n1,"{cell}"\n'.encode()}, text=text, kept=1)
 
 
+def beside() -> Iterator[Case]:
+    """Texts beside which a list stands whose name or form is that of a conversation too: answers of a quiz, contents, comments."""
+    forms: dict[str, dict[str, Any]] = {
+        "answers of a quiz": {"choices": [{"text": "Yes"}, {"text": "No"}]},
+        "answers of a quiz, counted": {"choices": [{"index": 0, "text": "Yes"}]},
+        "a table of contents": {"title": "Sea", "contents": [{"title": "I", "page": 1}]},
+        "a thread": {"thread": [{"id": 1}]}, "comments": {"thread": [{"author": "Bob", "text": "A fine piece."}]},
+        "links to answers": {"response": [{"id": 3}]}, "messages of others": {"messages": [{"author": "Bob", "text": "Well said."}]},
+        "numbers of messages": {"messages": [{"id": 7}]}, "an output": {"output": [{"path": "a.png"}]},
+    }  # fmt: skip
+    for place, (name, other) in enumerate(forms.items()):
+        for column in ("body", "content"):
+            text, row = _line(800 + place, lambda text, column=column, other=other: other | {column: text})
+            yield Case("rows", f"{name} beside {column}", {"a.jsonl": row}, text=text, kept=1)
+    text, row = _line(820, lambda text: {
+        "description": "Ten turns of a conversation about the harbour and its ferries.",
+        "messages": [{"role": "user", "content": "The sea?"}, {"role": "assistant", "content": text}]})  # fmt: skip
+    yield Case("chats", "a conversation with a description", {"a.jsonl": row}, text=text, kept=1)
+    text, row = _line(821, lambda text: {"completion": json.dumps([{"role": "assistant", "content": text}])})
+    yield Case("chats", "turns in a text's column", {"a.jsonl": row}, text=text, kept=1)
+
+
 def tables() -> Iterator[Case]:
     """Rows whose texts stand in objects, lists, bytes, or behind a quote that nothing closes."""
     parts = prose(730)

@@ -9,15 +9,19 @@ from timbre.corpus import layout
 from timbre.corpus.books import without_frames
 from timbre.corpus.characters import plain_characters
 from timbre.corpus.frames import without_notices
-from timbre.corpus.hyphens import MARKS, Words, cuts_closed, cuts_marked, plain_cuts
+from timbre.corpus.hyphens import GOES, MARKS, Words, cuts_closed, cuts_marked, plain_cuts
 from timbre.corpus.running_heads import without_running_heads
 from timbre.words import count_tokens, letter_share, sentence_spans, size
 
 __all__ = ["chapters", "clean", "count_tokens", "is_prose", "sections", "sections_told", "words"]
 
 _EMPHASIS = re.compile(r"(?<![\w_])_(?=\S)([^_\n]{1,300}?)(?<=\S)_(?![\w_])")
-_LEADERS = re.compile(r"^[^\n]{1,100}?[ \t]?(?:[.·][ \t]?){4,}[ \t]*(?:\d{1,4}|[ivxlc]{1,6})[ \t]*(?:\n|\Z)", re.MULTILINE)
-"""A line of a table of contents."""
+_LEADERS = re.compile(
+    rf"^(?:[^\n]{{0,100}}\p{{L}}[-¬{GOES}]\n[ \t]*(?=\p{{Ll}}))?"
+    r"[^\n]{1,100}?[ \t]?(?:[.·][ \t]?){4,}[ \t]*(?:\d{1,4}|[ivxlc]{1,6})[ \t]*(?:\n|\Z)",
+    re.MULTILINE,
+)
+"""A line of a table of contents, with the one above where that ends within a word of it."""
 _QUOTED = re.compile(r"^>[ \t]?", re.MULTILINE)
 _NUMBERED = re.compile(r"(\d{1,3})[.):]?[ \t]+\p{Lu}[^\n]{0,70}(?<![.!?;:,…\"”'])")
 LINE_END = "\ufdd0"

@@ -58,12 +58,19 @@ def _members(path: Path) -> bool:
 
 def _of_chat_programs(files: Mapping[str, Path]) -> Iterable[str]:
     for name, path in files.items():
-        if PurePosixPath(name).name == "conversations.json":
-            with path.open("rb") as file:
-                if _CONVERSATIONS.search(file.read(_HEAD)):
-                    yield from _beside(PurePosixPath(name).parent, _CHAT_PROGRAM, files)
-                    page = str(PurePosixPath(name).parent / "chat.html")  # the same conversations once more, as a page
-                    yield from [page] if page in files else []
+        if PurePosixPath(name).name == "conversations.json" and _holds_conversations(path):
+            yield from _beside(PurePosixPath(name).parent, _CHAT_PROGRAM, files)
+            page = str(PurePosixPath(name).parent / "chat.html")  # the same conversations once more, as a page
+            yield from [page] if page in files else []
+
+
+def _holds_conversations(path: Path) -> bool:
+    """Whether a file begins as an export of conversations does; of one that cannot be opened its reader says so."""
+    try:
+        with path.open("rb") as file:
+            return _CONVERSATIONS.search(file.read(_HEAD)) is not None
+    except OSError:
+        return False
 
 
 def _of_discord(files: Mapping[str, Path]) -> Iterable[str]:

@@ -13,6 +13,8 @@ GOES, STAYS, JOINS = "\ufdd1", "\ufdd2", "\ufdd3"
 a compound, and of a compound whose second part has a capital or is a number, which is joined only where lines are."""
 MARKS = GOES + STAYS + JOINS
 _MARKED = re.compile(rf"([{GOES}{STAYS}])(?:[ ]|(\n+)[ \t]*)(\p{{L}}[^\s{MARKS}]*)([ \t]+(?=\S))?")
+_LEFT_OVER = {ord(GOES): None, ord(STAYS): "-", ord(JOINS): "-"}
+"""Marks behind which nothing stands any more, since what came next was no text."""
 _JOINED = re.compile(rf"{JOINS} ?")
 _SUSPENDED = frozenset({"and", "or", "to", "und", "oder", "bis", "et", "ou"})
 """Words before which a hyphen stands for what a later word ends in (two- or threefold)."""
@@ -79,7 +81,7 @@ def cuts_closed(text: str) -> str:
         behind = "" if found[4] is None else "\n" if found[2] == "\n" else found[4]
         return f"{hyphen}{found[3]}{behind}"
 
-    return str(_JOINED.sub("-", _MARKED.sub(close, text)))
+    return str(_JOINED.sub("-", _MARKED.sub(close, text))).translate(_LEFT_OVER)
 
 
 def hyphenated_words(text: str) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from timbre.corpus.encodings import decode
 from timbre.corpus.raw import RawDocument, Unread
 from timbre.corpus.sources import Source
-from timbre.corpus.turns import said_by, turns_of, without_thought
+from timbre.corpus.turns import holds_turns, said_by, turns_of, without_thought
 from timbre.corpus.web import is_page, read_html
 
 TEXT_COLUMNS = (
@@ -59,9 +59,12 @@ def row_text(row: Mapping[str, Any], source: Source) -> str | Unread:
         names: Sequence[str] = (source.text_column,)
     else:
         names = TEXT_COLUMNS
-        if not isinstance(row.get("text"), str) and (turns := turns_of(row)) is not None:
-            return said_by(turns, source.role)
     by_name = _by_name(row)
+    if names is TEXT_COLUMNS and not isinstance(row.get("text"), str):
+        cells = (row[by_name[_plain(name)]] for name in names if _plain(name) in by_name)
+        texts_beside = any(isinstance(cell, str) and cell.strip() and not holds_turns(cell) for cell in cells)
+        if (turns := turns_of(row, source.role, beside_text=texts_beside)) is not None:
+            return said_by(turns, source.role)
     there = [by_name[_plain(name)] for name in names if _plain(name) in by_name]
     texts = [text for column in there if (text := _written(row[column], _BETWEEN.get(_plain(column), "\n\n"))) is not None]
     if texts:

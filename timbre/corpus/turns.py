@@ -8,23 +8,38 @@ from typing import Any
 
 from timbre.corpus.raw import Unread
 
-_CHATS = (
-    "messages", "conversations", "conversation", "turns", "chat", "chat_messages", "chosen", "output", "completion", "response", "dialog",
-    "dialogue", "thread", "contents",
-)  # fmt: skip
+_CHATS = ("messages", "conversations", "conversation", "turns", "chat", "chat_messages", "chosen", "output")
+_PERHAPS_CHATS = ("completion", "response", "dialog", "dialogue", "thread", "contents")
+"""Names that a text's comments, a table of contents or a link to an answer have too."""
+_WHO, _WHAT = ("role", "from", "author", "speaker", "sender"), ("content", "value", "text", "parts")
 _ROLES = {"gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "human": "user", "prompter": "user"}
+_KNOWN_ROLES = {"assistant", "user", "system", "developer", "tool", "function", *_ROLES}
+_OF_A_CHOICE = {"index", "finish_reason", "logprobs"}
+"""What a server gives beside the text of a choice; the answers of a quiz stand alone."""
 _LONGEST_CELL = 4 << 20
 _THOUGHT = re.compile(r"\A\s*<(think|thinking|thought|reasoning|scratchpad)>.*?</\1>\s*|\A(?:(?!</?think>).)*</think>\s*", re.DOTALL)
 """What a reasoning model wrote for itself before it answered."""
 
 
-def turns_of(row: Mapping[str, Any]) -> Sequence[Any] | None:
-    """The turns of a row that is a conversation, however it is stored; None of any other row."""
+def turns_of(row: Mapping[str, Any], role: str, *, beside_text: bool = False) -> Sequence[Any] | None:
+    """The turns of a row that is a conversation, however it is stored; None of any other row.
+
+    Args:
+        role: whose turns are asked for.
+        beside_text: whether the row holds a text too. It is that text then, unless turns of a model, or of `role`, stand in a column
+            whose name says that it is a conversation.
+    """
     if isinstance(row.get("mapping"), Mapping):
         return _of_a_tree(row)
-    for name in _CHATS:
-        if name in row and (turns := _as_turns(row[name])) is not None:
-            return turns
+    chats = [turns for name in _CHATS if name in row and (turns := _as_turns(row[name])) is not None]
+    if beside_text:
+        known = {*_KNOWN_ROLES, role.lower()}
+        return next((turns for turns in chats if any(_is_said(turn) and _who(turn) in known for turn in turns)), None)
+    for name in _PERHAPS_CHATS:
+        if name in row and (turns := _as_turns(row[name])) is not None and any(map(_is_said, turns)):
+            chats.append(turns)
+    if chats:
+        return next((turns for turns in chats if any(map(_is_said, turns))), chats[0])
     if (answered := _completion(row)) is not None:
         return answered
     prompt = row.get("prompt")
@@ -33,17 +48,22 @@ def turns_of(row: Mapping[str, Any]) -> Sequence[Any] | None:
     return None
 
 
+def holds_turns(cell: str) -> bool:
+    """Whether a table's cell is a conversation rather than a text."""
+    turns = _as_turns(cell)
+    return turns is not None and any(map(_is_said, turns))
+
+
 def said_by(messages: Sequence[Any], role: str) -> str | Unread:
     """What the turns of a role say, or why there is nothing: which roles there are."""
     found, roles = [], []
     for message in messages:
         if not isinstance(message, Mapping):
             continue
-        named = message.get("role") or message.get("from") or message.get("author") or message.get("speaker") or message.get("sender") or ""
-        who = str(named.get("role", "") if isinstance(named, Mapping) else named).lower()
+        who = _who(message)
         who = _ROLES.get(who, who)
         roles.append(who)
-        content = next((message[name] for name in ("content", "value", "text", "parts") if message.get(name) is not None), None)
+        content = next((message[name] for name in _WHAT if message.get(name) is not None), None)
         if who == role.lower() and (said := _THOUGHT.sub("", _said(content))):
             found.append(said)
     if found:
@@ -63,6 +83,17 @@ def is_turn(value: Any) -> bool:
     return (
         isinstance(value, Mapping) and isinstance(value.get("role") or value.get("from"), str) and bool({"content", "value"} & value.keys())
     )
+
+
+def _who(turn: Mapping[str, Any]) -> str:
+    """Who says a turn, in small letters, as the program that stored it names them."""
+    named = next((turn[name] for name in _WHO if turn.get(name)), "")
+    return str(named.get("role", "") if isinstance(named, Mapping) else named).lower()
+
+
+def _is_said(value: Any) -> bool:
+    """Whether that is a turn, by whatever names: who says it, and what."""
+    return isinstance(value, Mapping) and bool(_who(value)) and not value.keys().isdisjoint(_WHAT)
 
 
 def _as_turns(value: Any) -> Sequence[Any] | None:
@@ -88,13 +119,13 @@ def _completion(row: Mapping[str, Any]) -> list[Any] | None:
     if not isinstance(first, Mapping):
         return _as_list(inner.get("output")) if isinstance(inner, Mapping) and inner is not row else None
     if isinstance(first.get("message"), Mapping):
-        return [{"role": "assistant", **first["message"]}]
-    return [{"role": "assistant", "content": first["text"]}] if isinstance(first.get("text"), str) else None
+        return [{"role": "assistant", **first["message"]}] if "content" in first["message"] else None
+    return [{"role": "assistant", "content": first["text"]}] if isinstance(first.get("text"), str) and _OF_A_CHOICE & first.keys() else None
 
 
 def _as_list(value: Any) -> list[Any] | None:
     turns = _as_turns(value)
-    return None if turns is None else list(turns)
+    return None if turns is None or not any(map(_is_said, turns)) else list(turns)
 
 
 def _of_replies(turn: Mapping[str, Any]) -> list[Any]:

@@ -28,7 +28,11 @@ _DASH = re.compile(
     re.MULTILINE,
 )
 _DOTS = re.compile(r" ?(?:\.(?: ?\.){2,}(?: ?…)*|(?:\. ?)*…(?: ?[.…])*)( ?(?=[\p{L}\p{N}]))?")
-_SET, _SET_MARKS = re.compile(r"[\s\"'—–-]+"), re.compile(r"[\"'—–-]")
+_WIDE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u3000-\u303f\uff00-\uffef]"
+"""Of scripts whose lines are cut between any two of them: a space there is no end of a word."""
+_SET_MARKS = re.compile(r"[\"'—–-]")
+_IN_DOUBT = re.compile(r"[\"']|[—–-]\s*")
+_SPACE_BETWEEN_WIDE = re.compile(rf"(?<={_WIDE})\s+(?={_WIDE})")
 _MARKS_ALIKE = 0.1
 _LINE_ENDS = re.compile(r"\r+\n|\r")
 _HABITS = {
@@ -96,10 +100,15 @@ def reset(given: tuple[Sequence[Text], Sequence[Text]], plain: tuple[Sequence[Te
     have about as many of such marks.
     """
     as_given = [sorted(text.text for text in side if text.text.strip()) for side in given]
-    bare = [sorted(_SET.sub("", text.text) for text in side if text.text.strip()) for side in plain]
+    bare = [sorted(_words_alone(text.text) for text in side if text.text.strip()) for side in plain]
     marks = [sum(len(_SET_MARKS.findall(text.text)) for text in side) for side in plain]
     alike = abs(marks[0] - marks[1]) <= max(3, _MARKS_ALIKE * max(marks))
     return bool(bare[0]) and bare[0] == bare[1] and alike and as_given[0] != as_given[1]
+
+
+def _words_alone(text: str) -> str:
+    """The words, one space between them, without the marks that a layout leaves in doubt; a hyphen's line end goes with it."""
+    return " ".join(str(_SPACE_BETWEEN_WIDE.sub("", _IN_DOUBT.sub("", text))).split())
 
 
 def plainly(text: str) -> str:

@@ -3,6 +3,7 @@
 import gzip
 import random
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -86,3 +87,26 @@ def test_what_no_reader_takes_is_told_with_a_way_out_and_the_rest_goes_on(tmp_pa
     assert told == {"old.doc": "an old Word document: save it as .docx", "book.azw3": "a Kindle book: convert it to .epub"}
     with pytest.raises(ValueError, match=r"an old Word document: save it as \.docx; nothing was added"):
         examine(Request(folder / "old.doc", "tales", "Ann", "own work"), home=tmp_path / "home")
+
+
+def test_a_file_that_may_not_be_opened_is_named_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its name is that of a chat program's export, which is looked into first."""
+    from timbre.corpus.finding import find_files
+    from timbre.metrics.texts import read_texts
+
+    (tmp_path / "conversations.json").write_text("[]", encoding="utf-8")
+    (tmp_path / "letter.txt").write_text("The ferry left late.", encoding="utf-8")
+    opened = Path.open
+
+    def refuses(path: Path, *given: Any, **named: Any) -> Any:
+        if path.name == "conversations.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *given, **named)
+
+    monkeypatch.setattr(Path, "open", refuses)
+    found = find_files(tmp_path)
+    assert list(found.files) == ["letter.txt"]
+    assert [(each.name, each.reason) for each in found.refused] == [("conversations.json", "permission denied")]
+    unread: list[Unread] = []
+    assert [text.text for text in read_texts(tmp_path, unread)] == ["The ferry left late."]
+    assert [each.name for each in unread] == ["conversations.json"]

@@ -36,6 +36,25 @@ def test_verse_keeps_its_lines() -> None:
     assert clean(verse) == verse
 
 
+_PIECES = [
+    "Bau¬\n", "Bau\u00ad\n", "teil ", "remem-\n", "bered ", "Well-\n", "Known ", "1914-\n", "18 ", "teil ........ 12\n",
+    "Fog . . . . . . 3\n", "\n\n", "\f", "\u2028", "\u2010\n", "* * *\n", "\"Quote\" begins. ", "_so\n", "there_ ", "> ", "12\n",
+    "THE HARBOUR\n", "昔々\n", "\ufdd0", "\ufdd1", "\ufdd2 ", "\ufdd3\n",
+    "The ferry left late and nobody on the quay said a word about it. ",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=40).map("".join))
+def test_what_stands_for_hyphens_and_line_ends_meanwhile_never_stays(text: str) -> None:
+    assert not set("\ufdd0\ufdd1\ufdd2\ufdd3") & set(clean(text))
+
+
+@pytest.mark.parametrize("mark", ["-", "¬", "\u00ad", "\u2010"])
+def test_an_entry_of_contents_over_two_lines_goes_whole_and_joins_nothing(mark: str) -> None:
+    assert clean(f'some Bau{mark}\nteil ........ 12\n\n"Quote" begins here…') == '"Quote" begins here…'
+    assert clean(f"some Bau{mark}\nteil ........ 12\nquote begins here.") == "quote begins here."
+
+
 @given(st.text())
 def test_cleaning_twice_changes_nothing_in_plain_lines(text: str) -> None:
     once = clean(text)

@@ -11,7 +11,7 @@ from tests.intake.case import prose
 from timbre.corpus.cleaning import clean
 from timbre.metrics.comparison import Request, compare_texts
 from timbre.metrics.page import write_page
-from timbre.metrics.sheet import cleaned, differences, plainly, sheet_of
+from timbre.metrics.sheet import cleaned, differences, plainly, reset, sheet_of
 from timbre.metrics.texts import Text
 
 
@@ -91,6 +91,22 @@ def test_a_folder_against_itself_in_another_layout_is_not_told_apart(layout: str
     assert compare_texts(Request(tmp_path / "texts", tmp_path / "human", words=40, raw=True)).reason != "same"
     itself = compare_texts(Request(tmp_path / "human", tmp_path / "human", words=40))
     assert itself.verdict == "INCONCLUSIVE", "nothing differs, not even layout: a mistake rather than a question"
+
+
+@pytest.mark.parametrize(
+    ("own", "human", "same"),
+    [
+        ("They walkeddownto the harbour inthe rain.", "They walked down to the harbour in the rain.", False),
+        ("They walked down to\nthe harbour in the\nrain.", "They walked down to the harbour in the rain.", True),
+        ("The light- and sea-marks, he said.", "The light-\nand sea-marks, he said.", True),
+        ("昔々、あるところに、\nおじいさんがいました。", "昔々、あるところに、おじいさんがいました。", True),
+        ("从前有一个渔夫， 他住在海边。", "从前有一个渔夫，他住在海边。", True),
+        ("She said 'no', and left.", 'She said "no", and left.', True),
+    ],
+)
+def test_spaces_that_are_missing_are_writing_and_no_layout(own: str, human: str, same: bool) -> None:
+    given = ([Text(own, "a")], [Text(human, "b")])
+    assert reset(given, given) is same
 
 
 def test_what_is_set_differently_is_said() -> None:
