@@ -10,9 +10,9 @@ import numpy as np
 from timbre.corpus.raw import Unread
 from timbre.metrics import samples
 from timbre.metrics.catalogue import GROUPS, METRIC
-from timbre.metrics.comparison_verdict import SHARED_MOST, chance_and_telling, same_words, shared, too_few, verdict_of
+from timbre.metrics.comparison_verdict import ODD, SHARED_MOST, by_dealing, chance_and_telling, same_words, shared, too_few, verdict_of
 from timbre.metrics.encoder import Encoder
-from timbre.metrics.measuring import LEAST, Figure, Reference, figure_row, measure
+from timbre.metrics.measuring import LEAST, Figure, Reference, dealt_anew, figure_row, measure
 from timbre.metrics.overuse import ListRate, Overused, list_rate, overused, read_phrases
 from timbre.metrics.sheet import Sheet, cleaned, differences, reset, sheet_of
 from timbre.metrics.sides import Telltale, telltale
@@ -106,6 +106,8 @@ class Comparison:
     told: Telltale = field(default_factory=lambda: Telltale(None, "not measured"))
     """How well a classifier tells the texts from human ones."""
 
+    dealt: float | None = None
+    """Share of the ways to deal the documents of both sides anew in which they are as far apart; measured where human halves are not."""
     sheets: tuple[Sheet, Sheet] | None = None
     """How these texts and the human ones are set."""
     layout: tuple[str, ...] = ()
@@ -120,7 +122,7 @@ class Comparison:
             "verdict": self.verdict, "why": self.why, "reason": self.reason, "count": self.count, "words": self.words, "read": self.read,
             "unread": {side: [{"name": each.name, "reason": each.reason} for each in bad] for side, bad in self.unread.items()},
             "copied_passages": self.copied,
-            "chance": self.chance, "telling_sigmas": self.telling,
+            "chance": self.chance, "dealt": self.dealt, "telling_sigmas": self.telling,
             "metrics": {name: figure_row(each) for name, each in self.figures.items()},
             "not_measured": self.missing, "score": asdict(self.score) if self.score else None, "no_score": self.no_score,
             "score_warning": self.score_warning,
@@ -190,6 +192,11 @@ def _compare(
     scored = [name for name in figures if METRIC[name].group in GROUPS]
     chance, telling = chance_and_telling(figures, scored, reference)
     verdict, why, reason = verdict_of(own, human, count, request.words, chance, telling, figures)
+    dealt = None
+    if verdict == "told apart":
+        dealt = dealt_anew(texts, human.texts, (documents, human.documents), scored, seed=request.seed, encoder=encoder)
+        if dealt > ODD:
+            verdict, why = "not told apart", by_dealing(chance, dealt)
     if same > SHARED_MOST * len(texts):
         verdict, why, reason = "INCONCLUSIVE", shared(same, len(own)), "shared"
     score, no_score, gaps = _score(figures, reference, request, calibrated)
@@ -204,7 +211,7 @@ def _compare(
         [list_rate(name, phrases, texts, human.texts) for name, phrases in lists],
         voice, no_voice, _several(given, encoder), wrong_script_rates(texts, human.texts),
         (np.concatenate(features.sentence_lengths).tolist(), measured_lengths(texts)), list(zip(human.texts, texts, strict=False))[:6],
-        reason, warning, told,
+        reason, warning, told, dealt=dealt,
     )  # fmt: skip
 
 

@@ -20,8 +20,9 @@ EMPTY_MOST = 0.01
 """How much larger the share of empty texts may be than on the human side."""
 SHARED_MOST = 0.05
 """Share of passages that may be copies of human ones: a quotation, a letterhead. More is a mistake."""
-_ODD = 0.01
-"""Share of human halves that may be as odd as texts that are told apart: of a hundred honest comparisons one goes wrong."""
+ODD = 0.01
+"""Share of human halves, and of deals of both sides' documents, that may be as odd as texts that are told apart: of a hundred honest
+comparisons one goes wrong."""
 
 
 def in_sets(count: int, own: int, human: int) -> str:
@@ -33,7 +34,7 @@ def chance_and_telling(figures: Mapping[str, Figure], scored: Sequence[str], ref
     """How often a human half is as odd as the candidate in its oddest metric, and the oddness that one half in a hundred reaches."""
     odd = reference.oddness(scored)
     worst = max((oddness(figures[name]) for name in scored), default=math.inf)
-    return float((1 + np.sum(odd >= worst)) / (1 + len(odd))), float(np.quantile(odd, 1 - _ODD))
+    return float((1 + np.sum(odd >= worst)) / (1 + len(odd))), float(np.quantile(odd, 1 - ODD))
 
 
 def verdict_of(
@@ -55,7 +56,7 @@ def verdict_of(
     if few := _few_documents(own, human):
         return "INCONCLUSIVE", few, "documents"
     empty = _too_empty(own, human)
-    if chance <= _ODD:
+    if chance <= ODD:
         return "told apart", _told(chance, figures) + (f" {empty}" if empty else ""), ""
     if empty:
         return "INCONCLUSIVE", f"{empty} Those that remain are not told apart from human text, but empty ones were not measured.", "empty"
@@ -71,6 +72,14 @@ def _told(chance: float, figures: Mapping[str, Figure]) -> str:
         f"Fewer than {max(chance, 0.005):.1%} of human halves are as odd. Furthest away: "
         + ", ".join(f"{title_of(name)} ({_sigmas(figures[name])})" for name in far) + "."
     )  # fmt: skip
+
+
+def by_dealing(chance: float, dealt: float) -> str:
+    """Why texts that are odder than human halves are not told apart all the same."""
+    return (
+        f"Only {chance:.1%} of human halves are as odd, but documents differ among themselves on either side: where all of them are dealt "
+        f"to two sides anew, {dealt:.0%} of the deals are as far apart. More documents would tell."
+    )
 
 
 def _few_documents(own: Passages, human: Passages) -> str:

@@ -173,6 +173,47 @@ def measure(texts: Sequence[str], reference: Reference, clusters: Sequence[Hasha
     }
 
 
+def dealt_anew(
+    first: Sequence[str], second: Sequence[str], clusters: tuple[Sequence[Hashable], Sequence[Hashable]], names: Sequence[str], *,
+    seed: int = 0, encoder: Encoder | None = None, deals: int = SPLITS,
+) -> float:  # fmt: skip
+    """How often two sides are as far apart, in their furthest metric, when the documents of both are dealt to them anew; they count too.
+
+    Where documents are exchangeable, a share of at most p comes up no more often than p, however few there are and however much they
+    differ: a permutation test (Fisher), by whole documents. Halves of one side alone cannot promise that: how much documents differ is
+    then guessed from a few of them. Everything that is learnt from texts is learnt from both sides here.
+
+    Args:
+        clusters: the document of each text, of either side; the same name on both is two documents.
+        names: the metrics that count.
+    """
+    texts = [*first, *second]
+    ruler = Ruler.of(texts, encoder)
+    features = TextFeatures.of(texts, ruler, of_reference=True)
+    measures = Measures([features], Bandwidths.of(features))
+    documents = [*((0, name) for name in clusters[0]), *((1, name) for name in clusters[1])]
+    count = len(first)
+    index, groups = cluster_index(documents, len(texts))
+    rng = np.random.default_rng(seed)
+    orders = [np.arange(len(texts))]
+    orders += [np.lexsort((rng.random(len(texts)), rng.permutation(groups)[index])) for _ in range(deals)]
+    sides = [(np.sort(order[:count]), np.sort(order[count:])) for order in orders]
+    columns = []
+    for name in names:
+        given: list[float | None] = []
+        for one, other in sides:
+            if (of := measures.sets.get(name)) is None:
+                given.append(measures.distances[name](one, other))
+            else:
+                first_value, second_value = of(one), of(other)
+                given.append(None if first_value is None or second_value is None else first_value - second_value)
+        found = np.array([math.nan if value is None else value for value in given])
+        spread = float(np.nanstd(found))
+        columns.append(np.abs(found - np.nanmean(found)) / spread if spread > 0 else np.zeros(len(found)))
+    furthest = np.nanmax(np.stack(columns), axis=0)
+    return float(np.mean(furthest >= furthest[0] - 1e-12))
+
+
 def figure_row(figure: Figure) -> dict[str, Any]:
     """A figure as summaries have it; an end that is not bounded, or a distance without noise to measure it by, is None."""
     sigmas, interval = figure.sigmas, figure.interval

@@ -15,7 +15,7 @@ from timbre.metrics import lexical, repetition, samples, tone
 from timbre.metrics.catalogue import GROUPS, METRICS
 from timbre.metrics.grams import count_table, gram_codes
 from timbre.metrics.kernels import KernelDistance, median_bandwidth
-from timbre.metrics.measuring import Reference, measure
+from timbre.metrics.measuring import Reference, dealt_anew, measure
 from timbre.metrics.overuse import list_rate, overused, read_phrases
 from timbre.metrics.style_features import StyleRuler
 from timbre.metrics.voice import Voices, voice_consistency
@@ -204,3 +204,31 @@ def test_style_features_are_those_of_the_ruler(write: Any) -> None:
     assert np.abs(scaled.mean(0)).max() < 0.2 and np.abs(scaled).max() <= 5
     assert ruler(["", *ODD]).shape == (1 + len(ODD), len(ruler.names))
     assert words("") == []
+
+
+def _kind(words: str, sentence: int, documents: range) -> tuple[list[str], list[str]]:
+    """Passages of documents of one kind, three each, and their names."""
+    texts, names = [], []
+    for document in documents:
+        rng = np.random.default_rng(document)
+        for _ in range(3):
+            drawn = rng.choice(words.split(), 60)
+            texts.append(" ".join(f"{word}." if (place + 1) % sentence == 0 else str(word) for place, word in enumerate(drawn)))
+            names.append(f"{documents.start}-{document}")
+    return texts, names
+
+
+def test_documents_of_two_kinds_on_both_sides_are_dealt_anew_as_far_apart_and_one_kind_a_side_is_not() -> None:
+    """Whatever differs among documents is chance where both sides have it: halves of one side alone would call it a difference."""
+    sea, law = "the old sea and a ship went down in cold wind over us", "this act shall be law for any such person under section nine"
+    terse, long_ = (
+        [_kind(sea, 4, range(start, start + 5)) for start in (0, 100)],
+        [_kind(law, 12, range(start, start + 5)) for start in (0, 100)],
+    )
+    mixed = [(terse[side][0] + long_[side][0], terse[side][1] + [f"l{name}" for name in long_[side][1]]) for side in (0, 1)]
+    apart = [(kind[0][0] + kind[1][0], kind[0][1] + kind[1][1]) for kind in (terse, long_)]
+    p = {
+        how: dealt_anew(one[0], other[0], (one[1], other[1]), ["sentence_length_w1", "same_opener_rate"], deals=199)
+        for how, (one, other) in {"mixed": mixed, "apart": apart}.items()
+    }
+    assert p["mixed"] > 0.1 and p["apart"] <= 0.01
