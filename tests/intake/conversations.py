@@ -26,6 +26,8 @@ def conversations() -> Iterator[Case]:
             {"type": "text", "text": text},
             {"type": "tool_use", "name": "search", "input": {"text": "a query"}}, {"type": "tool_result", "text": "a result"}]}]},
         "thought aloud": lambda text: {"messages": [asked, {"role": "assistant", "content": f"<think>\nso they ask\n</think>\n\n{text}"}]},
+        "thought without its begin": lambda text: {"messages": [
+            asked, {"role": "assistant", "content": f"so they ask\n</think>\n\n{text}"}]},
         "thought in a column": lambda text: {"prompt": "The sea?", "response": f"<think>so they ask</think>{text}"},
         "output of a server": lambda text: {"id": "r", "output": [
             {"type": "reasoning", "summary": []},
@@ -45,6 +47,20 @@ def conversations() -> Iterator[Case]:
         text = prose(720 + place)[0]
         cell = write([asked, {"role": "assistant", "content": text}]).replace('"', '""')
         yield Case("chats", f"turns in a cell, {write.__name__}", {"a.csv": f'id,messages\n1,"{cell}"\n'.encode()}, text=text, kept=1)
+
+
+def named() -> Iterator[Case]:
+    """What looks like a program's mark, and is what somebody wrote."""
+    parts = prose(830)
+    answer = f"{parts[0]} The tag </think> ends what such a model thinks. {parts[1]}"
+    row = json.dumps({"messages": [{"role": "user", "content": "How?"}, {"role": "assistant", "content": answer}]}).encode()
+    yield Case("chats", "an answer that names a tag", {"a.jsonl": row}, contains=(answer,))
+    for said in ("We shall [meet me @noon tomorrow] there.", "Of 2^3^4 and a~b~c, 2^3^4^5.", "So [@anna said it] was."):
+        text = f"# Fog\n\n{parts[0]}\n\n{said} {parts[1]}\n"
+        yield Case("markdown", f"kept: {said}", {"a.md": text.encode()}, contains=(said,))
+    told = "It [see @a; @b] is [cf. @c p. 3] so [text; @d, 4] and [see also @e99, pp. 33-35; also @f04, chap. 1] C~6~H~12~O~6~ of log~2~ n."
+    yield Case("markdown", "citations of all forms", {"a.md": f"# Fog\n\n{parts[0]}\n\n{told} {parts[1]}\n".encode()},
+               contains=("It is so and C6H12O6 of log2 n.",))  # fmt: skip
 
 
 def beside() -> Iterator[Case]:
@@ -148,6 +164,9 @@ def sheets() -> Iterator[Case]:
     paged = "\f".join("\n".join(lines[at : at + 12]) + f"\n\nPage {at // 12 + 1} of 9\n" for at in range(0, len(lines), 12))
     yield Case("boilerplate", "a sentence over a form feed", {"a.txt": paged.encode()}, text=words, paragraphs=1, absent=("Page 2",))
     typeset = f"{parts[0]}\n\n\uf0b7 The ﬁrst ﬂoor of the oﬃce\n\uf0b7 The second one\n\n{parts[1]}"
+    chapters = "\f".join((lines[0], "Chapter 2", " ".join(lines[1:3]), "", " ".join(lines[3:5])))
+    yield Case("boilerplate", "a heading that has its page", {"a.txt": chapters.encode()},
+               contains=(lines[0], " ".join(" ".join(lines[1:5]).split())), paragraphs=3)  # fmt: skip
     yield Case(
         "scripts", "ligatures and a symbol font's bullets", {"a.txt": typeset.encode()}, contains=("• The first floor of the office",)
     )

@@ -12,7 +12,7 @@ def cases() -> Iterator[Case]:
         markup.html, markup.markdown, writing.scripts, writing.encodings, writing.structure, writing.boilerplate,
         formats.office, formats.rows, dialects.pages, dialects.notes, dialects.marked_up, exports.tables, exports.objects,
         messengers.chats, others.others, sheets.archives, sheets.remarks, sheets.scans, sheets.frames, sheets.verse,
-        conversations.conversations, conversations.beside, conversations.tables, conversations.pages, conversations.notes,
-        conversations.sheets,
+        conversations.conversations, conversations.named, conversations.beside, conversations.tables, conversations.pages,
+        conversations.notes, conversations.sheets,
     ):  # fmt: skip
         yield from make()

@@ -48,9 +48,16 @@ _LIQUID_CODE = re.compile(r"\{%-?\s*(highlight|comment)\b.*?%\}.*?\{%-?\s*end\1\
 _SHORTCODE = re.compile(r"\{\{[<%].*?[%>]\}\}|\{%.*?%\}|\{\{[^{}\n]*\}\}", re.DOTALL)
 _ATTRIBUTES = re.compile(r"[ \t]*\{[:#.][^{}\n]*\}[ \t]*$", re.MULTILINE)
 _CONTENTS = re.compile(r"^[ \t]*(?:\[TOC\]|\[\[_?TOC_?\]\]|\{:toc\})[ \t]*$", re.MULTILINE | re.IGNORECASE)
-_CITATION = re.compile(r"[ \t]?\[(?:[^\[\]\n@]{0,60}[ -])?-?@[\w:./+-]+[^\[\]\n]*\](?!\()")
+_CITATION = re.compile(
+    r"[ \t]?\[(?:[^\[\]\n@]{0,60};[ ]|(?:(?:but|and|see|cf|compare|also|after|e\.g|vgl|siehe|voir|pp?)\b\.?,?[ ]){1,3})?"
+    r"-?@[\w:./+-]+(?:[,;:][^\[\]\n]*|[ ](?:(?:pp?|ch|chap|sec|vol|fig|S)\.|chapter|section|§|\d)[^\[\]\n]*)?\](?!\()",
+    re.IGNORECASE,
+)
+"""Pandoc's: a key alone, behind others, or behind a word that refers, and before nothing but where in the work; other brackets that
+mention somebody are the writer's."""
 _SPAN = re.compile(r"(?<!!)\[([^\[\]\n]+)\]\{[.#:][^{}\n]*\}")
-_SUBSCRIPT = re.compile(r"(?<=[\w)\]])([~^])(?=[^\s~^])([^\s~^]{1,20})\1(?![~^])")
+_SUBSCRIPT = re.compile(r"(?<=[\w)\]])(?:([~^])([^\s~^]{1,20})\1(?![\w~^])|~(\d{1,4})~(?![~^]))")
+"""H~2~O, x^2^; a letter behind one that is no number tells that the marks are no pair."""
 _MARKER_LINE = re.compile(r"^[ \t]*(?::{3,}.*|\[TOC\]|\[\[_TOC_\]\]|(?:#[\w/-]+[ \t]*)+)$", re.MULTILINE)
 _CALLOUT = re.compile(r"^((?:[ \t]*>)+[ \t]*)\[![\w-]+\][+-]?[ \t]*", re.MULTILINE)
 _TASK = re.compile(r"^([ \t]*(?:[-*+]|\d+[.)])[ \t]+)\[[ xX/-]\][ \t]+", re.MULTILINE)
@@ -135,10 +142,17 @@ def _link_text(match: re.Match[str]) -> str:
     return str(alias if alias else page.rsplit("/", 1)[-1])
 
 
+def _plain(match: re.Match[str]) -> str:
+    """A letter or number that stands above or below the line; 2^3^4^5 as it is, since a mark before it is open."""
+    word = match.string[max(0, match.start() - 80) : match.start()].split()[-1:]
+    marked = "".join(word).count(match[1] or "~")
+    return match[0] if marked % 2 else str(match[2] or match[3])
+
+
 _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (_CONTENTS, ""), (_COMMENT, ""), (_EDITED, r"\1\2"), (_ABBREVIATION, ""), (_DEFINITION, "\n\n"), (_LIQUID_CODE, ""), (_GRID_TABLE, ""),
     (_PROPERTY, ""), (_BLOCK_LINK, ""), (_MODULE_LINE, ""), (_FORMULA, ""), (_BLOCK_ID, ""), (_EMBED, ""), (_WIKI, _link_text),
-    (_NOTE, "\n"), (_NOTE_MARK, ""), (_INLINE_NOTE, r" (\1)"), (_CITATION, ""), (_SPAN, r"\1"), (_SUBSCRIPT, r"\2"), (_SHORTCODE, ""),
+    (_NOTE, "\n"), (_NOTE_MARK, ""), (_INLINE_NOTE, r" (\1)"), (_CITATION, ""), (_SPAN, r"\1"), (_SUBSCRIPT, _plain), (_SHORTCODE, ""),
     (_ATTRIBUTES, ""), (_MARKER_LINE, ""), (_CALLOUT, r"\1"), (_TASK, r"\1"), (_HIGHLIGHT, r"\1"),
 )  # fmt: skip
 """What CommonMark does not know, and what is put in its place, in this order."""

@@ -13,7 +13,9 @@ _EMAIL = re.compile(r"(?:mailto:)?(?<![\w.+-])[\w.+-]{1,64}\s?(?:@|\[at\]| \(at\
 _LEFT_OVER = re.compile(r"[\w.+-]+@[\w-]+\.[A-Za-z]{2,}")
 """What the data contract takes for an address, whatever its length."""
 _DIGITS = re.compile(r"\d|::")
-_URL = re.compile(r"\b(?:https?|ftp)://[^\s<>\"')\]]+(?:(?<=[-/])\r?\n[ \t]*[\w~%+-]+[./]\w[^\s<>\"')\]]*)*", re.IGNORECASE)
+_NO_PATH = r"(?:[^\W\d_]+/[^\W\d_]+|\d+[./]\d+|(?:[^\W\d_]\.){2,})[.,;:!?]*(?:\s|\Z)"
+"""Words and numbers of a sentence that look like more of an address: and/or, 3.5, e.g."""
+_URL = re.compile(rf"\b(?:https?|ftp)://[^\s<>\"')\]]+(?:(?<=[-/])\r?\n[ \t]*(?!{_NO_PATH})[\w~%+-]+[./]\w[^\s<>\"')\]]*)*", re.IGNORECASE)
 """With what a margin cut off at a hyphen or a slash, if that looks like more of it."""
 _USER_URL = re.compile(r"://[^/\s]*@|[?&=]|/~|/(?:users?|members?|people|profile|home)/|\b[0-9a-f]{16,}\b", re.IGNORECASE)
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)")

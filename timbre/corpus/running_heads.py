@@ -1,7 +1,7 @@
 """What a printed book's pages say at their top and foot, in a text that was scanned or saved from pages: running heads and numbers."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import regex as re
@@ -48,15 +48,23 @@ def _of_pages(text: str, is_heading: Callable[[str], bool]) -> str:
         for place in places:
             if len(page[place].strip()) <= _RUNNING_LENGTH and counted[_running(page[place])] >= fewest and not is_heading(page[place]):
                 page[place] = ""
-    whole = "\n".join(pages[0])
+    whole, before = ["\n".join(pages[0])], _edge(reversed(pages[0]))
     for page in pages[1:]:
-        before, after = whole.rstrip().rpartition("\n")[2], next((line for line in page if line.strip()), "")
-        text = "\n".join(page)
-        goes_on = (
-            before.strip() and after.strip() and not is_heading(before) and not is_heading(after) and _is_cut([before, "", after], 1, 1)
-        )
-        whole = f"{whole.rstrip()}\n{text.lstrip(chr(10))}" if goes_on else f"{whole}\f{text}"
-    return whole
+        after, below = _edge(page), "\n".join(page)
+        if before and after and not is_heading(before) and not is_heading(after) and _is_cut([before, "", after], 1, 1):
+            while not whole[-1].strip():  # pages of which nothing is left
+                whole.pop()
+            whole[-1] = whole[-1].rstrip()
+            whole.append("\n" + below.lstrip("\n"))
+        else:
+            whole.append("\f" + below)
+        before = _edge(reversed(page)) or before
+    return "".join(whole)
+
+
+def _edge(lines: Iterable[str]) -> str:
+    """The first line on which anything stands."""
+    return next((line for line in lines if line.strip()), "")
 
 
 def _stands_alone(page: Sequence[str], place: int) -> bool:

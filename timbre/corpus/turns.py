@@ -17,8 +17,11 @@ _KNOWN_ROLES = {"assistant", "user", "system", "developer", "tool", "function", 
 _OF_A_CHOICE = {"index", "finish_reason", "logprobs"}
 """What a server gives beside the text of a choice; the answers of a quiz stand alone."""
 _LONGEST_CELL = 4 << 20
-_THOUGHT = re.compile(r"\A\s*<(think|thinking|thought|reasoning|scratchpad)>.*?</\1>\s*|\A(?:(?!</?think>).)*</think>\s*", re.DOTALL)
-"""What a reasoning model wrote for itself before it answered."""
+_THOUGHT = re.compile(
+    r"\A\s*<(think|thinking|thought|reasoning|scratchpad)>.*?</\1>\s*|\A(?:(?!</?think>).)*^[ \t]*</think>[ \t]*(?:\n\s*|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+"""What a reasoning model wrote for itself before it answered; its end alone counts on a line of its own, since an answer may name it."""
 
 
 def turns_of(row: Mapping[str, Any], role: str, *, beside_text: bool = False) -> Sequence[Any] | None:

@@ -1,5 +1,7 @@
 """Single quotes told from apostrophes, so that a text set with them is the same as one set with double ones."""
 
+from bisect import bisect
+
 import regex as re
 
 _WORDS = (
@@ -35,26 +37,31 @@ def _doubled(paragraph: str) -> str:
         return paragraph
     marks = [(found.start(found.lastgroup), found.lastgroup) for found in _MARK.finditer(paragraph)]
     places = [place for place, (_, kind) in enumerate(marks) if kind == "opens"]
+    ends, firm = [*places, len(marks)], [place for place, (_, kind) in enumerate(marks) if kind != "elision"]
     quotes: set[int] = set()
-    taken = -1
+    first, taken = len(paragraph) - len(paragraph.lstrip()), -1
     for number, place in enumerate(places):
         opener = marks[place][0]
         if opener < taken:  # within a quotation that began before: an apostrophe
             continue
-        for until in [*places[number + 1 :], len(marks)]:
-            closer = _closer(paragraph, [at for at, kind in marks[place + 1 : until] if kind == "closes"])
+        closers: list[int] = []
+        for following in range(number + 1, len(ends)):
+            until = ends[following]
+            closers += [marks[at][0] for at in range(ends[following - 1], until) if marks[at][1] == "closes"]
+            closer = _closer(paragraph, closers)
             goes_on = paragraph[opener + 1].isupper() and until < len(marks) and paragraph[marks[until][0] + 1].islower()
             if closer is not None or not goes_on:
                 break
         if closer is not None:
             quotes |= {opener, closer}
             taken = closer
-        elif _FIRST.match(paragraph) and not paragraph[:opener].strip():
+        elif opener == first and _FIRST.match(paragraph):
             quotes.add(opener)
     for place, (at, kind) in enumerate(marks):  # what looks like a shortened word, but something closes it
         if kind == "elision" and paragraph[at + 1].isupper():
-            behind = next((each for each in marks[place + 1 :] if each[1] != "elision"), None)
-            if behind is not None and behind[1] == "closes" and behind[0] not in quotes and paragraph[behind[0] - 1] in _STOPS:
+            following = bisect(firm, place)
+            behind = marks[firm[following]] if following < len(firm) else (-1, "")
+            if behind[1] == "closes" and behind[0] not in quotes and paragraph[behind[0] - 1] in _STOPS:
                 quotes |= {at, behind[0]}
     letters = list(paragraph)
     for at in quotes:

@@ -189,6 +189,8 @@ class Styles:
                     for name in list(self._base)[:-1]:
                         del self._base[name]
                     self._base[which] = Decoder.open(file)
+                served = {each.engine.digest for each in (*self._current.values(), *self._leaving)}
+                self._base_of = {bundle: base for bundle, base in self._base_of.items() if bundle in served and base in self._base}
                 self._base_of[loaded.engine.digest] = which
             return _wide_enough(self._base[which], loaded)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,9 +32,10 @@ class Refusal(Exception):
 def of_fields(error: ValidationError) -> Refusal:
     """The first field that is wrong and why; what it holds is never repeated."""
     errors = error.errors(include_url=False, include_input=False)
-    about = [each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]]  # one for each form that the field may take
+    place = tuple(takewhile(lambda part: not _is_form(part), errors[0]["loc"]))
+    about = [each for each in errors if _form_of(each["loc"], place)] or errors[:1]  # one for each form that the field may take
     first = next((each for each in about if not each["type"].endswith("_type")), about[0])  # of the form that was meant
-    field = ".".join(str(part) for part in first["loc"] if part not in {"str", "int"} and not str(part).startswith(_KINDS_OF_VALUE))
+    field = ".".join(str(part) for part in first["loc"] if not _is_form(part))
     if first["type"] == "extra_forbidden":
         return Refusal(400, f"the field {field!r} is not supported here: leave it out", param=field, code="unsupported_field")
     if first["type"] == "json_invalid":
@@ -42,3 +44,13 @@ def of_fields(error: ValidationError) -> Refusal:
     if named := _NAMED.fullmatch(message):
         return Refusal(400, message, param=named[1], code="unsupported_field")
     return Refusal(400, f"{field}: {message}" if field else message, param=field or None, code="invalid_value")
+
+
+def _is_form(part: str | int) -> bool:
+    """Whether a part of a place is no field but a form that the field may take."""
+    return part in {"str", "int"} or str(part).startswith(_KINDS_OF_VALUE)
+
+
+def _form_of(place: tuple[str | int, ...], field: tuple[str | int, ...]) -> bool:
+    """Whether a place lies within a form of a field."""
+    return place[: len(field)] == field and any(map(_is_form, place[len(field) : len(field) + 1]))

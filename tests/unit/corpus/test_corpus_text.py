@@ -1,5 +1,6 @@
 """Cleaning, privacy, mail, markup and tagged text: what a reader of the corpus sees."""
 
+import time
 from collections import Counter
 from textwrap import fill
 
@@ -8,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.intake.case import prose
-from timbre.corpus.cleaning import clean, is_prose, sections, words
+from timbre.corpus.cleaning import clean, is_heading, is_prose, sections, words
 from timbre.corpus.hyphens import Words, hyphenated_words
 from timbre.corpus.mail import read_mail, written_part
 from timbre.corpus.markdown import read_markdown
 from timbre.corpus.privacy import scrub
 from timbre.corpus.rst import read_rst
+from timbre.corpus.running_heads import without_running_heads
 from timbre.corpus.tagged import detokenise
 from timbre.corpus.web import read_html
 
@@ -218,3 +220,25 @@ def test_emphasis_over_a_line_end_loses_its_marks_too() -> None:
         ["He said that it was _by no means the", "first time_ that a keeper had asked for", "leave and been refused it, in writing."] * 3
     )
     assert "_" not in clean(text) and clean("snake_case and\nother_names of it") == "snake_case and\nother_names of it"
+
+
+@pytest.mark.parametrize("behind", ["and/or write to me.", "his/her letters", "3.5 miles off", "1/2 a mile", "e.g. the harbour"])
+def test_a_line_of_words_under_an_address_stays(behind: str) -> None:
+    assert scrub(f"See https://example.org/~anna/\n{behind}", Counter()) == f"See <URL>\n{behind}"
+    assert scrub("See https://example.org/~anna/\ndocs/index.html now", Counter()) == "See <URL> now"
+
+
+def test_a_book_of_thousands_of_pages_is_read_in_a_time_that_its_length_gives() -> None:
+    """Four times as many pages take four times as long, not sixteen; eight leaves room for a busy machine."""
+    page = "\n".join(["the ferry left late and nobody on the quay said a word of it"] * 30)
+
+    def seconds(pages: int) -> float:
+        book = "\f".join([page] * pages)
+        times = []
+        for _ in range(3):
+            begun = time.process_time()
+            assert without_running_heads(book, is_heading).count("\f") == 0
+            times.append(time.process_time() - begun)
+        return min(times)
+
+    assert seconds(4000) < 8 * seconds(1000)

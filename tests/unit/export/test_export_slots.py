@@ -110,7 +110,6 @@ def test_of_a_prompt_the_head_is_multiplied_for_the_last_token_alone(tiny_bundle
     heads, size = served.kv_shape
     feeds = {item.name: np.zeros((1, heads, 9, size), np.float32) for item in session.get_inputs() if item.name.startswith("past")}
     feeds |= {"position_ids": np.arange(9)[None]} if "position_ids" in {item.name for item in session.get_inputs()} else {}
-    feeds |= {"position_ids": np.arange(9)[None]} if "position_ids" in {item.name for item in session.get_inputs()} else {}
     feeds |= {"input_ids": np.arange(3, 12)[None], "seqlens_k": np.array([8], np.int32), "total_sequence_length": np.array(9, np.int32)}
     assert [session.run(["logits"], feeds | {"logits_from": np.array([place])})[0].shape[1] for place in (0, 5, 8)] == [9, 4, 1]
     for ids in prompts():

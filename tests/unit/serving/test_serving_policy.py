@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,3 +138,27 @@ def test_a_field_that_is_not_served_is_named_for_programs_too() -> None:
         CompletionRequest.model_validate_json('{"prompt": "a", "presence_penalty": 0.5}')
     refusal = of_fields(error.value)
     assert (refusal.status, refusal.param, refusal.code) == (400, "presence_penalty", "unsupported_field")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": [{"role": "user", "content": 5}, {"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 4}]}, {"role": "x", "content": "a"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user"}, {"role": "user", "content": 5}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": []}, {"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": "a"}], "stop": ["a"] * 5}, "stop"),
+    ],
+)
+def test_the_first_field_that_is_wrong_is_the_one_that_is_named(body: dict[str, Any], param: str) -> None:
+    import json
+
+    from pydantic import ValidationError
+
+    from timbre.serving.refusal import of_fields
+    from timbre.serving.requests import ChatRequest
+
+    with pytest.raises(ValidationError) as error:
+        ChatRequest.model_validate_json(json.dumps(body))
+    refusal = of_fields(error.value)
+    assert (refusal.status, refusal.param) == (400, param) and refusal.message.startswith(f"{param}: "), refusal.message
