@@ -71,12 +71,16 @@ def beside() -> Iterator[Case]:
         "a table of contents": {"title": "Sea", "contents": [{"title": "I", "page": 1}]},
         "a thread": {"thread": [{"id": 1}]}, "comments": {"thread": [{"author": "Bob", "text": "A fine piece."}]},
         "links to answers": {"response": [{"id": 3}]}, "messages of others": {"messages": [{"author": "Bob", "text": "Well said."}]},
-        "numbers of messages": {"messages": [{"id": 7}]}, "an output": {"output": [{"path": "a.png"}]},
+        "numbers of messages": {"messages": [{"id": 7}]},
+        "a map": {"mapping": {"harbour": "Old Harbour"}}, "an output": {"output": [{"path": "a.png"}]},
     }  # fmt: skip
     for place, (name, other) in enumerate(forms.items()):
         for column in ("body", "content"):
             text, row = _line(800 + place, lambda text, column=column, other=other: other | {column: text})
             yield Case("rows", f"{name} beside {column}", {"a.jsonl": row}, text=text, kept=1)
+    for place, shape in enumerate((lambda text: {"rendered": text}, lambda text: [text])):
+        text, row = _line(830 + place, lambda text, shape=shape: {"content": shape(text), "messages": [{"id": 7}], "thread": [{"id": 1}]})
+        yield Case("rows", f"numbers of messages beside a text of another shape, {place}", {"a.jsonl": row}, text=text, kept=1)
     text, row = _line(820, lambda text: {
         "description": "Ten turns of a conversation about the harbour and its ferries.",
         "messages": [{"role": "user", "content": "The sea?"}, {"role": "assistant", "content": text}]})  # fmt: skip

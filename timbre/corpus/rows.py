@@ -62,8 +62,7 @@ def row_text(row: Mapping[str, Any], source: Source) -> str | Unread:
     by_name = _by_name(row)
     if names is TEXT_COLUMNS and not isinstance(row.get("text"), str):
         cells = (row[by_name[_plain(name)]] for name in names if _plain(name) in by_name)
-        texts_beside = any(isinstance(cell, str) and cell.strip() and not holds_turns(cell) for cell in cells)
-        if (turns := turns_of(row, source.role, beside_text=texts_beside)) is not None:
+        if (turns := turns_of(row, source.role, beside_text=any(map(_is_text, cells)))) is not None:
             return said_by(turns, source.role)
     there = [by_name[_plain(name)] for name in names if _plain(name) in by_name]
     texts = [text for column in there if (text := _written(row[column], _BETWEEN.get(_plain(column), "\n\n"))) is not None]
@@ -113,6 +112,14 @@ def _written(value: Any, between: str = "\n\n", depth: int = 3) -> str | None:
         inner = (_written(value[name], between, depth - 1) for name in _INNER if name in value)
         return next((text for text in inner if text is not None), None)
     return None
+
+
+def _is_text(cell: Any) -> bool:
+    """Whether a cell holds a text, and not a conversation."""
+    if isinstance(cell, bytes):
+        return bool(cell.strip())
+    text = _written(cell)
+    return text is not None and text.strip() != "" and not holds_turns(cell)
 
 
 def _inside(row: Mapping[str, Any], dotted: str) -> str | None:

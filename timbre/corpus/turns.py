@@ -32,7 +32,8 @@ def turns_of(row: Mapping[str, Any], role: str, *, beside_text: bool = False) ->
         beside_text: whether the row holds a text too. It is that text then, unless turns of a model, or of `role`, stand in a column
             whose name says that it is a conversation.
     """
-    if isinstance(row.get("mapping"), Mapping):
+    tree = row.get("mapping")
+    if isinstance(tree, Mapping) and (not beside_text or any(isinstance(node, Mapping) and "message" in node for node in tree.values())):
         return _of_a_tree(row)
     chats = [turns for name in _CHATS if name in row and (turns := _as_turns(row[name])) is not None]
     if beside_text:
@@ -51,8 +52,8 @@ def turns_of(row: Mapping[str, Any], role: str, *, beside_text: bool = False) ->
     return None
 
 
-def holds_turns(cell: str) -> bool:
-    """Whether a table's cell is a conversation rather than a text."""
+def holds_turns(cell: Any) -> bool:
+    """Whether a cell is a conversation rather than a text."""
     turns = _as_turns(cell)
     return turns is not None and any(map(_is_said, turns))
 

@@ -28,7 +28,7 @@ _DASH = re.compile(
     re.MULTILINE,
 )
 _DOTS = re.compile(r" ?(?:\.(?: ?\.){2,}(?: ?…)*|(?:\. ?)*…(?: ?[.…])*)( ?(?=[\p{L}\p{N}]))?")
-_WIDE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u3000-\u303f\uff00-\uffef]"
+_WIDE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u3000-\u303f\uff00-\uffef…]"
 """Of scripts whose lines are cut between any two of them: a space there is no end of a word."""
 _SET_MARKS = re.compile(r"[\"'—–-]")
 _IN_DOUBT = re.compile(r"[\"']|[—–-]\s*")
