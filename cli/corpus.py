@@ -1,6 +1,7 @@
 """`timbre corpus`: bringing one's own texts."""
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -72,7 +73,6 @@ def add(
     timbre corpus add posts.csv --text-column body --date-column day --style posts --author me --licence "own work"
     timbre corpus add drafts/ --style essays --author me --licence "own work" --dry-run
     """
-    import warnings
 
     from timbre.corpus.adding import Request
     from timbre.corpus.adding import add as bring
@@ -85,9 +85,10 @@ def add(
     reading = {field: value for field, value in fields.items() if value is not None}
     request = Request(path, style, author, licence, name, consent=consent or None, language=language, reading=reading)
     skipped = skipped_endings(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what there is to say stands in the summary
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
         added = bring(request, dry_run=dry_run, track=(SILENT if json_output or _is_quick(path) else Progress()).track)
+    beside = _of_columns(heard, added.summary)  # what else there is to say stands in the summary
     size = style_size(style, (added.source.name, added.summary)) if not dry_run else None
     little = _little(style, size) if size is not None else ""
     agreed = is_recorded(added.source.consent, added.source.licence)
@@ -109,6 +110,7 @@ def add(
                 told
                 | {
                     "unused_options": _unused(reading, added.summary),
+                    "columns": beside,
                     "consent_recorded": agreed,
                     "changes": added.changes.as_json(),
                     "renamed": added.changes.renamed,
@@ -119,7 +121,7 @@ def add(
         )
         return
     print(f"{'would register' if dry_run else 'registered'} {path} under style {style!r}")
-    for line in _told(added, dry_run):
+    for line in (*_told(added, dry_run), *(fill(f"note: {each}", _WIDTH) for each in beside)):
         print(line)
     if skipped:
         named = ", ".join(f"{ending} ({count})" for ending, count in skipped.items())
@@ -133,7 +135,12 @@ def add(
         print(fill(_UNASKED.format(licence=added.source.licence), _WIDTH))
     if little:
         print(little)
-    print("nothing was registered: leave out --dry-run to do it" if dry_run else f"next: timbre run --style {style}")
+    if dry_run:
+        print("nothing was registered: leave out --dry-run to do it")
+    elif not added.summary.kept:
+        print(f"nothing of it is kept, so nothing can be learnt from it; `timbre corpus remove {added.source.name}` takes it back")
+    else:
+        print(f"next: timbre run --style {style}")
 
 
 @app.command("list")
@@ -159,7 +166,6 @@ def show(
     json_output: Json = False,
 ) -> None:
     """What became of each document: characters in and kept, and why it is left out."""
-    import warnings
 
     from timbre.corpus import shelf
 
@@ -226,6 +232,12 @@ def _told(added: "Added", samples: bool) -> Iterator[str]:
                 why = f"{sample.why}: " if sample.why else ""
                 line = f"{_visible(sample.name)}: {why}{sample.begins or '(nothing)'}"
                 yield fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _of_columns(heard: Sequence[warnings.WarningMessage], summary: "Summary") -> list[str]:
+    """What was said of columns while files were read, each sentence once."""
+    said = [str(each.message) for each in heard if each.category is UserWarning and "-column" in str(each.message)]
+    return [sentence for sentence in dict.fromkeys(said) if sentence not in summary.notes]
 
 
 def _visible(name: str) -> str:

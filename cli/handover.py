@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -78,7 +79,10 @@ def handin(
         request = Request(path, style, author, licence, name, consent=consent or None, language=language, reading=reading)
     elif given := [option for option, value in (("--author", author), ("--licence", licence), ("--consent", consent)) if value]:
         raise ValueError(f"{', '.join(given)} would be ignored: they belong to files that are handed in; name a file or folder")
-    record = hand_in(request, style, by, dry_run=dry_run)
+    with warnings.catch_warnings(record=True) as notes:
+        record = hand_in(request, style, by, dry_run=dry_run)
+    for note in notes:
+        print(fill(f"note: {note.message}", 80), file=sys.stderr)
     if json_output:
         print(json.dumps(_as_json(record) | {"dry_run": dry_run}, indent=2))
     else:

@@ -171,6 +171,10 @@ def _source(request: Request, files: Mapping[str, Path], refused: tuple[Refused,
     for what, value in (("author", request.author), ("licence", request.licence)):
         if not value or not value.strip():
             raise ValueError(f"{what} is missing: say `--{what} ...`; no text is used without it")
+    if request.language and not re.fullmatch(r"[a-z]{2,3}", request.language):
+        raise ValueError(
+            f"language {request.language!r}: give its code (ISO 639-1), such as en, de or zh, or leave it out to have it found"
+        )
     name = request.name or _slug(f"{request.style}-{request.path.resolve().stem}")
     for what, value in (("style", request.style), ("name", name)):
         if not NAME.fullmatch(value):

@@ -265,8 +265,18 @@ def documents_of(rows: Rows, source: Source) -> Read:
         name = first[0][0].rpartition(":")[0]
         warnings.warn(f"{name}: the texts are read from column {column!r}; name another with --text-column", stacklevel=2)
         source = source.model_copy(update={"text_column": column})
+    _tell_missing_columns(first, source)
     for place, row in chain(first, waiting):
         yield _document(row, place, source)
+
+
+def _tell_missing_columns(rows: Sequence[tuple[str, Any]], source: Source) -> None:
+    """Warn of columns that were asked for and that none of the first rows has: author and date are then those of the source."""
+    tables = [row for _, row in rows if isinstance(row, Mapping)]
+    for option, column, usual in (("author", source.author_column, "author"), ("date", source.date_column, "date")):
+        if column != usual and tables and not any(str(name).casefold() == column.casefold() for row in tables for name in row):
+            names = ", ".join(dict.fromkeys(str(name) for row in tables for name in row))[:120]
+            warnings.warn(f"{rows[0][0].rpartition(':')[0]} has no column {column!r} for --{option}-column; it has {names}", stacklevel=3)
 
 
 def _unwrapped(row: Any, source: Source) -> Any:

@@ -197,6 +197,7 @@ def _compare(
         dealt = dealt_anew(texts, human.texts, (documents, human.documents), scored, seed=request.seed, encoder=encoder)
         if dealt > ODD:
             verdict, why = "not told apart", by_dealing(chance, dealt)
+    why += told.otherwise(verdict)
     if same > SHARED_MOST * len(texts):
         verdict, why, reason = "INCONCLUSIVE", shared(same, len(own)), "shared"
     score, no_score, gaps = _score(figures, reference, request, calibrated)

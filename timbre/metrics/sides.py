@@ -15,6 +15,8 @@ from timbre.words import words
 
 _WHOLE_MOST = 1.6
 """How far nine in ten of the texts' lengths may be from their median for them to count as made to one length."""
+_READ = ("characters", "words")
+"""Families whose classifiers read the texts as they stand."""
 _NO_SURPRISAL = "needs an independent language model, and `timbre evaluate` runs none"
 _NO_ENCODER = "needs the sentence encoder; `timbre setup` fetches it"
 
@@ -30,6 +32,16 @@ class Telltale:
     def summary(self) -> dict[str, Any]:
         """As `--json` prints it."""
         return {"of": self.of} if self.found is None else {"of": self.of} | self.found.summary()
+
+    def otherwise(self, verdict: str) -> str:
+        """A sentence, after a space, where the classifiers of words say another thing than the verdict of the metrics; else nothing."""
+        seen = {name: each.auc for name, each in self.found.families.items() if name in _READ} if self.found is not None else {}
+        areas = ", ".join(f"{auc.mean:.2f} by {name}" for name, auc in seen.items())
+        if verdict == "told apart" and seen and all(auc.low <= 0.5 for auc in seen.values()):
+            return f" No classifier that reads them tells them apart, though ({areas}; .5 is a coin): look at the furthest metrics."
+        if verdict == "not told apart" and seen and all(auc.low > 0.5 for auc in seen.values()):
+            return f" Classifiers that read them do tell them apart ({areas}; .5 is a coin): what they go by stands below."
+        return ""
 
     def telling(self) -> tuple[Telling, ...]:
         """What told most, by words."""

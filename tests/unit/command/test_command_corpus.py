@@ -57,3 +57,20 @@ def test_the_plan_of_a_run_says_what_cleaning_rejects(home: Path, notes: Path) -
     assert "corpus: 9 documents read, 8 kept, 1 rejected (1 too short)" in _typed("run", "--style", "notes", "--dry-run")
     planned = json.loads(_typed("run", "--style", "notes", "--dry-run", "--json"))
     assert planned["corpus"] == {"read": 9, "kept": 8, "rejected": {"too_short": 1}}
+
+
+def test_columns_that_are_not_there_are_said_and_a_language_is_a_code(home: Path, tmp_path: Path) -> None:
+    table = tmp_path / "posts.jsonl"
+    table.write_text("".join(json.dumps({"body": "\n\n".join(prose(n)), "writer": "Ann"}) + "\n" for n in range(3)), encoding="utf-8")
+    said = " ".join(_typed("corpus", "add", str(table), *_TERMS, "--text-column", "body", "--author-column", "who", "--dry-run").split())
+    assert "note: posts.jsonl has no column 'who' for --author-column; it has body, writer" in said
+    right = _typed("corpus", "add", str(table), *_TERMS, "--text-column", "body", "--author-column", "Writer", "--dry-run")
+    assert "no column" not in right
+    wrong = CliRunner().invoke(app, ["corpus", "add", str(table), *_TERMS, "--language", "english"])
+    assert isinstance(wrong.exception, ValueError) and "such as en, de or zh" in str(wrong.exception)
+
+
+def test_where_nothing_is_kept_no_run_is_proposed(home: Path, tmp_path: Path) -> None:
+    _write(tmp_path / "a.txt", "Too short.")
+    said = _typed("corpus", "add", str(tmp_path / "a.txt"), *_TERMS)
+    assert "nothing of it is kept" in said and "timbre corpus remove notes-a" in said and "next: timbre run" not in said

@@ -296,3 +296,11 @@ def test_a_row_or_file_that_cannot_be_read_is_named_and_refuses_nothing_else(
     assert "texts: not read: old.doc" in said and "texts: 4 more not read" in said
     with pytest.warns(UserWarning, match=r"7 files or rows could not be read: old\.doc"):
         assert len(read_texts(own)) == 54
+
+
+def test_a_verdict_says_where_the_classifiers_see_otherwise(comparisons: dict[str, Comparison]) -> None:
+    greedy = comparisons["greedy"].told
+    assert "Classifiers that read them do tell them apart (" in greedy.otherwise("not told apart") and greedy.otherwise("told apart") == ""
+    fresh = comparisons["fresh"].told
+    assert "No classifier that reads them tells them apart, though (" in fresh.otherwise("told apart")
+    assert fresh.otherwise("not told apart") == "" == comparisons["fresh"].told.otherwise("INCONCLUSIVE")
