@@ -60,7 +60,10 @@ def add(
     date_column: Annotated[
         str | None, typer.Option(help="Column that holds the date; by default date, created, published and the like.")
     ] = None,
-    role: Annotated[str | None, typer.Option(help="Whose turns of a chat are the texts: assistant (the default), user, …")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(help="Whose turns of a chat are the texts: assistant (the default), user, …; of messengers and mail, a name."),
+    ] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of the text files; found out for each by default.")] = None,
     language: Annotated[str | None, typer.Option(help="ISO 639-1 code; found out by default. Texts in others are left out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be kept and left out, and why; register nothing.")] = False,

@@ -269,6 +269,16 @@ def rows() -> Iterator[Case]:
         for text in _TEXTS
     )  # fmt: skip
     yield Case("rows", "mbox", {"mail.mbox": mails.encode()}, kept=12, date="2021-03-01")
+    two = mails + "".join(
+        "From bob@example.org Tue Mar  2 10:00:00 2021\nFrom: Bob Reed <bob@example.org>\nDate: Tue, 02 Mar 2021 10:00:00 +0000\n"
+        f"Subject: s\n\n{text.upper()}\n\n"
+        for text in _TEXTS[:4]
+    )  # fmt: skip
+    for role in ("Ann", "ANN@example.org"):
+        yield Case(
+            "rows", f"mbox of two, by {role}", {"mail.mbox": two.encode()}, kept=12, rejected={"unreadable": 4}, reading={"role": role}
+        )
+    yield Case("rows", "mbox of two, by nobody", {"mail.mbox": mails.encode()}, kept=12, reading={"role": "user"})
     yield from _mail()
 
 

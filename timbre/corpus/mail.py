@@ -38,13 +38,18 @@ _NAME_WORD = re.compile(r"[A-Z][a-zà-ÿ'’-]+")
 
 @dataclass(frozen=True)
 class Mail:
-    """A message. `author` is a pseudonym; `sender` and `names` serve cleaning and are stored nowhere."""
+    """A message. `author` is a pseudonym; `sender`, `display` and `names` serve cleaning and are stored nowhere."""
 
     text: str
     author: str
     date: str | None
     sender: str
     names: tuple[str, ...]
+    display: str = ""
+
+    def is_from(self, who: str) -> bool:
+        """Whether `who`, a name or an address, sent it."""
+        return " ".join(who.split()).casefold() in (self.sender.casefold(), " ".join(self.display.split()).casefold())
 
 
 def read_mail(data: bytes, salt: str) -> Mail:
@@ -58,7 +63,7 @@ def read_mail(data: bytes, salt: str) -> Mail:
     pseudonym = hashlib.blake2b(f"{salt}:{address.lower()}".encode(), digest_size=5).hexdigest()
     people = [display, *(name for field in ("To", "Cc", "Reply-To") for name, _ in email.utils.getaddresses([_header(message, field)]))]
     names = tuple(dict.fromkeys(word for person in people for word in _NAME_WORD.findall(person) if len(word) > 2))
-    return Mail(written_part(_body(message)), f"writer-{pseudonym}", _date(message), address.lower(), names)
+    return Mail(written_part(_body(message)), f"writer-{pseudonym}", _date(message), address.lower(), names, display)
 
 
 def written_part(body: str) -> str:

@@ -193,10 +193,14 @@ def _mbox(path: Path, name: str, source: Source) -> Read:
         yield _message(bytes(message), f"{name}:{number + 1}", source)
 
 
-def _message(data: bytes, name: str, source: Source) -> RawDocument:
+def _message(data: bytes, name: str, source: Source) -> RawDocument | Unread:
+    """A message; where the source's role is a name or an address and no part in a chat, only if they sent it."""
     from timbre.corpus.mail import read_mail
+    from timbre.corpus.turns import KNOWN_ROLES
 
     message = read_mail(data, salt=source.sha256 or source.name)
+    if source.role not in KNOWN_ROLES and not message.is_from(source.role):
+        return Unread(name, "sent by somebody else than --role names")
     text = "" if any(sender in message.sender for sender in source.skip_senders) else message.text
     return RawDocument(name, text, message.author, message.date or loose_date(source.date), message.names)
 

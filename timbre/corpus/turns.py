@@ -13,7 +13,7 @@ _PERHAPS_CHATS = ("completion", "response", "dialog", "dialogue", "thread", "con
 """Names that a text's comments, a table of contents or a link to an answer have too."""
 _WHO, _WHAT = ("role", "from", "author", "speaker", "sender"), ("content", "value", "text", "parts")
 _ROLES = {"gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "human": "user", "prompter": "user"}
-_KNOWN_ROLES = {"assistant", "user", "system", "developer", "tool", "function", *_ROLES}
+KNOWN_ROLES = {"assistant", "user", "system", "developer", "tool", "function", *_ROLES}
 _OF_A_CHOICE = {"index", "finish_reason", "logprobs"}
 """What a server gives beside the text of a choice; the answers of a quiz stand alone."""
 _LONGEST_CELL = 4 << 20
@@ -37,7 +37,7 @@ def turns_of(row: Mapping[str, Any], role: str, *, beside_text: bool = False) ->
         return _of_a_tree(row)
     chats = [turns for name in _CHATS if name in row and (turns := _as_turns(row[name])) is not None]
     if beside_text:
-        known = {*_KNOWN_ROLES, role.lower()}
+        known = {*KNOWN_ROLES, role.lower()}
         return next((turns for turns in chats if any(_is_said(turn) and _who(turn) in known for turn in turns)), None)
     for name in _PERHAPS_CHATS:
         if name in row and (turns := _as_turns(row[name])) is not None and any(map(_is_said, turns)):
