@@ -148,6 +148,7 @@ def _print_figures(comparison: "Comparison") -> None:
                 span = f"{number(figure.interval.low)}…{number(figure.interval.high)}" if figure.interval else "–"
                 band = f"{number(figure.human.low)}…{number(figure.human.high)}"
                 mark = "" if figure.place == "inside" else side_of_human(figure) + ("" if figure.place == "outside" else "?")
+                mark = "none: counts as outside" if figure.value is None else mark
                 rows.append((name, number(figure.value), span, band, mark))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     print()

@@ -10,7 +10,17 @@ import numpy as np
 from timbre.corpus.raw import Unread
 from timbre.metrics import samples
 from timbre.metrics.catalogue import GROUPS, METRIC
-from timbre.metrics.comparison_verdict import ODD, SHARED_MOST, by_dealing, chance_and_telling, same_words, shared, too_few, verdict_of
+from timbre.metrics.comparison_verdict import (
+    ENOUGH,
+    ODD,
+    SHARED_MOST,
+    by_dealing,
+    chance_and_telling,
+    same_words,
+    shared,
+    too_few,
+    verdict_of,
+)
 from timbre.metrics.encoder import Encoder
 from timbre.metrics.measuring import LEAST, Figure, Reference, dealt_anew, figure_row, measure
 from timbre.metrics.overuse import ListRate, Overused, list_rate, overused, read_phrases
@@ -198,6 +208,8 @@ def _compare(
         if dealt > ODD:
             verdict, why = "not told apart", by_dealing(chance, dealt)
     why += told.otherwise(verdict)
+    if reason == "few" and request.most < ENOUGH:
+        why += f" No more than {request.most} a side were asked for (--most): a verdict needs {ENOUGH}."
     if same > SHARED_MOST * len(texts):
         verdict, why, reason = "INCONCLUSIVE", shared(same, len(own)), "shared"
     score, no_score, gaps = _score(figures, reference, request, calibrated)

@@ -36,7 +36,9 @@ def write_page(comparison: Comparison, path: Path, names: tuple[str, str]) -> No
 
 
 def place_in_words(figure: Figure) -> str:
-    """Where a figure lies, and on which side where it is not within the human band."""
+    """Where a figure lies, and on which side where it is not within the human band; or that there is none, which counts as outside."""
+    if figure.value is None:
+        return "these texts give no such figure, which counts as outside"
     return _WORDS[figure.place].format(side_of_human(figure))
 
 

@@ -304,3 +304,8 @@ def test_a_verdict_says_where_the_classifiers_see_otherwise(comparisons: dict[st
     fresh = comparisons["fresh"].told
     assert "No classifier that reads them tells them apart, though (" in fresh.otherwise("told apart")
     assert fresh.otherwise("not told apart") == "" == comparisons["fresh"].told.otherwise("INCONCLUSIVE")
+
+
+def test_too_few_because_no_more_were_asked_for_says_so(sides: dict[str, Path]) -> None:
+    found = compare_texts(Request(sides["fresh"], sides["human"], words=60, most=30))
+    assert found.reason == "few" and "No more than 30 a side were asked for (--most): a verdict needs 50." in found.why
