@@ -273,9 +273,13 @@ def documents_of(rows: Rows, source: Source) -> Read:
 def _tell_missing_columns(rows: Sequence[tuple[str, Any]], source: Source) -> None:
     """Warn of columns that were asked for and that none of the first rows has: author and date are then those of the source."""
     tables = [row for _, row in rows if isinstance(row, Mapping)]
-    for option, column, usual in (("author", source.author_column, "author"), ("date", source.date_column, "date")):
-        if column != usual and tables and not any(str(name).casefold() == column.casefold() for row in tables for name in row):
-            names = ", ".join(dict.fromkeys(str(name) for row in tables for name in row))[:120]
+    there = list(dict.fromkeys(str(name) for row in tables for name in row))
+    alike = {name.casefold() for name in there}
+    asked = (("author", source.author_column, "author", source.author_column in there),  # an author's column is looked for as it is written
+             ("date", source.date_column, "date", source.date_column.casefold() in alike))  # fmt: skip
+    for option, column, usual, known in asked:
+        if column != usual and tables and not known:
+            names = ", ".join(there)[:120]
             warnings.warn(f"{rows[0][0].rpartition(':')[0]} has no column {column!r} for --{option}-column; it has {names}", stacklevel=3)
 
 
